@@ -1,0 +1,87 @@
+"""Errors that reach a client: each knows its HTTP status and the fields of OpenAI's error object (specs/http-api.md 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SpeechError(Exception):
+    """Base of every error with a message meant for the person who sent the request."""
+
+    status = 500
+    type = "server_error"
+    default_code: str | None = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are pickled by their positional args alone; keyword fields must cross processes as well.
+        return _rebuild, (type(self), self.message, self.param, self.code, self.retry_after_s)
+
+
+def _rebuild(
+    kind: type[SpeechError], message: str, param: str | None, code: str | None, retry_after_s: float | None
+) -> SpeechError:
+    return kind(message, param=param, code=code, retry_after_s=retry_after_s)
+
+
+class InvalidRequest(SpeechError):
+    status = 400
+    type = "invalid_request_error"
+    default_code = "invalid_value"
+
+
+class NotFound(SpeechError):
+    status = 404
+    type = "invalid_request_error"
+    default_code = "not_found"
+
+
+class Conflict(SpeechError):
+    status = 409
+    type = "invalid_request_error"
+    default_code = "conflict"
+
+
+class TooLarge(SpeechError):
+    status = 413
+    type = "invalid_request_error"
+    default_code = "input_too_long"
+
+
+class UnsupportedMedia(SpeechError):
+    status = 415
+    type = "invalid_request_error"
+    default_code = "unsupported_media_type"
+
+
+class Overloaded(SpeechError):
+    """The queue is full. Always says when to come back."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "queue_full"
+
+
+class Unavailable(SpeechError):
+    """A model or one of its stages cannot answer now (not ready, crashed, restarting)."""
+
+    status = 503
+    type = "server_error"
+    default_code = "model_not_ready"
+
+
+class CheckpointError(Exception):
+    """Files of a model are missing, damaged or of other dimensions; the message names the file or tensor."""
