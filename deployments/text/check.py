@@ -1,0 +1,61 @@
+"""What makes a text speakable."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from deployments.errors import InvalidRequest
+from deployments.text.scripts import is_speakable
+
+# C0 and C1 controls except line feed; NEL, line and paragraph separators become line feeds before.
+_CONTROLS = re.compile(r"[\x01-\x09\x0b-\x1f\x7f-\x9f]")
+_LINE_BREAKS = re.compile("\r\n|[\r\x85\u2028\u2029]")
+_INVISIBLE = re.compile("[\ufeff\u200b\u2060]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def check_text(text: str, *, max_chars: int) -> str:
+    """The text with `\\n` as its only control character, without outer whitespace and invisible marks.
+
+    Raises InvalidRequest (param "input") that says why the text cannot be spoken. `max_chars`
+    counts code points as sent.
+    """
+    if len(text) > max_chars:
+        raise _refuse(
+            f"The input has {len(text)} characters; at most {max_chars} are allowed."
+            " Send it in several requests.",
+            "input_too_long",
+        )
+    if "\x00" in text:
+        raise _refuse(
+            f"The input holds a NUL character at position {text.index(chr(0))}; remove it.",
+            "invalid_character",
+        )
+    if surrogate := _SURROGATE.search(text):
+        raise _refuse(
+            f"The input holds half of a surrogate pair (U+{ord(surrogate.group()):04X}) at position"
+            f" {surrogate.start()}; send valid Unicode.",
+            "invalid_character",
+        )
+    cleaned = _INVISIBLE.sub("", _CONTROLS.sub(" ", _LINE_BREAKS.sub("\n", text))).strip()
+    if not cleaned:
+        raise _refuse("The input is empty; send the text to be spoken.", "input_empty")
+    if not is_speakable(cleaned):
+        raise _refuse(
+            f"The input holds only {_unspeakable_kind(cleaned)}: there is nothing to speak."
+            " Send at least one word or number.",
+            "input_not_speakable",
+        )
+    return cleaned
+
+
+def _refuse(message: str, code: str) -> InvalidRequest:
+    return InvalidRequest(message, param="input", code=code)
+
+
+def _unspeakable_kind(text: str) -> str:
+    categories = {unicodedata.category(char)[0] for char in text if not char.isspace()}
+    if "S" not in categories:
+        return "punctuation"
+    return "emoji and symbols" if "P" not in categories else "emoji, symbols and punctuation"

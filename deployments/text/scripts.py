@@ -1,0 +1,46 @@
+"""Writing systems: what counts as a word and how long it takes to speak."""
+
+from __future__ import annotations
+
+import re
+
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ffff"
+KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc\u31f0-\u31ff\uff66-\uff9d"
+HANGUL = "\u1100-\u11ff\u3131-\u318e\uac00-\ud7af"
+
+_UNSPACED = re.compile(f"[{HAN}{KANA}]")
+_SYLLABIC = re.compile(f"[{HAN}{KANA}{HANGUL}]")
+_WORD = re.compile(rf"[{HAN}{KANA}]|(?:(?![{HAN}{KANA}])\S)+")
+
+# Speaking time against a Latin letter and a Latin word (4-5 characters of Chinese or 2.5-3 English words a
+# second).
+_SYLLABIC_WIDTH = 3
+_UNSPACED_WORD = 0.6
+
+
+def is_unspaced(char: str) -> bool:
+    """Is it of a script that writes words without spaces (Chinese, Japanese)?"""
+    return _UNSPACED.match(char) is not None
+
+
+def spoken_width(text: str) -> int:
+    """How long the text is to speak, in Latin characters; one that writes a syllable counts as three."""
+    return len(text) + (_SYLLABIC_WIDTH - 1) * (0 if text.isascii() else len(_SYLLABIC.findall(text)))
+
+
+def word_ends(text: str) -> list[tuple[int, float]]:
+    """The end of every word and the words up to it; a Chinese or Japanese character is 0.6 words."""
+    ends: list[tuple[int, float]] = []
+    count = 0.0
+    for match in _WORD.finditer(text):
+        word = match.group()
+        if is_unspaced(word[0]):
+            count += _UNSPACED_WORD
+        elif any(char.isalnum() for char in word):
+            count += 1
+        ends.append((match.end(), count))
+    return ends
+
+
+def is_speakable(text: str) -> bool:
+    return any(char.isalnum() for char in text)
