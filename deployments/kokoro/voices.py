@@ -1,0 +1,61 @@
+"""The fixed voices of Kokoro: their names say language and gender, their files hold one style row per input length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from deployments.errors import CheckpointError
+
+STYLE_WIDTH = 256
+
+# First letter of a voice name -> (ISO language, accent understood by the phonemizers).
+LANGUAGES = {
+    "a": ("en", "en-us"),
+    "b": ("en", "en-gb"),
+    "e": ("es", "es"),
+    "f": ("fr", "fr-fr"),
+    "h": ("hi", "hi"),
+    "i": ("it", "it"),
+    "p": ("pt", "pt-br"),
+    "z": ("zh", "zh"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KokoroVoice:
+    name: str
+    language: str  # ISO 639-1
+    accent: str
+    gender: str
+    path: Path
+
+    def style(self, length: int) -> npt.NDArray[np.float32]:
+        """Style row (1, 256) for an input of `length` phoneme ids."""
+        table = _table(self.path)
+        return table[min(length, len(table) - 1)][None]
+
+
+@lru_cache(maxsize=128)
+def _table(path: Path) -> npt.NDArray[np.float32]:
+    return np.fromfile(path, dtype=np.float32).reshape(-1, STYLE_WIDTH)
+
+
+def find_voices(directory: Path) -> dict[str, KokoroVoice]:
+    """Voices found in `directory` whose language can be turned into phonemes, by name.
+
+    Japanese voices (prefix `j`) are left out: no phonemizer for them installs from wheels alone.
+    """
+    voices = {}
+    for path in sorted(directory.glob("*.bin")):
+        language = LANGUAGES.get(path.stem[0])
+        if language:
+            gender = "female" if path.stem[1] == "f" else "male"
+            voices[path.stem] = KokoroVoice(path.stem, *language, gender, path)
+    if not voices:
+        raise CheckpointError(f"{directory}: no voices (*.bin) found; run: voicegraph models pull kokoro")
+    return voices
