@@ -1,0 +1,31 @@
+"""The whole HTTP interface over a speech service; knows nothing of Ray."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from serve_app.api import errors
+from serve_app.api.catalogue import catalogue_routes
+from serve_app.api.health import health_routes
+from serve_app.api.page import page_routes
+from serve_app.api.service import SpeechService
+from serve_app.api.speech import speech_routes
+from serve_app.config import HttpSettings
+
+
+def create_api(service: SpeechService, settings: HttpSettings) -> FastAPI:
+    app = FastAPI(
+        title="Voicegraph",
+        version=version("voicegraph"),
+        description="Text to speech, compatible with OpenAI's audio interface.",
+        # The interactive docs load their scripts from a public host unless told otherwise; see docs_routes.
+        redoc_url=None,
+    )
+    errors.install(app)
+    app.include_router(speech_routes(service, settings))
+    app.include_router(catalogue_routes(service))
+    app.include_router(health_routes(service))
+    app.include_router(page_routes())
+    return app

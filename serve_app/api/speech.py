@@ -1,0 +1,90 @@
+"""POST /v1/audio/speech."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from deployments.errors import InvalidRequest
+from serve_app.api.body import parse_body, read_body
+from serve_app.api.schema import SpeechBody
+from serve_app.api.service import SpeechService
+from serve_app.api.streaming import ClosingStream, sse_events
+from serve_app.audio.delivery import Delivery
+from serve_app.audio.encoders import FORMATS, output_rate_hz
+from serve_app.config import HttpSettings
+
+NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+AUDIO_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Audio of `response_format`, sent while it is made; with `stream_format: sse`, events",
+        "content": {fmt.media_type: {} for fmt in FORMATS.values()} | {"text/event-stream": {}},
+    },
+    400: {"description": "Bad input; nothing reached a model"},
+    404: {"description": "Unknown model or voice"},
+    413: {"description": "The body is too large"},
+    429: {"description": "The queue is full; see Retry-After"},
+    503: {"description": "The model is not ready; see Retry-After"},
+}
+
+
+def speech_routes(service: SpeechService, settings: HttpSettings) -> APIRouter:
+    routes = APIRouter(tags=["speech"])
+
+    @routes.post(
+        "/v1/audio/speech",
+        summary="Speak a text",
+        response_class=Response,
+        responses=AUDIO_ANSWERS,
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": SpeechBody.model_json_schema(by_alias=False)}},
+            }
+        },
+    )
+    async def speech(request: Request) -> Response:
+        arrived = time.monotonic()
+        body = parse_body(await read_body(request, settings.max_body_bytes), SpeechBody)
+        fmt = FORMATS[body.response_format]
+        sample_rate_hz = output_rate_hz(fmt, body.sample_rate)
+        request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
+        if not request_id.isascii() or len(request_id) > 200:
+            raise InvalidRequest("x-request-id must be at most 200 ASCII characters")
+        delivery = await Delivery.open(service.stream(body.request(request_id)), fmt, sample_rate_hz)
+        headers = _headers(delivery, body, time.monotonic() - arrived)
+        if body.stream_format == "sse":
+            return ClosingStream(sse_events(delivery, len(body.input)), "text/event-stream", headers)
+        if body.stream:
+            return ClosingStream(delivery.encoded(), fmt.media_type, headers)
+        data = await delivery.whole()
+        elapsed_s = time.monotonic() - arrived
+        headers["X-Audio-Duration"] = f"{delivery.duration_s:.3f}"
+        headers["X-RTF"] = f"{elapsed_s / max(delivery.duration_s, 1e-9):.3f}"
+        return Response(data, media_type=fmt.media_type, headers=headers)
+
+    return routes
+
+
+def _headers(delivery: Delivery, body: SpeechBody, first_audio_s: float) -> dict[str, str]:
+    start = delivery.start
+    headers = {
+        **NO_BUFFERING,
+        "X-Model": start.model,
+        "X-Voice": start.voice,
+        "X-Sample-Rate": str(delivery.sample_rate_hz),
+        "X-Route-Reason": start.reason,
+        "Server-Timing": f"first_audio;dur={first_audio_s * 1000:.1f}",
+    }
+    if start.voice_cache:
+        headers["X-Cache"] = start.voice_cache
+    ignored = [*body.ignored, *start.ignored]
+    if body.instructions is not None and "instructions" not in ignored:
+        ignored.append("instructions")
+    if ignored:
+        # Header values are Latin-1; field names of a client may be anything.
+        headers["X-Ignored-Fields"] = ", ".join(ascii(name)[1:-1][:60] for name in ignored[:20])
+    return headers

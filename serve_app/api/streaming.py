@@ -1,0 +1,55 @@
+"""Responses whose body is made while it is sent."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncGenerator, Mapping
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from deployments.errors import SpeechError
+from serve_app.api.errors import error_body
+from serve_app.audio.delivery import Delivery
+
+CODES_PER_S = 50  # `usage` counts audio in 20 ms units, the code rate of the models served here
+
+
+class ClosingStream(StreamingResponse):
+    """Closes its generator whatever ends the response; Starlette leaves it to the garbage collector."""
+
+    def __init__(
+        self, content: AsyncGenerator[bytes, None], media_type: str, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(content, media_type=media_type, headers=dict(headers))
+        self._generator = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._generator.aclose()
+
+
+async def sse_events(delivery: Delivery, input_chars: int) -> AsyncGenerator[bytes, None]:
+    """OpenAI's speech events. The deltas together are one file; a failure after the first becomes an error event."""
+    encoded = delivery.encoded()
+    try:
+        async for data in encoded:
+            yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()})
+        audio_units = round(delivery.duration_s * CODES_PER_S)
+        usage = {
+            "input_tokens": input_chars,
+            "output_tokens": audio_units,
+            "total_tokens": input_chars + audio_units,
+        }
+        yield _event({"type": "speech.audio.done", "usage": usage})
+    except SpeechError as error:
+        yield _event({"type": "speech.audio.error", **error_body(error)})
+    finally:
+        await encoded.aclose()
+
+
+def _event(payload: Mapping[str, object]) -> bytes:
+    return f"event: {payload['type']}\ndata: {json.dumps(payload, ensure_ascii=False)}\n\n".encode()

@@ -1,0 +1,26 @@
+"""The command `voicegraph`."""
+
+from __future__ import annotations
+
+import typer
+
+from serve_app.bench.command import bench
+from serve_app.commands import models
+from serve_app.commands.check import check
+from serve_app.commands.say import say
+from serve_app.commands.serve import serve
+from serve_app.commands.voices import voices
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Serve text-to-speech models, and talk to a server that runs.",
+)
+for command in (serve, say, voices, check, bench):
+    app.command()(command)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    app()

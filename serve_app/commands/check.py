@@ -1,0 +1,36 @@
+"""`voicegraph check`: every fault of a config file, before anything starts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console(stderr=True, highlight=False)
+
+
+def check(
+    configs: Annotated[list[Path], typer.Argument(help="Serve config files")],
+    files: Annotated[bool, typer.Option(help="also look for the models' files on this machine")] = False,
+) -> None:
+    """Check config files: our settings, Serve's options, names of deployments. Exit status 1 if any has a fault."""
+    from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
+
+    faults = 0
+    for path in configs:
+        try:
+            loaded = config_file.load(path)
+        except config_file.ConfigError as error:
+            problems = str(error).splitlines()
+        else:
+            missing = config_file.check_files(loaded) if files else []
+            problems = [f"{path}: {problem}" for problem in missing]
+        faults += len(problems)
+        for problem in problems:
+            console.print(problem, style="red", markup=False, soft_wrap=True)
+        if not problems:
+            console.print(f"{path}: ok", style="green", markup=False)
+    sys.exit(1 if faults else 0)

@@ -1,0 +1,96 @@
+"""`voicegraph say`: text to an audio file through a running server."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from serve_app.commands.server_url import URL_OPTION, explain
+
+FORMATS = ("mp3", "wav", "opus", "aac", "flac", "pcm")
+READ_TIMEOUT_S = 120.0
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(
+    text: Annotated[str, typer.Argument(help="what to say; - reads standard input")],
+    voice: Annotated[str | None, typer.Option("-v", "--voice", help="see `voicegraph voices`")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="the ending names the format")] = Path(
+        "speech.mp3"
+    ),
+    model: Annotated[str, typer.Option("-m", "--model")] = "auto",
+    speed: Annotated[float, typer.Option(min=0.25, max=4.0)] = 1.0,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    url: URL_OPTION = "http://localhost:8000",
+) -> None:
+    """Speak a text into a file; shows first-audio time and real-time factor."""
+    response_format = output.suffix.lstrip(".").lower()
+    if response_format not in FORMATS:
+        console.print(f"{output}: the ending must be one of {', '.join(FORMATS)}", style="red", markup=False)
+        sys.exit(2)
+    body: dict[str, Any] = {
+        "model": model,
+        "input": sys.stdin.read() if text == "-" else text,
+        "response_format": response_format,
+        "speed": speed,
+        # A file whose header states sizes is only complete when it is buffered.
+        "stream": response_format != "wav",
+    }
+    if voice is not None:
+        body["voice"] = voice
+    if seed is not None:
+        body["seed"] = seed
+    with explain(url):
+        _fetch(url, body, output)
+
+
+def _fetch(url: str, body: dict[str, Any], output: Path) -> None:
+    started = time.monotonic()
+    first_s: float | None = None
+    part = output.with_name(f".{output.name}.part")
+    timeout = httpx.Timeout(READ_TIMEOUT_S, connect=5)
+    try:
+        with (
+            httpx.stream("POST", f"{url}/v1/audio/speech", json=body, timeout=timeout) as response,
+            Progress(
+                SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True
+            ) as progress,
+        ):
+            if response.status_code != httpx.codes.OK:
+                response.read()
+            response.raise_for_status()
+            task = progress.add_task("waiting for the first audio")
+            with part.open("wb") as file:
+                for data in response.iter_bytes():
+                    first_s = first_s if first_s is not None else time.monotonic() - started
+                    file.write(data)
+                    progress.update(task, description=f"{output}: {file.tell() / 1000:.0f} kB")
+            total_s = time.monotonic() - started
+            headers = response.headers
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
+    duration_s = _duration_s(output, int(headers.get("x-sample-rate", "24000")))
+    console.print(
+        f"{output}: {duration_s:.2f} s by {headers.get('x-model', '?')} / {headers.get('x-voice', '?')}; "
+        f"first audio {first_s or total_s:.3f} s, total {total_s:.2f} s, RTF {total_s / max(duration_s, 1e-9):.2f}",
+        markup=False,
+    )
+
+
+def _duration_s(path: Path, sample_rate_hz: int) -> float:
+    if path.suffix == ".pcm":
+        return path.stat().st_size / 2 / sample_rate_hz
+    import av  # noqa: PLC0415
+
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        return sum(frame.samples for frame in container.decode(stream)) / stream.rate

@@ -1,0 +1,146 @@
+"""`voicegraph serve`: the graph on this machine, in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+DEFAULT_CONFIG = Path("configs/cpu.yaml")
+EXAMPLE = (
+    "curl -s http://{host}:{port}/v1/audio/speech -H 'Content-Type: application/json' "
+    '-d \'{{"input": "Hello from Voicegraph.", "voice": "af_heart"}}\' -o hello.mp3'
+)
+POLL_S = 0.2
+DEPLOY_TIMEOUT_S = 900.0
+
+console = Console(stderr=True, highlight=False)
+
+
+def serve(
+    config: Annotated[Path, typer.Argument(help="Serve config file")] = DEFAULT_CONFIG,
+    port: Annotated[int | None, typer.Option(help="overrides the file's port", min=1, max=65535)] = None,
+    models: Annotated[str | None, typer.Option(help="serve only these, separated by commas")] = None,
+) -> None:
+    """Start the graph and wait; Ctrl-C stops everything that was started."""
+    with console.status("checking the configuration"):
+        from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
+
+        try:
+            loaded = config_file.load(config, models=_names(models), port=port)
+        except config_file.ConfigError as error:
+            _quit(str(error), status=2)
+        if missing := config_file.check_files(loaded):
+            _quit("\n".join(missing))
+    http = loaded.serve.http_options
+    if not _is_free(http.host, http.port):
+        _quit(f"port {http.port} is in use; choose another with --port (or make serve PORT=…)")
+    run(loaded.serve, list(loaded.args.models))
+
+
+def run(schema: Any, models: list[str]) -> None:
+    """Deploy a checked config and block until SIGINT or SIGTERM."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    started = time.monotonic()
+    try:
+        with console.status("starting Ray"):
+            ray, ray_serve = _start_ray(schema)
+        try:
+            _deploy(ray_serve, schema)
+            host = (
+                "localhost"
+                if schema.http_options.host in ("0.0.0.0", "127.0.0.1")
+                else schema.http_options.host
+            )
+            port = schema.http_options.port
+            console.print(
+                f"\n[bold green]Ready[/] after {time.monotonic() - started:.1f} s: {', '.join(models)}"
+            )
+            console.print(f"  Page   http://{host}:{port}/")
+            console.print(f"  API    http://{host}:{port}/docs")
+            console.print("  Try    ", end="")
+            console.print(EXAMPLE.format(host=host, port=port), soft_wrap=True, markup=False)
+            console.print("Ctrl-C stops.")
+            while True:
+                time.sleep(3600)
+        finally:
+            # A second Ctrl-C must not leave replicas behind.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            with console.status("stopping"):
+                ray.shutdown()
+    except KeyboardInterrupt:
+        console.print("stopped")
+
+
+def _start_ray(schema: Any) -> tuple[Any, Any]:
+    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    import ray  # noqa: PLC0415
+    from ray import serve as ray_serve  # noqa: PLC0415
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        # Replicas are placed by configuration; the default (cores of this machine) is right for real clusters,
+        # but on one small machine Serve's own actors must not be starved of it.
+        num_cpus=max(4, os.cpu_count() or 1),
+    )
+    ray_serve.start(proxy_location=schema.proxy_location, http_options=schema.http_options.model_dump())
+    return ray, ray_serve
+
+
+def _deploy(ray_serve: Any, schema: Any) -> None:
+    from ray.serve.context import _get_global_client  # noqa: PLC0415  (what `serve run CONFIG` uses)
+
+    name = schema.applications[0].name
+    client = _get_global_client()
+    assert client is not None  # serve.start has run
+    client.deploy_apps(schema, _blocking=False)
+    deadline = time.monotonic() + DEPLOY_TIMEOUT_S
+    with console.status("loading models") as status:
+        while time.monotonic() < deadline:
+            application = ray_serve.status().applications.get(name)
+            if application is not None:
+                if application.status == "RUNNING":
+                    return
+                if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+                    _quit(f"the graph did not start:\n{application.message}")
+                waiting = [key for key, value in application.deployments.items() if value.status != "HEALTHY"]
+                status.update(f"loading {', '.join(waiting)}" if waiting else "loading models")
+            time.sleep(POLL_S)
+    _quit(f"the graph was not ready after {DEPLOY_TIMEOUT_S:.0f} s")
+
+
+def _names(models: str | None) -> list[str] | None:
+    return [name.strip() for name in models.split(",") if name.strip()] if models else None
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _quit(message: str, status: int = 1) -> None:
+    console.print(message, style="red", markup=False, soft_wrap=True)
+    sys.exit(status)

@@ -1,0 +1,40 @@
+"""Talking to a running server from the command line: where it is, and what its failures mean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import httpx
+import typer
+from rich.console import Console
+
+URL_OPTION = Annotated[str, typer.Option("--url", envvar="VOICEGRAPH_URL", help="base URL of the server")]
+
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def explain(url: str) -> Iterator[None]:
+    """Turn connection and HTTP errors into one clear line and exit status 1."""
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        try:
+            message = error.response.json()["error"]["message"]
+        except (ValueError, KeyError, TypeError):
+            message = error.response.text[:200]
+        _quit(f"{error.response.status_code}: {message}")
+    except httpx.ConnectError:
+        _quit(f"no server answers at {url}; start one with `voicegraph serve`, or name it with --url")
+    except httpx.RemoteProtocolError:
+        _quit("the server broke off before the audio was complete; its log says why")
+    except httpx.TimeoutException:
+        _quit(f"{url} did not answer in time")
+
+
+def _quit(message: str) -> None:
+    console.print(message, style="red", markup=False, soft_wrap=True)
+    sys.exit(1)

@@ -1,0 +1,63 @@
+"""The typed configuration: everything an operator may change, checked before anything starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+OPENAI_MODEL_ALIASES = {"tts-1": "fast", "tts-1-hd": "quality", "gpt-4o-mini-tts": "auto"}
+
+
+class Settings(BaseModel):
+    """Base of every section: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(Settings):
+    """What one deployment of the graph accepts. Beyond these a client gets 400, 413 or 429, at once."""
+
+    max_input_chars: int = Field(4096, ge=1, description="longest text of one request, in characters")
+    max_body_bytes: int = Field(12_000_000, ge=1024, description="largest request body")
+    max_active: int = Field(
+        16, ge=1, description="requests that are synthesised at the same time, per router replica"
+    )
+    max_queued: int = Field(32, ge=0, description="further requests that may wait, per router replica")
+    retry_after_s: float = Field(2.0, gt=0, description="what a rejected client is told to wait")
+    first_audio_timeout_s: float = Field(60.0, gt=0, description="504 if no audio exists by then")
+
+
+class HttpSettings(Settings):
+    """What the ingress needs to know."""
+
+    max_body_bytes: int
+    max_input_chars: int
+
+
+class Config(Settings):
+    """`args` of the Serve application (configs/*.yaml)."""
+
+    models: dict[str, dict[str, Any]] = Field(
+        description="name -> {kind: <module in serve_app/pipelines>, …}; the rest of an entry is checked by that kind"
+    )
+    default_model: str | None = Field(None, description="the model of `auto` where nothing else decides")
+    model_aliases: dict[str, str] = Field(
+        default_factory=lambda: dict(OPENAI_MODEL_ALIASES),
+        description="further names for a model, or for a policy: auto, fast, quality",
+    )
+    limits: Limits = Field(default_factory=Limits)  # type: ignore[arg-type]
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Config:
+        if not self.models:
+            raise ValueError("models: at least one model is needed")
+        known = {*self.models, "auto", "fast", "quality"}
+        for alias, target in self.model_aliases.items():
+            if alias in self.models:
+                raise ValueError(f"model_aliases: {alias!r} is also the name of a model")
+            if target not in known:
+                raise ValueError(f"model_aliases: {alias!r} points to {target!r}; known are {sorted(known)}")
+        if self.default_model is not None and self.default_model not in self.models:
+            raise ValueError(f"default_model: {self.default_model!r} is not one of {sorted(self.models)}")
+        return self

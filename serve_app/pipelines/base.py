@@ -1,0 +1,90 @@
+"""What every model's pipeline offers, and how it is found from its `kind` in the configuration."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from pydantic import ValidationError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.core import AudioChunk, ModelCard, SpeechRequest, StreamEnd, Voice
+from serve_app.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request as one model will run it: voice resolved, text checked, knobs validated."""
+
+    request: SpeechRequest
+    voice: Voice
+    tempo: (
+        float  # time stretch left to be done after synthesis; 1.0 where the model speaks at the wanted speed
+    )
+    voice_cache: str | None = None
+    ignored: tuple[str, ...] = ()
+
+
+class Pipeline(Protocol):
+    """Drives the stages of one model for one request at a time; holds handles, no weights.
+
+    A module `serve_app/pipelines/<kind>.py` offers one class named `Pipeline` of this shape. Nothing else in the
+    graph knows the model.
+    """
+
+    Settings: ClassVar[type[Settings]]
+
+    def __init__(self, name: str, settings: Any, stages: Mapping[str, DeploymentHandle]) -> None: ...
+
+    @classmethod
+    def deployments(cls, name: str, settings: Any) -> dict[str, Any]:
+        """Bound deployments by stage name. Touches no files: it may run on a node without weights."""
+
+    @classmethod
+    def check_files(cls, settings: Any) -> None:
+        """Raise CheckpointError, with the command that fixes it, if files of the model are missing here."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    async def voices(self) -> list[Voice]: ...
+
+    async def ready(self) -> bool:
+        """Whether every stage answers."""
+
+    async def plan(self, request: SpeechRequest) -> Plan:
+        """Check everything that can be checked without a model. Raises SpeechError."""
+
+    def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
+        """Audio in order, then one StreamEnd. Closing the generator stops all work for the request."""
+
+
+def find_kind(kind: str) -> type[Pipeline]:
+    """The pipeline class of a `kind`. Raises ValueError if there is no such module."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or kind == "base":
+        raise ValueError(f"kind {kind!r} is not the name of a module in serve_app/pipelines")
+    try:
+        module = importlib.import_module(f"serve_app.pipelines.{kind}")
+    except ModuleNotFoundError as error:
+        if error.name == f"serve_app.pipelines.{kind}":
+            raise ValueError(f"kind {kind!r}: there is no serve_app/pipelines/{kind}.py") from None
+        raise
+    found: type[Pipeline] = module.Pipeline
+    return found
+
+
+def parse_model(name: str, entry: Mapping[str, Any]) -> tuple[type[Pipeline], Settings]:
+    """Pipeline class and validated settings of one `models` entry. Raises ValueError with the place in it."""
+    rest = dict(entry)
+    kind = rest.pop("kind", None)
+    if not isinstance(kind, str):
+        raise ValueError(f"models.{name}: `kind` is missing (the name of a module in serve_app/pipelines)")
+    pipeline = find_kind(kind)
+    try:
+        return pipeline, pipeline.Settings(**rest)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ValueError(f"models.{name}: " + "; ".join(lines)) from None

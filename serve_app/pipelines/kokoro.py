@@ -1,0 +1,232 @@
+"""Kokoro: one stage, fixed voices, spoken segment by segment."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import Field
+from ray import serve
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
+
+from deployments.checkpoints.registry import find_model
+from deployments.core import AudioChunk, ModelCard, Samples, SpeechRequest, StreamEnd, Voice
+from deployments.errors import InvalidRequest, NotFound
+from deployments.kokoro.deployment import Kokoro
+from deployments.kokoro.engine import KokoroJob
+from deployments.kokoro.network import SAMPLE_RATE_HZ
+from deployments.kokoro.voices import LANGUAGES
+from deployments.text.language import detect_language
+from deployments.text.segments import Segment, split_for_streaming
+from serve_app import config
+from serve_app.audio.joins import silence, trim
+from serve_app.pipelines.base import Plan
+from serve_app.pipelines.lookahead import Response, in_order
+
+OPENAI_VOICES = {
+    "alloy": "af_alloy",
+    "ash": "am_adam",
+    "ballad": "bm_fable",
+    "cedar": "am_michael",
+    "coral": "af_bella",
+    "echo": "am_echo",
+    "fable": "bm_george",
+    "marin": "af_heart",
+    "nova": "af_nova",
+    "onyx": "am_onyx",
+    "sage": "af_sarah",
+    "shimmer": "af_sky",
+    "verse": "am_puck",
+}
+NATIVE_SPEED = (0.5, 2.0)  # beyond this range the network slurs; the rest is a time stretch
+CHARS_PER_S = {"zh": 4.5}  # spoken rate, to estimate when a segment will be needed
+DEFAULT_CHARS_PER_S = 14.0
+LEAD_S = 0.03  # silence kept before the first sound of a segment
+TAIL_S = 0.05
+SCRIPTS = {"LATIN", "CJK", "GREEK", "DEVANAGARI", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "FULLWIDTH"}
+
+
+class KokoroSettings(config.Settings):
+    """One `models` entry with `kind: kokoro`."""
+
+    checkpoint: str = Field("kokoro", description="name to pull, see `voicegraph models ls`")
+    threads: int = Field(2, ge=1, description="CPU threads of one replica")
+    lookahead: int = Field(
+        2, ge=0, description="segments of one request synthesised ahead of the one being sent"
+    )
+    max_waiting_segments: int = Field(256, ge=1)
+    default_voices: dict[str, str] = Field(
+        {"en": "af_heart", "zh": "zf_xiaobei"}, description="voice by language"
+    )
+    voice_aliases: dict[str, str] = Field(default_factory=lambda: dict(OPENAI_VOICES))
+    warm_languages: tuple[str, ...] = Field(("en", "zh"), description="dictionaries loaded at start")
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    segment: Segment
+    index: int
+
+
+class Pipeline:
+    Settings: ClassVar[type[config.Settings]] = KokoroSettings
+
+    def __init__(self, name: str, settings: KokoroSettings, stages: Mapping[str, DeploymentHandle]) -> None:
+        self._name = name
+        self._settings = settings
+        self._stage = stages["kokoro"].options(_by_reference=False)
+        self._voices: dict[str, Voice] = {}
+
+    @classmethod
+    def deployments(cls, name: str, settings: KokoroSettings) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "name": name,
+            # Waiting belongs into the engine, which orders it by deadline; Serve's own queue would be first come.
+            "max_ongoing_requests": settings.max_waiting_segments + 16,
+            "ray_actor_options": {"num_cpus": 0.5},
+            "health_check_period_s": 2,
+            "graceful_shutdown_timeout_s": 130,
+            "max_surge_percent": 100,
+        }
+        stage = serve.deployment(**options)(Kokoro)
+        arguments = (
+            settings.checkpoint,
+            settings.threads,
+            settings.max_waiting_segments,
+            list(settings.warm_languages),
+        )
+        return {"kokoro": stage.bind(*arguments)}
+
+    @classmethod
+    def check_files(cls, settings: KokoroSettings) -> None:
+        find_model(settings.checkpoint)
+
+    @property
+    def card(self) -> ModelCard:
+        return ModelCard(
+            name=self._name,
+            kind="kokoro",
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            languages=tuple(dict.fromkeys(language for language, _ in LANGUAGES.values())),
+            default_voice=self._settings.default_voices["en"],
+            quality_rank=10,
+            description="Kokoro-82M: low latency on a CPU, fixed voices",
+        )
+
+    async def voices(self) -> list[Voice]:
+        if not self._voices:
+            names: list[tuple[str, str, str]] = await self._stage.voices.remote()
+            aliases = self._settings.voice_aliases
+            self._voices = {
+                name: Voice(
+                    id=name,
+                    name=name.split("_", 1)[1].capitalize(),
+                    model=self._name,
+                    language=language,
+                    gender=gender,
+                    aliases=tuple(alias for alias, target in aliases.items() if target == name),
+                )
+                for name, language, gender in names
+            }
+        return list(self._voices.values())
+
+    async def ready(self) -> bool:
+        return bool(await self._stage.ready.remote())
+
+    async def plan(self, request: SpeechRequest) -> Plan:
+        await self.voices()
+        language = request.language or detect_language(request.text)
+        voice = self._voice(request.voice, language)
+        _check_scripts(request.text)
+        native = min(max(request.speed, NATIVE_SPEED[0]), NATIVE_SPEED[1])
+        ignored = tuple(name for name in ("quality", "emotion") if getattr(request, name) is not None)
+        return Plan(request, voice, request.speed / native, ignored=(*ignored, *sorted(request.knobs)))
+
+    def _voice(self, wanted: str | None, language: str) -> Voice:
+        """The voice named, or the one of an alias; aliases and the default follow the language of the text."""
+        defaults = self._settings.default_voices
+        name = (
+            self._settings.voice_aliases.get(wanted, wanted)
+            if wanted
+            else defaults.get(language, defaults["en"])
+        )
+        if name not in self._voices:
+            raise NotFound(
+                f"voice {wanted!r} does not exist in model {self._name!r}; GET /v1/audio/voices lists all",
+                param="voice",
+                code="voice_not_found",
+            )
+        voice = self._voices[name]
+        if language != "zh" or voice.language == "zh":
+            return voice
+        same = [v for v in self._voices.values() if v.language == "zh" and v.gender == voice.gender]
+        if wanted == name or not same:
+            examples = ", ".join(v.id for v in self._voices.values() if v.language == "zh")
+            raise InvalidRequest(
+                f"voice {name!r} does not speak Chinese; voices that do: {examples}", param="voice"
+            )
+        return next((v for v in same if v.id == defaults.get("zh")), same[0])
+
+    async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
+        started = time.monotonic()
+        segments = split_for_streaming(plan.request.text)
+        native = plan.request.speed / plan.tempo
+        rate = CHARS_PER_S.get(plan.voice.language, DEFAULT_CHARS_PER_S) * native
+        playback = _Playback()
+
+        def submit(piece: _Piece) -> Response[Samples]:
+            before = sum(len(s.text) for s in segments[playback.sent : piece.index]) / rate
+            job = KokoroJob(piece.segment.text, plan.voice.id, native, playback.slack_s() + before)
+            response: DeploymentResponse[Samples] = self._stage.synthesise.remote(job)  # type: ignore[assignment]
+            return response
+
+        pieces = [_Piece(segment, index) for index, segment in enumerate(segments)]
+        calls = in_order(pieces, submit, self._settings.lookahead)
+        try:
+            async for piece, samples in calls:
+                last = piece.index == len(segments) - 1
+                audio = trim(samples, SAMPLE_RATE_HZ, keep_lead_s=LEAD_S, keep_tail_s=TAIL_S)
+                yield playback.chunk(audio, piece.index)
+                if not last and (pause := self._pause_s(plan.request, piece.segment) / native) > 0:
+                    yield playback.chunk(silence(pause, SAMPLE_RATE_HZ), piece.index)
+        finally:
+            await calls.aclose()
+        yield StreamEnd(playback.audio_s, {"kokoro": time.monotonic() - started})
+
+    @staticmethod
+    def _pause_s(request: SpeechRequest, segment: Segment) -> float:
+        return segment.pause_after_s if request.pause_ms is None else request.pause_ms / 1000
+
+
+class _Playback:
+    """How far a listener who began with the first sample has come."""
+
+    def __init__(self) -> None:
+        self.audio_s = 0.0
+        self.sent = 0  # segments whose audio has been sent
+        self._began: float | None = None
+
+    def slack_s(self) -> float:
+        """Time until the audio sent so far has been played."""
+        return 0.0 if self._began is None else self._began + self.audio_s - time.monotonic()
+
+    def chunk(self, samples: Samples, index: int) -> AudioChunk:
+        if self._began is None:
+            self._began = time.monotonic()
+        self.audio_s += len(samples) / SAMPLE_RATE_HZ
+        self.sent = index + 1
+        return AudioChunk(samples, index)
+
+
+def _check_scripts(text: str) -> None:
+    foreign = {c for c in text if c.isalpha() and unicodedata.name(c, "UNKNOWN").split()[0] not in SCRIPTS}
+    if foreign:
+        shown = "".join(sorted(foreign)[:10])
+        raise InvalidRequest(
+            f"kokoro cannot speak these characters: {shown!r}; it speaks Latin and Devanagari script and Chinese",
+            param="input",
+            code="unsupported_characters",
+        )

@@ -1,0 +1,129 @@
+"""Which model answers a request: pure functions over the request, what models declare, and their live load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deployments.core import ModelCard, SpeechRequest
+from deployments.errors import InvalidRequest, NotFound
+
+POLICIES = ("auto", "fast", "quality")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Live figures of one model. `first_audio_s` is the recent median for a request that does not wait."""
+
+    first_audio_s: float | None = None
+    active: int = 0
+    capacity: int = 1
+    ready: bool = True
+
+    def expected_first_audio_s(self, unknown_s: float = 1.0) -> float:
+        """First audio a new request may expect: requests beyond the capacity wait for their turn."""
+        alone = unknown_s if self.first_audio_s is None else self.first_audio_s
+        return alone * (1 + self.active / self.capacity)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a request demands of a model, beside a name."""
+
+    language: str | None = None
+    cloning: bool = False
+    emotion: bool = False
+    owners: frozenset[str] | None = None  # models that have the wanted voice; None: no voice was named
+
+    def objections(self, card: ModelCard) -> list[str]:
+        """Why `card` cannot serve; empty if it can."""
+        found = []
+        if self.owners is not None and card.name not in self.owners:
+            found.append("does not have this voice")
+        if self.cloning and not card.cloning:
+            found.append("cannot clone a voice")
+        if self.emotion and not card.emotion:
+            found.append("has no emotion control")
+        if self.language and self.language not in card.languages:
+            found.append(f"does not speak {self.language!r}")
+        return found
+
+
+def resolve(name: str, cards: Sequence[ModelCard], aliases: Mapping[str, str]) -> str:
+    """A model's name or a policy for what a client wrote. Raises NotFound listing what there is."""
+    wanted = aliases.get(name, name)
+    if wanted in POLICIES or any(card.name == wanted for card in cards):
+        return wanted
+    known = sorted({*(card.name for card in cards), *aliases, *POLICIES})
+    raise NotFound(
+        f"model {name!r} does not exist; available: {', '.join(known)}", param="model", code="model_not_found"
+    )
+
+
+def rank(
+    request: SpeechRequest,
+    needs: Needs,
+    cards: Sequence[ModelCard],
+    aliases: Mapping[str, str],
+    loads: Mapping[str, Load],
+    default_model: str | None = None,
+) -> list[Choice]:
+    """Models for `request`, best first; those after the first are fallbacks, tried only before the first byte.
+
+    Raises NotFound for an unknown model and InvalidRequest if no model can do what is asked, saying why.
+    """
+    wanted = resolve(request.model, cards, aliases)
+    objections = {card.name: needs.objections(card) for card in cards}
+    if wanted not in POLICIES and objections[wanted]:
+        raise InvalidRequest(
+            f"model {wanted!r} {' and '.join(objections[wanted])}", param="model", code="model_unsuitable"
+        )
+    suitable = [card for card in cards if not objections[card.name]]
+    if not suitable:
+        details = "; ".join(f"{name} {' and '.join(why)}" for name, why in objections.items())
+        raise InvalidRequest(
+            f"no model can serve this request: {details}", param="model", code="model_unsuitable"
+        )
+
+    ranked = _order(wanted, request.latency_budget_ms, suitable, loads, default_model)
+    if not request.fallback:
+        ranked = ranked[:1]
+    # A model that is known to be down goes last, but is still tried when nothing else is left.
+    if len(ranked) > 1 and request.fallback:
+        ranked.sort(key=lambda choice: not loads.get(choice.model, Load()).ready)
+    return ranked
+
+
+def _order(
+    wanted: str,
+    budget_ms: float | None,
+    suitable: Sequence[ModelCard],
+    loads: Mapping[str, Load],
+    default_model: str | None,
+) -> list[Choice]:
+    def expected_s(card: ModelCard) -> float:
+        return loads.get(card.name, Load()).expected_first_audio_s()
+
+    fastest = sorted(suitable, key=lambda card: (expected_s(card), -card.quality_rank))
+    best = sorted(suitable, key=lambda card: (-card.quality_rank, expected_s(card)))
+    if wanted not in POLICIES:
+        others = [Choice(card.name, f"fallback:{wanted}") for card in best if card.name != wanted]
+        return [Choice(wanted, "explicit"), *others]
+    if len(suitable) == 1:
+        return [Choice(suitable[0].name, "only-suitable")]
+    if budget_ms is not None:
+        within = [card for card in best if expected_s(card) * 1000 <= budget_ms]
+        beyond = [Choice(card.name, "fastest:budget-unmet") for card in fastest if card not in within]
+        return [Choice(card.name, "best-within-budget") for card in within] + beyond
+    if wanted == "fast":
+        return [Choice(card.name, "fastest") for card in fastest]
+    if wanted == "auto" and any(card.name == default_model for card in suitable):
+        first = [Choice(card.name, "default") for card in suitable if card.name == default_model]
+        return first + [Choice(card.name, "fallback:default") for card in best if card.name != default_model]
+    return [Choice(card.name, "best-quality") for card in best]

@@ -1,0 +1,154 @@
+import { StreamPlayer } from "./player.js";
+import { drawWaveform } from "./waveform.js";
+
+const at = (id) => document.getElementById(id);
+let voices = [];
+let current = null; // { player, abort }
+
+function showError(message) {
+  at("error").textContent = message;
+  at("error").hidden = !message;
+}
+
+async function getJson(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`${path}: status ${response.status}`);
+  return response.json();
+}
+
+function fillVoices() {
+  const model = at("model").value;
+  const kept = at("voice").value;
+  const shown = voices.filter((voice) => model === "auto" || voice.model === model);
+  at("voice").replaceChildren(new Option("default of the model", ""));
+  for (const language of [...new Set(shown.map((voice) => voice.language))].sort()) {
+    const group = document.createElement("optgroup");
+    group.label = new Intl.DisplayNames(["en"], { type: "language" }).of(language) ?? language;
+    for (const voice of shown.filter((each) => each.language === language)) {
+      group.append(new Option(`${voice.name} (${voice.id})`, voice.id));
+    }
+    at("voice").append(group);
+  }
+  at("voice").value = shown.some((voice) => voice.id === kept) ? kept : "";
+}
+
+async function fillChoices() {
+  const models = await getJson("v1/audio/models");
+  voices = (await getJson("v1/audio/voices")).voices;
+  at("model").replaceChildren(new Option("auto (the router decides)", "auto"));
+  for (const model of models.models) at("model").append(new Option(model.id, model.id));
+  fillVoices();
+}
+
+async function errorOf(response) {
+  try {
+    return (await response.json()).error.message;
+  } catch {
+    return `the server answered with status ${response.status}`;
+  }
+}
+
+async function speak() {
+  await stop();
+  showError("");
+  const format = at("format").value;
+  const body = {
+    model: at("model").value, input: at("text").value, response_format: format, speed: Number(at("speed").value),
+  };
+  if (at("voice").value) body.voice = at("voice").value;
+  const abort = new AbortController();
+  const run = { abort, player: null };
+  current = run;
+  at("speak").disabled = true;
+  at("stop").disabled = false;
+  at("download").hidden = true;
+  for (const id of ["first-audio", "duration", "rtf", "answered"]) at(id).textContent = "–";
+  at("status").textContent = "waiting for the first sound";
+  const clicked = performance.now();
+  try {
+    const response = await fetch("v1/audio/speech", {
+      method: "POST", signal: abort.signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    });
+    if (!response.ok) throw new Error(await errorOf(response));
+    run.player = new StreamPlayer(format, Number(response.headers.get("x-sample-rate")));
+    at("answered").textContent = `${response.headers.get("x-model")} / ${response.headers.get("x-voice")}`;
+    await receive(response, run, clicked);
+    offerDownload(run.player, format, response.headers.get("content-type"));
+  } catch (error) {
+    if (error.name !== "AbortError") {
+      showError(error.message);
+      at("status").textContent = "failed";
+    }
+  } finally {
+    at("speak").disabled = false;
+  }
+}
+
+async function receive(response, run, clicked) {
+  const reader = response.body.getReader();
+  let first = true;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    if (first) {
+      at("first-audio").textContent = `${Math.round(performance.now() - clicked)} ms`;
+      at("status").textContent = "speaking, more is being made";
+      first = false;
+      animate(run);
+    }
+    run.player.push(value);
+  }
+  const seconds = (performance.now() - clicked) / 1000;
+  await run.player.finish();
+  at("rtf").textContent = (seconds / run.player.durationS).toFixed(2);
+  at("status").textContent = "complete";
+}
+
+function animate(run) {
+  if (current !== run) return;
+  const { player } = run;
+  at("duration").textContent = `${player.playedS.toFixed(1)} / ${player.durationS.toFixed(1)} s`;
+  const share = player.durationS ? player.playedS / player.durationS : 0;
+  at("progress").value = share;
+  drawWaveform(at("wave"), player.samples, share);
+  if (player.finished && share >= 1) at("stop").disabled = true;
+  else requestAnimationFrame(() => animate(run));
+}
+
+function offerDownload(player, format, mediaType) {
+  const link = at("download");
+  if (link.href) URL.revokeObjectURL(link.href);
+  link.href = URL.createObjectURL(new Blob([player.bytes()], { type: mediaType }));
+  link.download = `speech.${format}`;
+  link.hidden = false;
+}
+
+async function stop() {
+  const run = current;
+  current = null;
+  at("stop").disabled = true;
+  if (!run) return;
+  run.abort.abort();
+  if (run.player) await run.player.stop();
+  at("status").textContent = "stopped";
+}
+
+function countCharacters() {
+  const { length } = at("text").value;
+  at("count").textContent = `${length} of ${at("text").maxLength} characters`;
+}
+
+at("form").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
+at("stop").addEventListener("click", stop);
+at("model").addEventListener("change", fillVoices);
+at("text").addEventListener("input", countCharacters);
+at("speed").addEventListener("input", () => { at("speed-value").textContent = Number(at("speed").value).toFixed(1); });
+countCharacters();
+fillChoices().catch((error) => showError(`The server does not answer: ${error.message}`));
+
+// For tests: how much sound there is and how loud.
+window.voicegraph = {
+  get samples() { return current?.player?.samples.length ?? 0; },
+  get peak() { return (current?.player?.samples ?? []).reduce((peak, value) => Math.max(peak, Math.abs(value)), 0); },
+  get playedS() { return current?.player?.playedS ?? 0; },
+};
