@@ -1,0 +1,1 @@
+"""`voicegraph bench`: load on any OpenAI-compatible speech URL, and what a listener would have heard."""
