@@ -1,0 +1,45 @@
+"""Writes `serveConfigV2` of every overlay from configs/*.yaml, the only place where it is edited.
+
+Kustomize reads no file outside its own folder, so the text is repeated there; tests/k8s compares the two.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import indent
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+OVERLAYS = {"cpu": "cpu.yaml", "gpu": "cpu.yaml"}
+PATCH = """\
+# Written by `make k8s` from configs/{config}: edit that file.
+apiVersion: ray.io/v1
+kind: RayService
+metadata:
+  name: voicegraph
+spec:
+  serveConfigV2: |
+{text}"""
+
+
+def patch_text(config: str, text: str) -> str:
+    """The overlay's patch that carries `text`, the content of configs/`config`, unchanged.
+
+    Raises ValueError for text that a YAML block would alter: several line ends at its end, tabs in front.
+    """
+    patch = PATCH.format(config=config, text=indent(text, "    "))
+    if yaml.safe_load(patch)["spec"]["serveConfigV2"] != text:
+        raise ValueError(f"configs/{config}: a YAML block alters it; use no tabs and one line end at the end")
+    return patch
+
+
+def main() -> None:
+    for overlay, config in OVERLAYS.items():
+        text = (REPOSITORY / "configs" / config).read_text("utf-8")
+        target = REPOSITORY / "k8s" / "overlays" / overlay / "serve-config.yaml"
+        target.write_text(patch_text(config, text), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

