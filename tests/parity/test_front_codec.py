@@ -1,0 +1,53 @@
+"""Semantic codec against the golden data (indextts2-front.md 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from deployments.checkpoints.indextts import IndexTTSCheckpoint
+from deployments.speaker_encoder.semantic_codec import SemanticCodec, load_semantic_codec
+
+
+def close(actual: Tensor, expected: Tensor, limit: float = 1e-5) -> None:
+    torch.testing.assert_close(actual, expected, atol=limit, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def golden_tensors(golden_front: Path) -> dict[str, Tensor]:
+    return load_file(golden_front / "codec.safetensors")
+
+
+@pytest.fixture(scope="module")
+def codec(golden_front: Path) -> SemanticCodec:
+    checkpoint = IndexTTSCheckpoint(golden_front / "ckpt")
+    return load_semantic_codec(checkpoint.tensors("semantic_codec"), checkpoint.codec_dims, source="codec")
+
+
+@torch.inference_mode()
+def test_encoder_and_distances(codec: SemanticCodec, golden_tensors: dict[str, Tensor]) -> None:
+    features = golden_tensors["in.features"].transpose(1, 2)
+    close(codec.encoder[0].embed(features), golden_tensors["enc.embed_conv"])
+    encoded = codec.encoder(features)
+    close(encoded, golden_tensors["enc.out"])
+    z = codec.book.in_project(encoded.transpose(1, 2))
+    close(z, golden_tensors["fvq.z_e"])
+    close(-codec.book.distances(z)[0, 0], golden_tensors["fvq.neg_dist_frame0"])
+
+
+def test_quantize(golden_front: Path, codec: SemanticCodec, golden_tensors: dict[str, Tensor]) -> None:
+    emotion = load_file(golden_front / "features.safetensors")["emo.cond_emb"]
+    for features, prefix in ((golden_tensors["in.features"], ""), (emotion, "emo.")):
+        codes, embeddings = codec.quantize(features)
+        assert codes.dtype == torch.int64
+        assert torch.equal(codes, golden_tensors[f"{prefix}quantize.codes"])
+        close(embeddings, golden_tensors[f"{prefix}quantize.emb"])
+
+
+def test_vq2emb(codec: SemanticCodec, golden_tensors: dict[str, Tensor]) -> None:
+    close(codec.vq2emb(golden_tensors["quantize.codes"]), golden_tensors["vq2emb.of_codes"])
+    close(codec.vq2emb(golden_tensors["rand.codes"]), golden_tensors["rand.vq2emb"])

@@ -1,0 +1,126 @@
+"""Conformers, perceivers and emotion vectors against the golden data (indextts2-front.md 5)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from deployments.checkpoints.indextts import IndexTTSCheckpoint
+from deployments.speaker_encoder.conditioner import Conditioner, load_conditioner
+from deployments.speaker_encoder.conformer import Conformer, sinusoid
+from deployments.speaker_encoder.emotion import merge
+from deployments.speaker_encoder.perceiver import Perceiver
+
+pytestmark = pytest.mark.usefixtures("_no_gradients")
+
+
+@pytest.fixture
+def _no_gradients():
+    with torch.inference_mode():
+        yield
+
+
+def close(actual: Tensor, expected: Tensor, limit: float = 5e-5) -> None:
+    torch.testing.assert_close(actual, expected, atol=limit, rtol=0)
+
+
+def full(features: Tensor) -> Tensor:
+    return torch.full((features.shape[0],), features.shape[1])
+
+
+@pytest.fixture(scope="module")
+def golden_tensors(golden_front: Path) -> dict[str, Tensor]:
+    return load_file(golden_front / "conditioning.safetensors")
+
+
+@pytest.fixture(scope="module")
+def conditioner(golden_front: Path) -> Conditioner:
+    checkpoint = IndexTTSCheckpoint(golden_front / "ckpt")
+    return load_conditioner(
+        checkpoint.tensors("gpt"),
+        checkpoint.gpt_dims,
+        checkpoint.speaker_dims,
+        checkpoint.emotion_dims,
+        checkpoint.codec_dims.hidden_size,
+        source="gpt.pth",
+    )
+
+
+def check_conformer(conformer: Conformer, features: Tensor, golden: dict[str, Tensor], name: str) -> None:
+    close(conformer.embed.conv(features[:, None]), golden[f"{name}.subsample_conv"])
+    hidden = conformer.embed(features)
+    hidden = hidden * math.sqrt(hidden.shape[-1])
+    close(hidden, golden[f"{name}.embed_scaled"])
+    block = conformer.encoders[0]
+    mask = torch.ones(hidden.shape[:2], dtype=torch.bool)
+    positions = sinusoid(hidden.shape[1], hidden.shape[2], hidden.device)
+    attended = block.self_attn(block.norm_mha(hidden), positions, mask)
+    close(attended, golden[f"{name}.block0_attn"])
+    close(block.conv_module(block.norm_conv(hidden + attended), mask), golden[f"{name}.block0_convmodule"])
+    close(block(hidden, positions, mask), golden[f"{name}.block0_out"])
+    close(conformer(features, full(features))[0], golden[f"{name}.conformer_out"])
+
+
+def check_perceiver(perceiver: Perceiver, golden: dict[str, Tensor], name: str) -> None:
+    frames = perceiver.proj_context(golden[f"{name}.conformer_out"])
+    close(frames, golden[f"{name}.perceiver_context"])
+    attention, feed_forward = perceiver.layers[0]
+    latents = perceiver.latents[None]
+    context = torch.cat((latents, frames), dim=1)
+    attended = attention(latents, context, torch.ones(context.shape[:2], dtype=torch.bool))
+    close(attended, golden[f"{name}.perceiver_layer0_attn"])
+    close(feed_forward(latents + attended), golden[f"{name}.perceiver_layer0_ff"])
+
+
+def test_speaker_encoder_layers(conditioner: Conditioner, golden_tensors: dict[str, Tensor]) -> None:
+    check_conformer(conditioner.conditioning_encoder, golden_tensors["in.spk"], golden_tensors, "spk")
+    check_perceiver(conditioner.perceiver_encoder, golden_tensors, "spk")
+
+
+def test_emotion_encoder_layers(conditioner: Conditioner, golden_tensors: dict[str, Tensor]) -> None:
+    features = golden_tensors["in.emo"]
+    check_conformer(conditioner.emo_conditioning_encoder, features, golden_tensors, "emo")
+    check_perceiver(conditioner.emo_perceiver_encoder, golden_tensors, "emo")
+    hidden = conditioner.emo_conditioning_encoder(features, full(features))
+    pooled = conditioner.emo_perceiver_encoder(*hidden)[:, 0]
+    close(pooled, golden_tensors["emo.perceiver_out"])
+    close(conditioner.emovec_layer(pooled), golden_tensors["emo.emovec_layer"])
+
+
+def test_latents(conditioner: Conditioner, golden_tensors: dict[str, Tensor]) -> None:
+    features = golden_tensors["in.spk"]
+    close(conditioner.speaker_latents(features, full(features)), golden_tensors["spk.latents"])
+    for name, expected in golden_tensors.items():
+        if name.startswith("short"):
+            short = features[:, : int(name.removeprefix("short").removesuffix(".latents"))]
+            close(conditioner.speaker_latents(short, full(short)), expected)
+
+
+def test_emotion_vectors(conditioner: Conditioner, golden_tensors: dict[str, Tensor]) -> None:
+    for name in ("spk", "emo", "spk_as_emo"):
+        features = golden_tensors[f"in.{name}"]
+        close(conditioner.emotion(features, full(features)), golden_tensors[f"{name}.emovec"])
+
+
+def test_merge(golden_tensors: dict[str, Tensor]) -> None:
+    speaker, reference = (golden_tensors[f"{name}.emovec"][0].numpy() for name in ("spk", "emo"))
+    for name, expected in golden_tensors.items():
+        if name.startswith("merge.alpha_"):
+            mixed = merge(speaker, reference, float(name.removeprefix("merge.alpha_")))
+            assert mixed.dtype == np.float32
+            close(torch.from_numpy(mixed)[None], expected)
+
+
+def test_ragged_batch(conditioner: Conditioner, golden_tensors: dict[str, Tensor]) -> None:
+    features, lengths = golden_tensors["batch.in"], golden_tensors["batch.lengths"]
+    hidden, mask = conditioner.conditioning_encoder(features, lengths)
+    assert torch.equal(mask[:, None].long(), golden_tensors["batch.mask"])
+    close(hidden, golden_tensors["batch.conformer_out"])
+    close(conditioner.speaker_latents(features, lengths), golden_tensors["batch.latents"])
+    close(conditioner.emotion(features, lengths), golden_tensors["batch.emovec"])
