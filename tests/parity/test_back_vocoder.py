@@ -1,0 +1,103 @@
+"""BigVGAN against the golden data: whole mels, batches, chunks, units, and 16-bit output."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from deployments.vocoder.activation import lowpass
+from deployments.vocoder.bigvgan import BigVgan, load_bigvgan
+from deployments.vocoder.pcm import FULL_SCALE, int16, scaled
+from deployments.vocoder.vocoder import MelWindow, vocode, vocode_window, vocode_windows
+
+LIMIT = 5e-5
+
+
+def close(actual: Tensor, expected: Tensor, limit: float = LIMIT) -> None:
+    torch.testing.assert_close(actual, expected, atol=limit, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def meta(golden_back: Path) -> dict[str, Any]:
+    return json.loads((golden_back / "meta.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def bigvgan(golden_back: Path) -> BigVgan:
+    config = json.loads((golden_back / "config.json").read_text())
+    return load_bigvgan(golden_back / "bigvgan_generator.pt", config)
+
+
+@pytest.fixture(scope="module")
+def data(golden_back: Path) -> dict[str, Tensor]:
+    return load_file(golden_back / "bigvgan.safetensors")
+
+
+def cases(data: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """(mel, wave) of every single utterance in the file."""
+    mels = {name: value[0] for name, value in data.items() if re.fullmatch(r"mel_(full_)?\d+", name)}
+    return [(mel, data[name.replace("mel_", "wav_")][0, 0]) for name, mel in mels.items()]
+
+
+def test_single(bigvgan: BigVgan, data: dict[str, Tensor]) -> None:
+    assert cases(data)
+    for mel, wave in cases(data):
+        close(bigvgan(mel[None])[0], wave)
+
+
+def test_batch(bigvgan: BigVgan, data: dict[str, Tensor]) -> None:
+    close(bigvgan(data["batch_mel"]), data["batch_wav"][:, 0])
+
+
+def test_ragged_batch(bigvgan: BigVgan, data: dict[str, Tensor]) -> None:
+    batch = zip(data["batch_mel"], data["batch_wav"][:, 0], strict=True)
+    mels, waves = zip(*cases(data), *batch, strict=True)
+    for wave, expected in zip(vocode(bigvgan, mels), waves, strict=True):
+        close(wave, expected)
+
+
+def test_chunks_equal_one_pass(bigvgan: BigVgan, data: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    assert bigvgan.halo_frames <= meta["chunk_context_frames"]
+    name = next(name for name in data if name.startswith("mel_full_"))
+    mel, wave = data[name][0], data[name.replace("mel_", "wav_")][0, 0]
+    parts = [(start, end, wave[start * bigvgan.hop : end * bigvgan.hop]) for start, end in meta["chunks"]]
+    for start, end, expected in parts:
+        close(vocode_window(bigvgan, mel, start, end), expected)
+    together = vocode_windows(bigvgan, [MelWindow(mel, start, end) for start, end, _ in parts])
+    for wave_part, (_, _, expected) in zip(together, parts, strict=True):
+        close(wave_part, expected)
+
+
+def test_filters(data: dict[str, Tensor]) -> None:
+    close(lowpass(), data["filter_up"], 1e-6)
+    close(lowpass(), data["filter_down"], 1e-6)
+
+
+def test_units(bigvgan: BigVgan, data: dict[str, Tensor]) -> None:
+    activation = bigvgan.resblocks[0].activations[0]
+    close(activation(data["act_in"]), data["act_out"])
+    padded = torch.nn.functional.pad(data["act_in"], (3, 3), mode="replicate")
+    close(activation.upsample_by_shifts(padded).mT.flatten(-2), data["act_up"])
+    close(bigvgan.resblocks[2](data["resblock2_in"]), data["resblock2_out"])
+
+
+def test_end_to_end(bigvgan: BigVgan, golden_back: Path, meta: dict[str, Any]) -> None:
+    expected = load_file(golden_back / "end_to_end.safetensors")
+    cfm = load_file(golden_back / "cfm.safetensors")
+    steps, guidance = max(meta["steps"]), max(meta["cfg_rates"])
+    for name in meta["codes"]:
+        [wave] = vocode(bigvgan, [cfm[f"out_{name}_steps{steps}_cfg{guidance}"][0]])
+        close(wave, expected[f"wav_{name}"][0])
+        if f"int16_{name}" in expected:
+            pcm = expected[f"pcm_scaled_{name}"][0]
+            close(scaled(wave) / FULL_SCALE, pcm / FULL_SCALE)
+            assert (int16(wave).int() - expected[f"int16_{name}"][0].int()).abs().max() <= 1
+            assert torch.equal(int16(expected[f"wav_{name}"][0]), expected[f"int16_{name}"][0])
+            assert torch.equal(scaled(expected[f"wav_{name}"][0]), pcm)

@@ -1,0 +1,76 @@
+"""The iSTFT vocoder on random weights: exact windows, its halo, its files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from deployments.errors import CheckpointError
+from deployments.vocoder.istft import IstftDims, IstftVocoder, load_istft
+from deployments.vocoder.vocoder import MelWindow, load_vocoder, vocode_windows
+
+DIMS = IstftDims(hidden=16, inner=24, layers=3)
+
+
+@pytest.fixture
+def vocoder() -> IstftVocoder:
+    torch.manual_seed(5)
+    return IstftVocoder(DIMS).requires_grad_(False)
+
+
+def test_length_and_range(vocoder: IstftVocoder) -> None:
+    for frames in (1, 2, 30):
+        wave = vocoder(torch.randn(2, 80, frames))
+        assert wave.shape == (2, frames * DIMS.hop)
+        assert wave.abs().max() <= 1
+
+
+def test_windows_equal_one_pass(vocoder: IstftVocoder) -> None:
+    frames = 3 * vocoder.halo_frames + 5
+    mel = torch.randn(80, frames)
+    cuts = [0, 1, 7, frames // 2, frames - 1, frames]
+    windows = [MelWindow(mel, start, end) for start, end in itertools.pairwise(cuts)]
+    whole = vocoder(mel[None])[0]
+    torch.testing.assert_close(torch.cat(vocode_windows(vocoder, windows)), whole, atol=1e-5, rtol=0)
+
+
+def test_halo_is_the_exact_support(vocoder: IstftVocoder) -> None:
+    assert IstftDims().halo_frames == 23
+    halo = vocoder.halo_frames
+    middle = halo + 3
+    mel = torch.randn(1, 80, 2 * halo + 7)
+    changed = mel.clone()
+    changed[:, :, middle] += 3
+    difference = (vocoder(mel) - vocoder(changed))[0].view(-1, DIMS.hop).abs().amax(dim=1)
+    far = torch.ones(len(difference), dtype=torch.bool)
+    far[middle - halo : middle + halo + 1] = False
+    assert difference[far].max() < 1e-6
+    # The last samples that the halo reaches lie under the very edge of a Hann window: use NaN to see them.
+    mel[:, :, middle] = torch.nan
+    touched = vocoder(mel)[0].view(-1, DIMS.hop).isnan().any(dim=1).nonzero().flatten()
+    assert (middle - touched.min(), touched.max() - middle) == (halo, halo)
+
+
+def test_sample_of_frame_lies_hop_times_frame_after_the_trim(vocoder: IstftVocoder) -> None:
+    frames = torch.zeros(1, 3, DIMS.n_fft)
+    frames[0, 1, DIMS.trim + 10] = 1.0
+    wave = vocoder._overlap_add(frames)[0]
+    assert wave.nonzero().flatten().tolist() == [DIMS.hop + 10]
+
+
+def test_folder_round_trip(vocoder: IstftVocoder, tmp_path: Path) -> None:
+    save_file(vocoder.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"type": "istft"} | asdict(DIMS)))
+    mel = torch.randn(1, 80, 12)
+    assert torch.equal(load_vocoder(tmp_path)(mel), vocoder(mel))
+
+
+def test_unknown_key_is_refused(vocoder: IstftVocoder) -> None:
+    with pytest.raises(CheckpointError, match="hiden"):
+        load_istft(vocoder.state_dict(), {"type": "istft", "hiden": 3})
