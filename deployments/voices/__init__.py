@@ -1,0 +1,1 @@
+"""Voices: recordings to clone from, what models make of them, and where both are kept."""

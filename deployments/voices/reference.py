@@ -1,0 +1,46 @@
+"""Reference audio: the recording a voice is cloned from, decoded but neither resampled nor mixed down."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.errors import InvalidRequest
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceAudio:
+    """One decoded recording.
+
+    `samples` are float32, (channels, N), nominally in [-1, 1], at the recording's own rate: each model mixes
+    down (mean of the channels) and resamples its own way (indextts2-front.md 3.1). `sha256` names the
+    recording: the hash of the uploaded bytes, or of the samples where there never were any bytes.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate_hz: int
+    duration_s: float
+    warnings: tuple[str, ...]
+    sha256: str
+    media_type: str = "audio/wav"
+
+    @staticmethod
+    def from_samples(samples: NDArray[np.floating], sample_rate_hz: int) -> ReferenceAudio:
+        """Audio that is already decoded: `samples` (N,) or (channels, N); no limits, no checks of quality."""
+        planes = np.atleast_2d(np.asarray(samples, dtype=np.float32, order="C"))
+        if planes.ndim != 2 or not planes.size:
+            raise InvalidRequest(
+                f"Samples must be (N,) or (channels, N) and not empty, not {np.shape(samples)}."
+            )
+        digest = hashlib.sha256(f"{planes.shape} {sample_rate_hz} ".encode())
+        digest.update(planes.tobytes())
+        return ReferenceAudio(
+            planes, sample_rate_hz, planes.shape[1] / sample_rate_hz, (), digest.hexdigest()
+        )
+
+    def mono(self) -> NDArray[np.float32]:
+        """(N,): the mean of the channels."""
+        return self.samples[0] if len(self.samples) == 1 else self.samples.mean(axis=0, dtype=np.float32)

@@ -1,0 +1,79 @@
+"""Several processes on one directory, as replicas on one node or on one shared file system."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deployments.voices.library import VoiceLibrary
+from deployments.voices.profile import VoiceProfile
+from deployments.voices.reference import ReferenceAudio
+from deployments.voices.store import VoiceStore
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def use_voice(url: str, log: str, start_at: float, takes_s: float) -> None:
+    async def encode(audio: ReferenceAudio) -> VoiceProfile:
+        with Path(log).open("a") as file:
+            file.write(f"encode {os.getpid()}\n")
+        await asyncio.sleep(takes_s)
+        return VoiceProfile({"x": audio.mono()})
+
+    async def use() -> None:
+        library = VoiceLibrary(VoiceStore(url))
+        voice = await library.find("Anna")
+        await asyncio.sleep(max(0.0, start_at - time.time()))
+        results = await asyncio.gather(*(library.profile(voice, "m", "1", encode) for _ in range(10)))
+        with Path(log).open("a") as file:
+            file.write(f"done {results[0][1]} {np.abs(results[0][0]['x']).sum():.3f}\n")
+
+    asyncio.run(use())
+
+
+@pytest.fixture
+def url(tmp_path: Path, recording: bytes) -> str:
+    VoiceStore(str(tmp_path / "voices")).register(recording, name="Anna")
+    return str(tmp_path / "voices")
+
+
+def lines(log: Path, kind: str) -> list[str]:
+    return [line for line in log.read_text().splitlines() if line.startswith(kind)] if log.exists() else []
+
+
+def test_two_processes_encode_once(url: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    start_at = time.time() + 3
+    processes = [SPAWN.Process(target=use_voice, args=(url, str(log), start_at, 0.5)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert len(lines(log, "encode")) == 1
+    done = [line.split() for line in lines(log, "done")]
+    assert sorted(outcome for _, outcome, _ in done) == ["hit-disk", "miss"]
+    assert len({total for *_, total in done}) == 1
+
+
+def test_a_killed_process_gives_up_its_lock(url: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    victim = SPAWN.Process(target=use_voice, args=(url, str(log), 0.0, 600.0))
+    victim.start()
+    give_up = time.monotonic() + 60
+    while not lines(log, "encode"):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    assert victim.pid
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.join(10)
+    use_voice(url, str(log), 0.0, 0.0)
+    assert len(lines(log, "encode")) == 2
+    assert [line.split()[1] for line in lines(log, "done")] == ["miss"]
