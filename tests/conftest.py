@@ -1,11 +1,18 @@
-"""What every test may use: the place of the golden data."""
+"""What every test may use: the place of the golden data, and one running graph per session."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cluster import Cluster, running_cluster
+from tiny_indextts import make_tiny_checkpoint
+
+from deployments.checkpoints.registry import find_model
+from deployments.errors import CheckpointError
 
 TESTS = Path(__file__).parent
 
@@ -24,3 +31,33 @@ def golden_front(golden: Path) -> Path:
 @pytest.fixture(scope="session")
 def golden_back(golden: Path) -> Path:
     return golden / "indextts2-back"
+
+
+def has_kokoro() -> bool:
+    try:
+        find_model("kokoro")
+    except CheckpointError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    checkpoint = make_tiny_checkpoint(tmp_path_factory.mktemp("index") / "tiny", TESTS / "golden")
+    models: dict[str, Any] = {
+        "index": {"kind": "indextts", "checkpoint": f"{checkpoint}/", "quality": "fast"},
+        "toy": {"kind": "toys.tones", "quality_rank": 1},
+        "toy2": {"kind": "toys.tones"},
+    }
+    if has_kokoro():
+        models = {"kokoro": {"kind": "kokoro"}, **models}
+    with running_cluster(models, voices=tmp_path_factory.mktemp("voices")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kokoro(cluster: Cluster) -> Cluster:
+    """The cluster, for tests that need Kokoro's weights."""
+    if not has_kokoro():
+        pytest.fail("the Kokoro weights are missing; `make setup` pulls them")
+    return cluster

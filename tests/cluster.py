@@ -1,0 +1,104 @@
+"""One Ray cluster for the whole test session, with the graph of `configs/cpu.yaml` and toy models beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+TESTS = Path(__file__).parent
+SMALL = "small"  # an application with a queue that is easily filled
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """`url` serves kokoro (where its weights are) and two toys; `small_url` one toy with room for 2 + 2 requests."""
+
+    url: str
+    small_url: str
+    logs: Path
+
+    async def counts(self, model: str, application: str = "voicegraph") -> dict[str, int]:
+        """Counters of a toy's stage."""
+        from ray import serve
+
+        counts: dict[str, int] = await serve.get_deployment_handle(model, application).counts.remote()
+        return counts
+
+    async def settled(self, model: str, application: str = "voicegraph", within_s: float = 3.0) -> bool:
+        """Whether nothing runs any more in a toy's stage, waiting up to `within_s`."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if (await self.counts(model, application))["running"] == 0:
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
+    """Start Ray and Serve with own directories and a free port; everything started is ended again."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    # Replicas are not started by this process: they find the toys only through the environment.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    import ray
+    from ray import serve
+
+    from serve_app.app import build
+    from serve_app.config import Config
+
+    port = free_port()
+    # Short: Ray puts sockets below it, whose paths may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="vg", ignore_cleanup_errors=True) as directory:
+        ray.init(
+            address="local",
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=200 * 2**20,
+            log_to_driver=False,
+            _temp_dir=directory,
+        )
+        try:
+            serve.start(http_options={"host": "127.0.0.1", "port": port})
+            graph = Config(models=models, default_model=next(iter(models)), voices={"url": str(voices)})
+            serve.run(build(graph), name="voicegraph")
+            small = Config(
+                models={"tiny": {"kind": "toys.tones"}},
+                voices={"url": str(voices)},
+                limits={"max_active": 2, "max_queued": 2, "retry_after_s": 1.5},
+            )
+            serve.run(build(small), name=SMALL, route_prefix=f"/{SMALL}")
+            url = f"http://127.0.0.1:{port}"
+            logs = Path(directory) / "session_latest" / "logs" / "serve"
+            cluster = Cluster(url, f"{url}/{SMALL}", logs)
+            for url in (cluster.url, cluster.small_url):
+                _wait_until_routed(url)
+            yield cluster
+        finally:
+            serve.shutdown()
+            ray.shutdown()
+
+
+def _wait_until_routed(url: str) -> None:
+    """The proxy learns of an application shortly after `serve.run` returns."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if httpx.get(f"{url}/livez").status_code == httpx.codes.OK:
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"{url} was not routed")

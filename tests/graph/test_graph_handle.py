@@ -1,0 +1,74 @@
+"""The Python handle inside a real cluster."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from cluster import SMALL, Cluster
+from toys.tones import tone
+
+from deployments.core import AudioChunk, StreamEnd, StreamStart
+from deployments.errors import InvalidRequest, NotFound, Overloaded, SpeechError, Unavailable
+from serve_app import connect
+
+
+async def test_speak_returns_all_samples(cluster: Cluster) -> None:
+    speech = await connect().speak("one two three", model="toy")
+    assert (speech.model, speech.voice, speech.sample_rate_hz) == ("toy", "toy-tone", 16_000)
+    assert np.array_equal(speech.samples, np.concatenate([tone(i) for i in range(3)]))
+    assert speech.duration_s == pytest.approx(0.3)
+
+
+async def test_events_start_with_the_decision_and_end_with_totals(cluster: Cluster) -> None:
+    events = [event async for event in connect().events("one two", model="toy")]
+    assert isinstance(events[0], StreamStart)
+    assert events[0].reason == "explicit"
+    assert all(isinstance(event, AudioChunk) for event in events[1:-1])
+    assert isinstance(events[-1], StreamEnd)
+    assert events[-1].audio_s == pytest.approx(0.2)
+
+
+async def test_errors_arrive_with_their_fields(cluster: Cluster) -> None:
+    with pytest.raises(NotFound) as missing:
+        await connect().speak("hello", model="nobody")
+    assert missing.value.code == "model_not_found"
+    assert missing.value.param == "model"
+    assert "toy" in missing.value.message
+    with pytest.raises(InvalidRequest, match="empty"):
+        await connect().speak("  ", model="toy")
+
+
+async def test_leaving_early_stops_the_stage(cluster: Cluster) -> None:
+    stream = connect().stream("slow " * 100, model="toy")
+    await anext(stream)
+    await stream.aclose()
+    assert await cluster.settled("toy")
+    assert (await cluster.counts("toy"))["made"] < 100
+
+
+async def test_fallback_before_the_first_audio(cluster: Cluster) -> None:
+    """`toy` is explicit but down; the other toy shares the text, so it is down as well: the last error is told."""
+    with pytest.raises(Unavailable, match="down") as error:
+        await connect().speak("down now", model="toy", fallback=False)
+    assert error.value.retry_after_s == 1
+
+
+async def test_failure_after_the_first_audio_is_not_hidden(cluster: Cluster) -> None:
+    stream = connect().stream("one break three", model="toy", fallback=True)
+    assert len(await anext(stream)) > 0
+    with pytest.raises(SpeechError, match="failed on this request"):
+        async for _ in stream:
+            pass
+
+
+async def test_full_queue_is_refused_at_once_and_accepted_requests_finish(cluster: Cluster) -> None:
+    tts = connect(SMALL)
+    answers = await asyncio.gather(*(tts.speak("slow " * 10) for _ in range(12)), return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Overloaded)]
+    assert len(refused) == 8
+    assert all(error.retry_after_s == 1.5 for error in refused)
+    assert not [a for a in answers if isinstance(a, BaseException) and not isinstance(a, SpeechError)]
+    assert all(len(a.samples) == 16_000 for a in answers if not isinstance(a, BaseException))
+    assert await cluster.settled("tiny", SMALL)

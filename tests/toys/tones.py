@@ -1,0 +1,124 @@
+"""A model for tests: every word becomes a short tone, and some words are instructions.
+
+`slow` makes each later tone take 50 ms, `refuse` raises before any audio, `break` raises after the first tone,
+`die` ends the replica's process after the first tone (with `slow`, so that the tone gets out), `down` is a model that
+is not ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from deployments.core import AudioChunk, ModelCard, Samples, SpeechRequest, StreamEnd, Voice
+from deployments.errors import Unavailable
+from serve_app import config
+from serve_app.pipelines.base import Plan
+
+SAMPLE_RATE_HZ = 16_000
+TONE_S = 0.1
+
+
+def tone(position: int) -> Samples:
+    time_s = np.arange(round(TONE_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    return (0.3 * np.sin(2 * np.pi * (200 + 20 * (position % 20)) * time_s)).astype(np.float32)
+
+
+class Tones:
+    def __init__(self) -> None:
+        self.running = 0
+        self.made = 0
+        self.ended = 0
+
+    async def tones(self, text: str, delay_s: float) -> AsyncGenerator[Samples, None]:
+        words = text.split()
+        self.running += 1
+        try:
+            if "refuse" in words:
+                raise RuntimeError("the toy was told to refuse")
+            if "down" in words:
+                raise Unavailable("the toy is down", retry_after_s=1)
+            for position in range(len(words)):
+                if position or "late" in words:
+                    await asyncio.sleep(delay_s)
+                if position == 1 and "break" in words:
+                    raise RuntimeError("the toy was told to break")
+                if position == 1 and "die" in words:
+                    os._exit(1)
+                self.made += 1
+                yield tone(position)
+        finally:
+            self.running -= 1
+            self.ended += 1
+
+    async def counts(self) -> dict[str, int]:
+        return {"running": self.running, "made": self.made, "ended": self.ended, "pid": os.getpid()}
+
+
+class Settings(config.Settings):
+    quality_rank: int = 0
+    cloning: bool = False
+
+
+class Pipeline:
+    Settings: ClassVar[type[config.Settings]] = Settings
+
+    def __init__(self, name: str, settings: Settings, stages: Mapping[str, DeploymentHandle]) -> None:
+        self._name = name
+        self._settings = settings
+        self._stage = stages["tones"]
+
+    @classmethod
+    def deployments(cls, name: str, settings: Settings) -> dict[str, Any]:
+        deployment = serve.deployment(
+            name=name,
+            max_ongoing_requests=100,
+            ray_actor_options={"num_cpus": 0},
+            graceful_shutdown_timeout_s=1,
+            health_check_period_s=1,
+        )
+        return {"tones": deployment(Tones).bind()}
+
+    @classmethod
+    def check_files(cls, settings: Settings) -> None:
+        return None
+
+    @property
+    def card(self) -> ModelCard:
+        return ModelCard(
+            name=self._name,
+            kind="toys.tones",
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            languages=("en",),
+            default_voice="tone",
+            quality_rank=self._settings.quality_rank,
+            cloning=self._settings.cloning,
+        )
+
+    async def voices(self) -> list[Voice]:
+        return [Voice(id=f"{self._name}-tone", name="Tone", model=self._name, language="en")]
+
+    async def ready(self) -> bool:
+        return bool(await self._stage.counts.remote())
+
+    async def plan(self, request: SpeechRequest) -> Plan:
+        return Plan(request, (await self.voices())[0], request.speed)
+
+    async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
+        text = plan.request.text
+        delay_s = 0.05 if "slow" in text.split() else 0.0
+        stream = self._stage.options(stream=True, _by_reference=False).tones.remote(text, delay_s)
+        count = 0
+        try:
+            async for samples in stream:
+                count += 1
+                yield AudioChunk(samples, 0)
+        finally:
+            stream.cancel()
+        yield StreamEnd(count * TONE_S)
