@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deployments.checkpoints.tensors import load_strict
+from deployments.checkpoints.weight_norm import fold_weight_norm, normed
 from deployments.errors import CheckpointError
-from deployments.s2mel.weight_norm import fold_weight_norm, normed
 
 PREFIX = "quantizer.quantizers.0."
 NAMES = ("codebook.weight", "out_project.bias", "out_project.weight_g", "out_project.weight_v")

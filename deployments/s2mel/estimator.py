@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deployments.checkpoints.weight_norm import fold_weight_norm, normed
 from deployments.s2mel.dims import EstimatorDims
 from deployments.s2mel.layout import Layout
 from deployments.s2mel.times import TimeEmbedder, TimeProjections
 from deployments.s2mel.transformer import Rope, Transformer
 from deployments.s2mel.wavenet import WaveNet
-from deployments.s2mel.weight_norm import fold_weight_norm, normed
 
 ROPE_GROWTH = 1024  # frames by which the position table grows
 _UNUSED = re.compile(

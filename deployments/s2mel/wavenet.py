@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from deployments.checkpoints.weight_norm import normed
 from deployments.s2mel.dims import EstimatorDims
 from deployments.s2mel.layout import Layout
-from deployments.s2mel.weight_norm import normed
 
 
 class Nested(nn.Module):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from deployments.checkpoints.tensors import load_strict, read_tensors, subset
+from deployments.checkpoints.weight_norm import fold_weight_norm, normed
 from deployments.errors import CheckpointError
 from deployments.vocoder.activation import Activation, lowpass
-from deployments.vocoder.weight_norm import fold_weight_norm, normed
 
 OUTER_KERNEL = 7  # of the first and the last convolution
 ACTIVATION_REACH = 5  # samples to each side that an activation reads
@@ -103,7 +103,7 @@ class BigVgan(nn.Module):
     def __init__(self, dims: BigVganDims) -> None:
         super().__init__()
         self.dims = dims
-        self.hop, self.halo_frames = dims.hop, dims.halo_frames
+        self.mel_channels, self.hop, self.halo_frames = dims.mel_channels, dims.hop, dims.halo_frames
         self.sample_rate_hz = dims.sample_rate_hz
         channels = dims.initial_channels
         padding = OUTER_KERNEL // 2
@@ -127,7 +127,7 @@ class BigVgan(nn.Module):
     @torch.inference_mode()
     def forward(self, mel: Tensor) -> Tensor:
         """Log-mel (B, 80, T) of equal lengths -> wave (B, hop * T) in [-1, 1]."""
-        x = self.conv_pre(mel)
+        x = self.conv_pre(mel.to(self.conv_pre.weight.dtype))
         per_stage = len(self.dims.block_kernels)
         for stage, up in enumerate(self.ups):
             x = up(x)
@@ -136,7 +136,7 @@ class BigVgan(nn.Module):
             for block in others:
                 total += block(x)
             x = total.div_(per_stage)
-        wave = self.conv_post(self.activation_post(x))[:, 0]
+        wave = self.conv_post(self.activation_post(x))[:, 0].float()
         return wave.tanh() if self.dims.tanh else wave.clamp(-1, 1)
 
 

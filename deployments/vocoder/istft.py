@@ -74,7 +74,7 @@ class IstftVocoder(nn.Module):
     def __init__(self, dims: IstftDims) -> None:
         super().__init__()
         self.dims = dims
-        self.hop, self.halo_frames = dims.hop, dims.halo_frames
+        self.mel_channels, self.hop, self.halo_frames = dims.mel_channels, dims.hop, dims.halo_frames
         self.sample_rate_hz = dims.sample_rate_hz
         self.embed = nn.Conv1d(dims.mel_channels, dims.hidden, dims.kernel, padding=dims.kernel // 2)
         self.norm = nn.LayerNorm(dims.hidden)
@@ -84,10 +84,10 @@ class IstftVocoder(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """Log-mel (B, 80, T) of equal lengths -> wave (B, hop * T) in [-1, 1]."""
-        x = self.norm(self.embed((mel + MEL_SHIFT) / MEL_SCALE).mT)
+        x = self.norm(self.embed(((mel + MEL_SHIFT) / MEL_SCALE).to(self.embed.weight.dtype)).mT)
         for block in self.blocks:
             x = block(x)
-        magnitude, phase = self.head(self.final_norm(x)).chunk(2, dim=-1)
+        magnitude, phase = self.head(self.final_norm(x)).float().chunk(2, dim=-1)
         spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
         return self._overlap_add(torch.fft.irfft(spectrum, n=self.dims.n_fft)).clamp(-1, 1)
 

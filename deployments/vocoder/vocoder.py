@@ -23,27 +23,34 @@ WEIGHTS = "model.safetensors"
 class Vocoder(Protocol):
     """halo_frames: mel frames on each side of a frame that its `hop` samples depend on."""
 
+    mel_channels: int
     halo_frames: int
     hop: int
     sample_rate_hz: int
 
     def __call__(self, mel: Tensor) -> Tensor:
-        """Log-mel (B, 80, T) of equal lengths -> wave (B, hop * T) in [-1, 1]."""
+        """Log-mel (B, 80, T) of equal lengths -> wave (B, hop * T) in [-1, 1], both float32."""
         ...
 
 
-def load_vocoder(folder: Path, *, device: torch.device | str = "cpu") -> Vocoder:
-    """The vocoder in `folder`: `config.json` beside `bigvgan_generator.pt` or `model.safetensors`."""
+def load_vocoder(
+    folder: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Vocoder:
+    """The vocoder in `folder`: `config.json` beside `bigvgan_generator.pt` or `model.safetensors`.
+
+    `dtype` is that of the convolutions; mel and wave stay float32.
+    """
     try:
         config = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: cannot be read as JSON ({error})") from error
     kind = config.get("type", "bigvgan")
     if kind == "istft":
-        return load_istft(folder / WEIGHTS, config, device=device)
+        return load_istft(folder / WEIGHTS, config, device=device).to(dtype)
     if kind == "bigvgan":
         generator = folder / GENERATOR
-        return load_bigvgan(generator if generator.is_file() else folder / WEIGHTS, config, device=device)
+        path = generator if generator.is_file() else folder / WEIGHTS
+        return load_bigvgan(path, config, device=device).to(dtype)
     raise CheckpointError(f"{folder / 'config.json'}: type is {kind!r}, allowed are bigvgan and istft")
 
 

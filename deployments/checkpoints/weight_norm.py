@@ -1,4 +1,4 @@
-"""Weight normalisation as the checkpoints store it: `weight_g`, `weight_v` (indextts2-back.md 5)."""
+"""Weight normalisation as the checkpoints store it: `weight_g`, `weight_v` (indextts2-back.md 5, 6)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-Layer = TypeVar("Layer", nn.Conv1d, nn.ConvTranspose1d)
+Layer = TypeVar("Layer", nn.Linear, nn.Conv1d, nn.ConvTranspose1d)
 
 
 def normed(layer: Layer) -> Layer:
@@ -23,7 +23,7 @@ def normed(layer: Layer) -> Layer:
 def fold_weight_norm(module: nn.Module) -> None:
     """Replace every `weight_g`, `weight_v` by `weight` = g v / ||v||, the norm over all dims but dim 0.
 
-    For transposed convolutions that is the input channel.
+    For transposed convolutions dim 0 is the input channel.
     """
     for layer in module.modules():
         if not hasattr(layer, "weight_v"):
