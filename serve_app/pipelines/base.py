@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.core import AudioChunk, ModelCard, SpeechRequest, StreamEnd, Voice
+from deployments.voices.library import Outcome, VoiceLibrary
+from deployments.voices.voice import Voice as RegisteredVoice
 from serve_app.config import Settings
 
 
@@ -62,17 +64,36 @@ class Pipeline(Protocol):
         """Audio in order, then one StreamEnd. Closing the generator stops all work for the request."""
 
 
+class CloningPipeline(Pipeline, Protocol):
+    """What a pipeline offers as well if its card says `cloning`: uploaded voices belong to all such models."""
+
+    def use_library(self, library: VoiceLibrary) -> None:
+        """Called once, before the first request: where uploaded voices and all profiles are kept."""
+
+    async def prepare_voice(self, voice: RegisteredVoice) -> Outcome:
+        """Get the profile of an uploaded voice ready; says where it was found. Raises SpeechError."""
+
+    def reference_warnings(self, duration_s: float) -> tuple[str, ...]:
+        """What whoever uploads a recording of `duration_s` should know about how this model uses it."""
+
+
 def find_kind(kind: str) -> type[Pipeline]:
-    """The pipeline class of a `kind`. Raises ValueError if there is no such module."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", kind) or kind == "base":
-        raise ValueError(f"kind {kind!r} is not the name of a module in serve_app/pipelines")
+    """The pipeline class of a `kind`: a module of this package, or (with a dot) any importable module of your own.
+
+    Raises ValueError if there is no such module.
+    """
+    if not re.fullmatch(r"[A-Za-z_][\w.]*", kind) or kind == "base":
+        raise ValueError(f"kind {kind!r} is not the name of a module")
+    place = kind if "." in kind else f"serve_app.pipelines.{kind}"
     try:
-        module = importlib.import_module(f"serve_app.pipelines.{kind}")
+        module = importlib.import_module(place)
     except ModuleNotFoundError as error:
-        if error.name == f"serve_app.pipelines.{kind}":
-            raise ValueError(f"kind {kind!r}: there is no serve_app/pipelines/{kind}.py") from None
+        if error.name and place.startswith(error.name):
+            raise ValueError(f"kind {kind!r}: there is no module {place}") from None
         raise
-    found: type[Pipeline] = module.Pipeline
+    found: type[Pipeline] | None = getattr(module, "Pipeline", None)
+    if found is None:
+        raise ValueError(f"kind {kind!r}: module {place} has no class Pipeline")
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from ray import serve
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
@@ -63,6 +63,13 @@ class KokoroSettings(config.Settings):
     )
     voice_aliases: dict[str, str] = Field(default_factory=lambda: dict(OPENAI_VOICES))
     warm_languages: tuple[str, ...] = Field(("en", "zh"), description="dictionaries loaded at start")
+
+    @field_validator("default_voices")
+    @classmethod
+    def _speaks_english(cls, voices: dict[str, str]) -> dict[str, str]:
+        if "en" not in voices:
+            raise ValueError("a voice for 'en' is needed, which also stands in for languages without one")
+        return voices
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +149,13 @@ class Pipeline:
         voice = self._voice(request.voice, language)
         _check_scripts(request.text)
         native = min(max(request.speed, NATIVE_SPEED[0]), NATIVE_SPEED[1])
-        ignored = tuple(name for name in ("quality", "emotion") if getattr(request, name) is not None)
+        ignored = tuple(n for n in ("quality", "emotion", "instructions") if getattr(request, n) is not None)
         return Plan(request, voice, request.speed / native, ignored=(*ignored, *sorted(request.knobs)))
 
     def _voice(self, wanted: str | None, language: str) -> Voice:
         """The voice named, or the one of an alias; aliases and the default follow the language of the text."""
         defaults = self._settings.default_voices
-        name = (
-            self._settings.voice_aliases.get(wanted, wanted)
-            if wanted
-            else defaults.get(language, defaults["en"])
-        )
+        name = self._settings.voice_aliases.get(wanted, wanted) if wanted else self._default_voice(language)
         if name not in self._voices:
             raise NotFound(
                 f"voice {wanted!r} does not exist in model {self._name!r}; GET /v1/audio/voices lists all",
@@ -169,6 +172,12 @@ class Pipeline:
                 f"voice {name!r} does not speak Chinese; voices that do: {examples}", param="voice"
             )
         return next((v for v in same if v.id == defaults.get("zh")), same[0])
+
+    def _default_voice(self, language: str) -> str:
+        """The configured voice of a language, else any that speaks it, else the English one."""
+        defaults = self._settings.default_voices
+        speaks = (voice.id for voice in self._voices.values() if voice.language == language)
+        return defaults.get(language) or next(speaks, defaults["en"])
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         started = time.monotonic()
@@ -190,15 +199,11 @@ class Pipeline:
                 last = piece.index == len(segments) - 1
                 audio = trim(samples, SAMPLE_RATE_HZ, keep_lead_s=LEAD_S, keep_tail_s=TAIL_S)
                 yield playback.chunk(audio, piece.index)
-                if not last and (pause := self._pause_s(plan.request, piece.segment) / native) > 0:
-                    yield playback.chunk(silence(pause, SAMPLE_RATE_HZ), piece.index)
+                if not last and (pause_s := _pause_s(plan, piece.segment, native)) > 0:
+                    yield playback.chunk(silence(pause_s, SAMPLE_RATE_HZ), piece.index)
         finally:
             await calls.aclose()
         yield StreamEnd(playback.audio_s, {"kokoro": time.monotonic() - started})
-
-    @staticmethod
-    def _pause_s(request: SpeechRequest, segment: Segment) -> float:
-        return segment.pause_after_s if request.pause_ms is None else request.pause_ms / 1000
 
 
 class _Playback:
@@ -219,6 +224,13 @@ class _Playback:
         self.audio_s += len(samples) / SAMPLE_RATE_HZ
         self.sent = index + 1
         return AudioChunk(samples, index)
+
+
+def _pause_s(plan: Plan, segment: Segment, native: float) -> float:
+    """Silence to insert. Natural pauses shrink with the speed; one that was asked for is to last as long in the end."""
+    if plan.request.pause_ms is None:
+        return segment.pause_after_s / native
+    return plan.request.pause_ms / 1000 * plan.tempo
 
 
 def _check_scripts(text: str) -> None:
