@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from deployments.errors import SpeechError
+
 Samples = npt.NDArray[np.float32]
 """Mono audio within [-1, 1], shape (n,)."""
 
@@ -34,8 +36,10 @@ class SpeechRequest:
     language: str | None = None
     speed: float = 1.0
     seed: int | None = None
-    reference_audio: bytes | None = None  # one-off cloning
+    reference_audio: bytes | None = None  # one-off cloning: the recording as it was sent, in place of `voice`
+    reference_text: str | None = None  # what is said in it
     emotion: Emotion | None = None
+    instructions: str | None = None  # how to speak, in words; never a reason to choose another model
     quality: str | None = None
     knobs: Mapping[str, float | int | str] = field(default_factory=dict)  # validated by the model's pipeline
     pause_ms: float | None = None
@@ -74,7 +78,15 @@ class StreamEnd:
     warnings: tuple[str, ...] = ()
 
 
-StreamEvent = StreamStart | AudioChunk | StreamEnd
+@dataclass(frozen=True, slots=True)
+class StreamFailed:
+    """Last event of a stream that failed for a reason a person can be told. Sent instead of raised between replicas,
+    because Serve logs every exception that leaves a replica as a crash."""
+
+    error: SpeechError
+
+
+StreamEvent = StreamStart | AudioChunk | StreamEnd | StreamFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +95,7 @@ class Voice:
 
     id: str
     name: str
-    model: str
+    model: str  # empty where `uploaded`: every model that clones speaks with such a voice
     language: str
     gender: str | None = None
     uploaded: bool = False
@@ -102,4 +114,5 @@ class ModelCard:
     cloning: bool = False
     emotion: bool = False
     quality_rank: int = 0  # higher sounds better
+    capacity: int = 1  # requests it serves side by side without making their first audio later
     description: str = ""

@@ -50,7 +50,7 @@ class Admission:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._release()  # the place was given to us in the same tick as we were cancelled
-            else:
+            elif turn in self._turns:  # else a place was offered between our cancellation and now
                 self._turns.remove(turn)
             raise
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import typer
 
 from serve_app.bench.command import bench
-from serve_app.commands import models
+from serve_app.commands import models, voices
 from serve_app.commands.check import check
 from serve_app.commands.say import say
 from serve_app.commands.serve import serve
-from serve_app.commands.voices import voices
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,9 +16,10 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Serve text-to-speech models, and talk to a server that runs.",
 )
-for command in (serve, say, voices, check, bench):
+for command in (serve, say, check, bench):
     app.command()(command)
 app.add_typer(models.app, name="models")
+app.add_typer(voices.app, name="voices")
 
 
 def main() -> None:

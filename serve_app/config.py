@@ -6,6 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from deployments.voices.store import DEFAULT_URL
+
+POLICIES = ("auto", "fast", "quality")
 OPENAI_MODEL_ALIASES = {"tts-1": "fast", "tts-1-hd": "quality", "gpt-4o-mini-tts": "auto"}
 
 
@@ -24,8 +27,19 @@ class Limits(Settings):
         16, ge=1, description="requests that are synthesised at the same time, per router replica"
     )
     max_queued: int = Field(32, ge=0, description="further requests that may wait, per router replica")
-    retry_after_s: float = Field(2.0, gt=0, description="what a rejected client is told to wait")
+    retry_after_s: float = Field(
+        2.0, gt=0, allow_inf_nan=False, description="what a rejected client is told to wait"
+    )
     first_audio_timeout_s: float = Field(60.0, gt=0, description="504 if no audio exists by then")
+
+
+class VoiceSettings(Settings):
+    """Where uploaded voices are kept. Replicas that name the same place share them."""
+
+    url: str = Field(DEFAULT_URL, description="a directory, or any address that fsspec knows (s3://…)")
+    ram_bytes: int = Field(512_000_000, ge=0, description="profiles kept in memory, per router replica")
+    max_voices: int = Field(1000, ge=0, description="registered voices; 0 refuses uploads")
+    preload: tuple[str, ...] = Field((), description="voices (id, name or alias) made ready at start")
 
 
 class HttpSettings(Settings):
@@ -47,12 +61,15 @@ class Config(Settings):
         description="further names for a model, or for a policy: auto, fast, quality",
     )
     limits: Limits = Field(default_factory=Limits)  # type: ignore[arg-type]
+    voices: VoiceSettings = Field(default_factory=VoiceSettings)  # type: ignore[arg-type]
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
         if not self.models:
             raise ValueError("models: at least one model is needed")
-        known = {*self.models, "auto", "fast", "quality"}
+        if clash := self.models.keys() & set(POLICIES):
+            raise ValueError(f"models: {min(clash)!r} is the name of a policy; choose another")
+        known = {*self.models, *POLICIES}
         for alias, target in self.model_aliases.items():
             if alias in self.models:
                 raise ValueError(f"model_aliases: {alias!r} is also the name of a model")

@@ -9,11 +9,14 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ray.serve.schema import (
     DeploymentSchema,
+    HTTPOptionsSchema,
     RayActorOptionsSchema,
     ServeApplicationSchema,
     ServeDeploySchema,
+    gRPCOptionsSchema,
 )
 
 from deployments.errors import CheckpointError
@@ -43,13 +46,14 @@ def load(path: Path, *, models: list[str] | None = None, port: int | None = None
     """Read and check `path`; `models` keeps only these, `port` overrides the file's. Raises ConfigError."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(path, [f"cannot be read: {error}"]) from None
-    if not isinstance(content, dict) or len(content.get("applications") or []) != 1:
+    applications = content.get("applications") if isinstance(content, dict) else None
+    if not isinstance(applications, list) or len(applications) != 1 or not isinstance(applications[0], dict):
         raise ConfigError(path, ["must be a Serve config with exactly one application"])
-    application = content["applications"][0]
+    application = applications[0]
     if port is not None:
-        content["http_options"] = {**(content.get("http_options") or {}), "port": port}
+        content["http_options"] = {**_section(content, "http_options"), "port": port}
     if models is not None:
         _keep_models(path, application, models)
     problems = unknown_keys(content)
@@ -57,7 +61,7 @@ def load(path: Path, *, models: list[str] | None = None, port: int | None = None
     problems += faults
     schema, faults = _check_schema(content)
     problems += faults
-    if args is not None:
+    if args is not None and schema is not None:
         problems += _check_deployments(application, args)
     if problems or args is None or schema is None:
         raise ConfigError(path, problems)
@@ -76,28 +80,36 @@ def check_files(config: ConfigFile) -> list[str]:
     return problems
 
 
+# What Serve accepts below a key, where it would ignore a misspelled option.
+SECTIONS: dict[Any, dict[str, Any]] = {
+    ServeDeploySchema: {
+        "http_options": HTTPOptionsSchema,
+        "grpc_options": gRPCOptionsSchema,
+        "applications": ServeApplicationSchema,
+    },
+    ServeApplicationSchema: {"deployments": DeploymentSchema},
+    DeploymentSchema: {
+        "ray_actor_options": RayActorOptionsSchema,
+        "autoscaling_config": AutoscalingConfig,
+        "request_router_config": RequestRouterConfig,
+    },
+}
+
+
 def unknown_keys(config: dict[str, Any]) -> list[str]:
     """Keys that Serve would ignore, with their place."""
-    found = [_unknown(key, ServeDeploySchema) for key in config if key not in ServeDeploySchema.model_fields]
-    for application in config.get("applications") or []:
-        place = f"applications.{application.get('name', '?')}"
-        found += [
-            f"{place}.{_unknown(key, ServeApplicationSchema)}"
-            for key in application
-            if key not in ServeApplicationSchema.model_fields
-        ]
-        for deployment in application.get("deployments") or []:
-            inner = f"{place}.deployments.{deployment.get('name', '?')}"
-            found += [
-                f"{inner}.{_unknown(key, DeploymentSchema)}"
-                for key in deployment
-                if key not in DeploymentSchema.model_fields
-            ]
-            found += [
-                f"{inner}.ray_actor_options.{_unknown(key, RayActorOptionsSchema)}"
-                for key in deployment.get("ray_actor_options") or {}
-                if key not in RayActorOptionsSchema.model_fields
-            ]
+    return _unknown_keys(config, ServeDeploySchema, "")
+
+
+def _unknown_keys(section: Any, schema: Any, place: str) -> list[str]:
+    if isinstance(section, list):
+        named = [(item.get("name", "?") if isinstance(item, dict) else "?", item) for item in section]
+        return [key for name, item in named for key in _unknown_keys(item, schema, f"{place}{name}.")]
+    if not isinstance(section, dict):
+        return []
+    found = [place + _unknown(key, schema) for key in section if key not in schema.model_fields]
+    for key, inner in SECTIONS.get(schema, {}).items():
+        found += _unknown_keys(section.get(key), inner, f"{place}{key}.")
     return found
 
 
@@ -106,45 +118,67 @@ def _unknown(key: str, schema: Any) -> str:
     return f"{key}: unknown option" + (f"; did you mean {near[0]}?" if near else "")
 
 
+def _section(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    """The mapping at `key`; empty if there is something else, which the schemas complain about."""
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _deployments(application: dict[str, Any]) -> list[dict[str, Any]]:
+    """The well-formed entries of `deployments`."""
+    entries = application.get("deployments")
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
 def _keep_models(path: Path, application: dict[str, Any], wanted: list[str]) -> None:
-    args = application.setdefault("args", {})
-    known = args.get("models") or {}
+    """Leave models out, with all that belongs to them: deployments, aliases, the default."""
+    args = _section(application, "args")
+    known = _section(args, "models")
     if missing := [name for name in wanted if name not in known]:
         raise ConfigError(
             path, [f"model {name!r} is not in this file; it has {', '.join(known)}" for name in missing]
         )
-    dropped = [name for name in known if name not in wanted]
     args["models"] = {name: entry for name, entry in known.items() if name in wanted}
-    if args.get("default_model") in dropped:
+    dropped = [name for name in known if name not in wanted]
+    if wanted and args.get("default_model") in dropped:
         args["default_model"] = wanted[0]
+    if aliases := _section(args, "model_aliases"):
+        args["model_aliases"] = {alias: target for alias, target in aliases.items() if target not in dropped}
 
-    def belongs_to_dropped(deployment: str) -> bool:
-        return any(deployment == name or deployment.startswith(f"{name}-") for name in dropped)
+    def owner(deployment: object) -> str | None:
+        owners = [name for name in known if deployment == name or str(deployment).startswith(f"{name}-")]
+        return max(owners, key=len, default=None)
 
-    application["deployments"] = [
-        deployment
-        for deployment in application.get("deployments") or []
-        if not belongs_to_dropped(deployment["name"])
-    ]
+    if "deployments" in application:
+        application["deployments"] = [
+            entry for entry in _deployments(application) if owner(entry.get("name")) in {None, *wanted}
+        ]
 
 
 def _check_args(application: dict[str, Any]) -> tuple[Config | None, list[str]]:
     try:
-        args = Config(**(application.get("args") or {}))
+        args = Config.model_validate(application.get("args") or {})
         for name, entry in args.models.items():
             parse_model(name, entry)
     except ValidationError as error:
-        return None, [f"args.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        return None, [_fault("args", e) for e in error.errors()]
     except ValueError as error:
         return None, [f"args.{error}"]
     return args, []
+
+
+def _fault(prefix: str, error: Any) -> str:
+    return ".".join(part for part in (prefix, *map(str, error["loc"])) if part) + f": {error['msg']}"
 
 
 def _check_schema(content: dict[str, Any]) -> tuple[ServeDeploySchema | None, list[str]]:
     try:
         return ServeDeploySchema.model_validate(content), []
     except ValidationError as error:
-        return None, [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        return None, [_fault("", e) for e in error.errors()]
+    except (AttributeError, TypeError) as error:
+        # Some of Serve's own validators expect mappings without asking.
+        return None, [f"deployments: something is not of the shape Serve expects ({error})"]
 
 
 def _check_deployments(application: dict[str, Any], args: Config) -> list[str]:
@@ -152,7 +186,7 @@ def _check_deployments(application: dict[str, Any], args: Config) -> list[str]:
     known = deployment_names(args)
     return [
         f"deployments: {deployment.get('name')!r} is not part of the graph; it has {', '.join(sorted(known))}"
-        for deployment in application.get("deployments") or []
+        for deployment in _deployments(application)
         if deployment.get("name") not in known
     ]
 

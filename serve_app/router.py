@@ -7,20 +7,32 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments.core import AudioChunk, ModelCard, SpeechRequest, StreamEnd, StreamEvent, StreamStart, Voice
+from deployments.core import (
+    AudioChunk,
+    ModelCard,
+    SpeechRequest,
+    StreamEnd,
+    StreamEvent,
+    StreamFailed,
+    StreamStart,
+    Voice,
+)
 from deployments.errors import Overloaded, SpeechError, Unavailable
 from deployments.text.check import check_text
 from deployments.text.language import detect_language
 from serve_app.admission import Admission
+from serve_app.client import cause_of
 from serve_app.config import Config
 from serve_app.pipelines.base import Pipeline, Plan, parse_model
 from serve_app.routing import Choice, Needs, rank
 from serve_app.telemetry import LoadMonitor, Telemetry
+from serve_app.voice_desk import VoiceDesk
 
 logger = logging.getLogger("ray.serve")
 
@@ -50,12 +62,16 @@ class Router:
             self._pipelines[name] = kind(name, settings, stages[name])
         limits = config.limits
         self._admission = Admission(limits.max_active, limits.max_queued, limits.retry_after_s)
-        self._monitor = LoadMonitor(dict.fromkeys(self._pipelines, 1))
+        self._monitor = LoadMonitor(
+            {name: pipeline.card.capacity for name, pipeline in self._pipelines.items()}
+        )
         self._telemetry = Telemetry()
+        self._desk = VoiceDesk(config.voices, self._pipelines)
+        self._desk.start()
 
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
-        """StreamStart, audio in order, StreamEnd. Raises SpeechError before the first event for everything that
-        can be known by then: bad input, unknown model or voice, no capacity, no model that can serve."""
+        """StreamStart, audio in order, StreamEnd; or StreamFailed, as the first event for everything that can be
+        known by then: bad input, unknown model or voice, no capacity, no model that can serve."""
         arrived = time.monotonic()
         model = "none"
         complete = False
@@ -73,7 +89,7 @@ class Router:
         except SpeechError as error:
             self._telemetry.failed(model, error.status)
             complete = True
-            raise
+            yield StreamFailed(error)
         finally:
             self._telemetry.in_flight(self._admission.active + self._admission.queued)
             if not complete:
@@ -86,7 +102,7 @@ class Router:
             language=request.language or _needed_language(text),
             cloning=request.reference_audio is not None,
             emotion=request.emotion is not None,
-            owners=await self._owners(request.voice),
+            owners=None if request.reference_audio is not None else await self._owners(request.voice),
         )
         cards = [pipeline.card for pipeline in self._pipelines.values()]
         choices = rank(
@@ -104,7 +120,7 @@ class Router:
         if voice is None:
             return None
         owners = frozenset(v.model for v in await self._voices() if voice == v.id or voice in v.aliases)
-        return owners or None
+        return owners or await self._desk.owners(voice)
 
     async def _first_that_works(
         self, choices: list[Choice], request: SpeechRequest, arrived: float
@@ -116,13 +132,12 @@ class Router:
                 async for event in stream:
                     began = True
                     yield event
-            except (RayActorError, RayServeException, BackPressureError, Unavailable) as error:
-                if isinstance(error, SpeechError | BackPressureError):
-                    logger.warning("model %s cannot serve: %s", choice.model, error)
-                else:
-                    logger.exception("model %s failed", choice.model)
-                if began or position + 1 == len(choices):
-                    raise _for_people(choice.model, error) from error
+            except Exception as error:
+                told = _for_people(choice.model, error)
+                # Bad input is bad for every model; after the first audio nothing can be taken back.
+                if began or position + 1 == len(choices) or told.status < Overloaded.status:
+                    raise told from error
+                logger.warning("model %s cannot serve: %s", choice.model, told)
                 self._telemetry.fell_back(choice.model)
             else:
                 return
@@ -139,7 +154,7 @@ class Router:
         began = time.monotonic()
         audio = pipeline.stream(plan)
         try:
-            first = await asyncio.wait_for(anext(audio), self._config.limits.first_audio_timeout_s)
+            first = await self._first_event(choice.model, audio)
             if isinstance(first, AudioChunk):
                 self._monitor.first_audio(choice.model, time.monotonic() - began)
                 self._telemetry.first_audio(choice.model, choice.reason, time.monotonic() - arrived)
@@ -147,26 +162,40 @@ class Router:
             yield first
             async for event in audio:
                 yield event
-        except TimeoutError:
-            raise Unavailable(
-                f"model {choice.model!r} made no audio within {self._config.limits.first_audio_timeout_s:g} s",
-                code="deadline_exceeded",
-                retry_after_s=self._config.limits.retry_after_s,
-            ) from None
         finally:
             self._monitor.active[choice.model] -= 1
             await audio.aclose()
 
+    async def _first_event(
+        self, model: str, audio: AsyncGenerator[AudioChunk | StreamEnd, None]
+    ) -> AudioChunk | StreamEnd:
+        limits = self._config.limits
+        try:
+            return await asyncio.wait_for(anext(audio), limits.first_audio_timeout_s)
+        except TimeoutError:
+            raise Unavailable(
+                f"model {model!r} made no audio within {limits.first_audio_timeout_s:g} s",
+                code="deadline_exceeded",
+                retry_after_s=limits.retry_after_s,
+            ) from None
+
     async def catalogue(self) -> Catalogue:
         return Catalogue(
             models=tuple(pipeline.card for pipeline in self._pipelines.values()),
-            voices=tuple(await self._voices()),
+            voices=(*await self._voices(), *await self._desk.voices()),
             model_aliases=self._config.model_aliases,
             default_model=self._config.default_model or next(iter(self._pipelines)),
         )
 
     async def _voices(self) -> list[Voice]:
         return [voice for pipeline in self._pipelines.values() for voice in await pipeline.voices()]
+
+    async def at_desk(self, action: str, *arguments: Any, **fields: Any) -> Any:
+        """Call a method of VoiceDesk. A SpeechError is returned, because Serve logs what is raised as a crash."""
+        try:
+            return await getattr(self._desk, action)(*arguments, **fields)
+        except SpeechError as error:
+            return error
 
     async def status(self) -> dict[str, bool]:
         """Whether each model answers within two seconds."""
@@ -202,8 +231,15 @@ def _start(card: ModelCard, plan: Plan, choice: Choice) -> StreamStart:
 
 
 def _for_people(model: str, error: Exception) -> SpeechError:
-    if isinstance(error, SpeechError):
-        return error
-    if isinstance(error, BackPressureError):
+    """What a client is told of any failure; unexpected ones are logged with their trace."""
+    cause = cause_of(error) if isinstance(error, RayTaskError) else error
+    if isinstance(cause, SpeechError):
+        return cause
+    if isinstance(cause, BackPressureError):
         return Overloaded(f"model {model!r} is full; try again shortly", retry_after_s=2)
-    return Unavailable(f"model {model!r} stopped while working on this request; try again", retry_after_s=2)
+    logger.error("model %s failed", model, exc_info=cause)
+    if isinstance(cause, RayActorError | RayServeException):
+        return Unavailable(
+            f"model {model!r} stopped while working on this request; try again", retry_after_s=2
+        )
+    return SpeechError(f"model {model!r} failed on this request; the server's log has the details")

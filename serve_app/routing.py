@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from deployments.core import ModelCard, SpeechRequest
 from deployments.errors import InvalidRequest, NotFound
-
-POLICIES = ("auto", "fast", "quality")
+from serve_app.config import POLICIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +91,11 @@ def rank(
         )
 
     ranked = _order(wanted, request.latency_budget_ms, suitable, loads, default_model)
-    if not request.fallback:
-        ranked = ranked[:1]
-    # A model that is known to be down goes last, but is still tried when nothing else is left.
-    if len(ranked) > 1 and request.fallback:
+    # A model that is known to be down goes last, but is still tried when nothing else is left, or when the client
+    # named it and wants no other.
+    if wanted in POLICIES or request.fallback:
         ranked.sort(key=lambda choice: not loads.get(choice.model, Load()).ready)
-    return ranked
+    return ranked if request.fallback else ranked[:1]
 
 
 def _order(

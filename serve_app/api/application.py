@@ -8,10 +8,12 @@ from fastapi import FastAPI
 
 from serve_app.api import errors
 from serve_app.api.catalogue import catalogue_routes
+from serve_app.api.docs import docs_routes
 from serve_app.api.health import health_routes
 from serve_app.api.page import page_routes
 from serve_app.api.service import SpeechService
 from serve_app.api.speech import speech_routes
+from serve_app.api.voices import voice_routes
 from serve_app.config import HttpSettings
 
 
@@ -20,12 +22,14 @@ def create_api(service: SpeechService, settings: HttpSettings) -> FastAPI:
         title="Voicegraph",
         version=version("voicegraph"),
         description="Text to speech, compatible with OpenAI's audio interface.",
-        # The interactive docs load their scripts from a public host unless told otherwise; see docs_routes.
+        docs_url=None,  # see docs_routes
         redoc_url=None,
     )
     errors.install(app)
     app.include_router(speech_routes(service, settings))
     app.include_router(catalogue_routes(service))
+    app.include_router(voice_routes(service, settings))
     app.include_router(health_routes(service))
     app.include_router(page_routes())
+    app.include_router(docs_routes(app.title))
     return app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -11,12 +11,14 @@ from pydantic import BaseModel, ValidationError
 from deployments.errors import InvalidRequest, TooLarge
 
 Body = TypeVar("Body", bound=BaseModel)
+MOST_DIGITS = 18
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body. Raises TooLarge as soon as it is known to exceed `max_bytes`."""
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
+    # int() itself refuses thousands of digits.
+    if declared.isdecimal() and (len(declared) > MOST_DIGITS or int(declared) > max_bytes):
         raise _too_large(max_bytes)
     parts: list[bytes] = []
     size = 0
@@ -30,6 +32,24 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
 def _too_large(max_bytes: int) -> TooLarge:
     return TooLarge(f"the request body is larger than {max_bytes} bytes", code="body_too_large")
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a body for the OpenAPI document, in one piece: references would not resolve there."""
+    schema = model.model_json_schema(by_alias=False)
+    parts = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolved(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return resolved(parts[node["$ref"].rpartition("/")[2]])
+        return {key: resolved(value) for key, value in node.items()}
+
+    whole: dict[str, Any] = resolved(schema)
+    return whole
 
 
 def parse_body(data: bytes, model: type[Body]) -> Body:

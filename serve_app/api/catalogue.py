@@ -44,10 +44,12 @@ def catalogue_routes(service: SpeechService) -> APIRouter:
         catalogue = await service.catalogue()
         if model is not None and model not in {card.name for card in catalogue.models}:
             raise NotFound(f"model {model!r} does not exist", param="model", code="model_not_found")
-        chosen = [voice for voice in catalogue.voices if model in (None, voice.model)]
+        chosen = [
+            voice for voice in catalogue.voices if model is None or model in models_of(voice, catalogue)
+        ]
         if legacy:
             return {"voices": [voice.id for voice in chosen]}
-        listed = [_voice(voice) for voice in chosen]
+        listed = [listed_voice(voice, catalogue) for voice in chosen]
         uploaded = [entry for entry, voice in zip(listed, chosen, strict=True) if voice.uploaded]
         return {"object": "list", "voices": listed, "data": listed, "uploaded_voices": uploaded}
 
@@ -77,12 +79,20 @@ def _card(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _voice(voice: Voice) -> dict[str, Any]:
+def models_of(voice: Voice, catalogue: Catalogue) -> list[str]:
+    """Models that speak with `voice`: its own, or all that clone."""
+    return [card.name for card in catalogue.models if card.cloning] if voice.uploaded else [voice.model]
+
+
+def listed_voice(voice: Voice, catalogue: Catalogue) -> dict[str, Any]:
+    models = models_of(voice, catalogue)
     return {
         "id": voice.id,
         "name": voice.name,
         "object": "audio.voice",
-        "model": voice.model,
+        "model": models[0] if models else None,
+        "models": models,
+        "uploaded": voice.uploaded,
         "language": voice.language,
         "gender": voice.gender,
         "aliases": list(voice.aliases),

@@ -6,14 +6,18 @@ import logging
 import math
 from http import HTTPStatus
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from deployments.errors import InvalidRequest, SpeechError
 
 logger = logging.getLogger("ray.serve")
+
+UNFORESEEN = "an internal error occurred; the server's log has the details"
+CLIENT_CLOSED_REQUEST = 499  # nginx's; HTTP itself has no status for it
 
 
 def error_body(error: SpeechError) -> dict[str, dict[str, str | None]]:
@@ -52,7 +56,12 @@ def install(app: FastAPI) -> None:
         body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
         return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
+    @app.exception_handler(ClientDisconnect)
+    async def client_left(request: Request, error: ClientDisconnect) -> Response:
+        # Nobody reads this; without it the upload that broke off would be logged as a crash.
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         logger.exception("%s %s failed", request.method, request.url.path)
-        return error_response(SpeechError("an internal error occurred; the server's log has the details"))
+        return error_response(SpeechError(UNFORESEEN))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
 from deployments.errors import InvalidRequest
-from serve_app.api.body import parse_body, read_body
+from serve_app.api.body import json_schema, parse_body, read_body
+from serve_app.api.ignored import ignored_header
 from serve_app.api.schema import SpeechBody
 from serve_app.api.service import SpeechService
 from serve_app.api.streaming import ClosingStream, sse_events
@@ -17,6 +19,7 @@ from serve_app.audio.delivery import Delivery
 from serve_app.audio.encoders import FORMATS, output_rate_hz
 from serve_app.config import HttpSettings
 
+PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 AUDIO_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -42,7 +45,7 @@ def speech_routes(service: SpeechService, settings: HttpSettings) -> APIRouter:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": SpeechBody.model_json_schema(by_alias=False)}},
+                "content": {"application/json": {"schema": json_schema(SpeechBody)}},
             }
         },
     )
@@ -73,18 +76,17 @@ def _headers(delivery: Delivery, body: SpeechBody, first_audio_s: float) -> dict
     start = delivery.start
     headers = {
         **NO_BUFFERING,
-        "X-Model": start.model,
-        "X-Voice": start.voice,
+        "X-Model": _header_value(start.model),
+        "X-Voice": _header_value(start.voice),
         "X-Sample-Rate": str(delivery.sample_rate_hz),
-        "X-Route-Reason": start.reason,
+        "X-Route-Reason": _header_value(start.reason),
         "Server-Timing": f"first_audio;dur={first_audio_s * 1000:.1f}",
     }
     if start.voice_cache:
         headers["X-Cache"] = start.voice_cache
-    ignored = [*body.ignored, *start.ignored]
-    if body.instructions is not None and "instructions" not in ignored:
-        ignored.append("instructions")
-    if ignored:
-        # Header values are Latin-1; field names of a client may be anything.
-        headers["X-Ignored-Fields"] = ", ".join(ascii(name)[1:-1][:60] for name in ignored[:20])
-    return headers
+    return headers | ignored_header([*body.ignored, *start.ignored])
+
+
+def _header_value(text: str) -> str:
+    """Voices may have names in any script; what ASCII does not have is percent-encoded."""
+    return quote(text, safe=PRINTABLE)

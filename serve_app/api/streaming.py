@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import AsyncGenerator, Mapping
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from deployments.errors import SpeechError
-from serve_app.api.errors import error_body
+from serve_app.api.errors import UNFORESEEN, error_body
 from serve_app.audio.delivery import Delivery
+
+logger = logging.getLogger("ray.serve")
 
 CODES_PER_S = 50  # `usage` counts audio in 20 ms units, the code rate of the models served here
 
@@ -28,6 +32,8 @@ class ClosingStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
+        except ClientDisconnect:
+            pass  # nobody is left to tell, and nothing has failed
         finally:
             await self._generator.aclose()
 
@@ -47,6 +53,9 @@ async def sse_events(delivery: Delivery, input_chars: int) -> AsyncGenerator[byt
         yield _event({"type": "speech.audio.done", "usage": usage})
     except SpeechError as error:
         yield _event({"type": "speech.audio.error", **error_body(error)})
+    except Exception:
+        logger.exception("a speech stream failed")
+        yield _event({"type": "speech.audio.error", **error_body(SpeechError(UNFORESEEN))})
     finally:
         await encoded.aclose()
 

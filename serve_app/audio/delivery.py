@@ -24,7 +24,7 @@ class Delivery:
     start: StreamStart
     fmt: AudioFormat
     sample_rate_hz: int
-    _first: AudioChunk | StreamEnd
+    _first: AudioChunk
     _events: AsyncGenerator[StreamEvent, None]
     samples_sent: int = field(default=0)
     end: StreamEnd | None = field(default=None)
@@ -41,9 +41,9 @@ class Delivery:
             if isinstance(error, StopAsyncIteration):
                 raise Unavailable("the model ended without any audio; try again", retry_after_s=1) from None
             raise
-        if not isinstance(start, StreamStart) or isinstance(first, StreamStart):
+        if not isinstance(start, StreamStart) or not isinstance(first, AudioChunk):
             await events.aclose()
-            raise Unavailable("the router's stream began out of order")
+            raise Unavailable("the model began without any audio; try again", retry_after_s=1)
         return cls(start, fmt, sample_rate_hz, first, events)
 
     @property
@@ -69,10 +69,8 @@ class Delivery:
 
     async def _all_events(self) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         yield self._first
-        if isinstance(self._first, StreamEnd):
-            return
         async for event in self._events:
-            if not isinstance(event, StreamStart):
+            if isinstance(event, AudioChunk | StreamEnd):
                 yield event
 
     async def encoded(self) -> AsyncGenerator[bytes, None]:

@@ -14,10 +14,9 @@ SILENCE_DB = -50.0  # below the loudest frame
 def trim(samples: Samples, sample_rate_hz: int, *, keep_lead_s: float, keep_tail_s: float) -> Samples:
     """`samples` with at most `keep_*` seconds of silence left at either end, faded in and out over 5 ms."""
     frame = max(1, round(FRAME_S * sample_rate_hz))
-    count = len(samples) // frame
-    if count == 0:
+    if len(samples) == 0:
         return samples
-    level = np.abs(samples[: count * frame].reshape(count, frame)).max(axis=1)
+    level = np.pad(np.abs(samples), (0, -len(samples) % frame)).reshape(-1, frame).max(axis=1)
     loud = np.flatnonzero(level > level.max() * 10 ** (SILENCE_DB / 20))
     if level.max() == 0 or len(loud) == 0:
         return samples[: round((keep_lead_s + keep_tail_s) * sample_rate_hz)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import httpx
 import typer
@@ -34,11 +36,12 @@ def say(
     """Speak a text into a file; shows first-audio time and real-time factor."""
     response_format = output.suffix.lstrip(".").lower()
     if response_format not in FORMATS:
-        console.print(f"{output}: the ending must be one of {', '.join(FORMATS)}", style="red", markup=False)
-        sys.exit(2)
+        _quit(f"{output}: the ending must be one of {', '.join(FORMATS)}")
+    if not output.parent.is_dir():
+        _quit(f"there is no folder {output.parent}")
     body: dict[str, Any] = {
         "model": model,
-        "input": sys.stdin.read() if text == "-" else text,
+        "input": _checked(sys.stdin.read() if text == "-" else text),
         "response_format": response_format,
         "speed": speed,
         # A file whose header states sizes is only complete when it is buffered.
@@ -52,42 +55,71 @@ def say(
         _fetch(url, body, output)
 
 
-def _fetch(url: str, body: dict[str, Any], output: Path) -> None:
-    started = time.monotonic()
-    first_s: float | None = None
-    part = output.with_name(f".{output.name}.part")
-    timeout = httpx.Timeout(READ_TIMEOUT_S, connect=5)
+def _checked(text: str) -> str:
     try:
-        with (
-            httpx.stream("POST", f"{url}/v1/audio/speech", json=body, timeout=timeout) as response,
-            Progress(
-                SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True
-            ) as progress,
-        ):
-            if response.status_code != httpx.codes.OK:
-                response.read()
-            response.raise_for_status()
+        text.encode()
+    except UnicodeEncodeError:
+        _quit("the text is not valid UTF-8")
+    return text
+
+
+def _quit(message: str, status: int = 2) -> NoReturn:
+    console.print(message, style="red", markup=False, soft_wrap=True)
+    sys.exit(status)
+
+
+def _fetch(url: str, body: dict[str, Any], output: Path) -> None:
+    part = output.with_name(f".{output.name}.part")
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("waiting for the first audio")
-            with part.open("wb") as file:
-                for data in response.iter_bytes():
-                    first_s = first_s if first_s is not None else time.monotonic() - started
-                    file.write(data)
-                    progress.update(task, description=f"{output}: {file.tell() / 1000:.0f} kB")
-            total_s = time.monotonic() - started
-            headers = response.headers
+
+            def show(size: int) -> None:
+                progress.update(task, description=f"{output}: {size / 1000:.0f} kB")
+
+            received = _receive(url, body, part, show)
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)
+    headers = received.headers
     duration_s = _duration_s(output, int(headers.get("x-sample-rate", "24000")))
     console.print(
         f"{output}: {duration_s:.2f} s by {headers.get('x-model', '?')} / {headers.get('x-voice', '?')}; "
-        f"first audio {first_s or total_s:.3f} s, total {total_s:.2f} s, RTF {total_s / max(duration_s, 1e-9):.2f}",
+        f"first audio {received.first_s:.3f} s, total {received.total_s:.2f} s, "
+        f"RTF {received.total_s / max(duration_s, 1e-9):.2f}",
         markup=False,
+        soft_wrap=True,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Received:
+    headers: httpx.Headers
+    first_s: float
+    total_s: float
+
+
+def _receive(url: str, body: dict[str, Any], path: Path, show: Callable[[int], None]) -> _Received:
+    started = time.monotonic()
+    first_s: float | None = None
+    timeout = httpx.Timeout(READ_TIMEOUT_S, connect=5)
+    with httpx.stream("POST", f"{url}/v1/audio/speech", json=body, timeout=timeout) as response:
+        if response.status_code != httpx.codes.OK:
+            response.read()
+        response.raise_for_status()
+        with path.open("wb") as file:
+            for data in response.iter_bytes():
+                first_s = first_s if first_s is not None else time.monotonic() - started
+                file.write(data)
+                show(file.tell())
+    if first_s is None:
+        _quit("the server sent no audio", status=1)
+    return _Received(response.headers, first_s, time.monotonic() - started)
+
+
 def _duration_s(path: Path, sample_rate_hz: int) -> float:
-    if path.suffix == ".pcm":
+    if path.suffix.lower() == ".pcm":
         return path.stat().st_size / 2 / sample_rate_hz
     import av  # noqa: PLC0415
 

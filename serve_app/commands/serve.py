@@ -49,11 +49,11 @@ def serve(
 
 def run(schema: Any, models: list[str]) -> None:
     """Deploy a checked config and block until SIGINT or SIGTERM."""
-    signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     try:
         with console.status("starting Ray"):
             ray, ray_serve = _start_ray(schema)
+        signal.signal(signal.SIGTERM, _interrupt)  # Ray's start has put its own handler there
         try:
             _deploy(ray_serve, schema)
             host = (
@@ -128,7 +128,8 @@ def _names(models: str | None) -> list[str] | None:
 
 
 def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

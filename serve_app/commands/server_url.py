@@ -11,9 +11,22 @@ import httpx
 import typer
 from rich.console import Console
 
-URL_OPTION = Annotated[str, typer.Option("--url", envvar="VOICEGRAPH_URL", help="base URL of the server")]
-
 console = Console(stderr=True, highlight=False)
+
+
+def _base_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise typer.BadParameter(f"{url!r}: {error}") from None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise typer.BadParameter(f"{url!r} is no address of a server; one looks like http://localhost:8000")
+    return url.rstrip("/")
+
+
+URL_OPTION = Annotated[
+    str, typer.Option("--url", envvar="VOICEGRAPH_URL", help="base URL of the server", callback=_base_url)
+]
 
 
 @contextmanager
@@ -27,12 +40,14 @@ def explain(url: str) -> Iterator[None]:
         except (ValueError, KeyError, TypeError):
             message = error.response.text[:200]
         _quit(f"{error.response.status_code}: {message}")
-    except httpx.ConnectError:
+    except (httpx.ConnectError, httpx.ConnectTimeout):
         _quit(f"no server answers at {url}; start one with `voicegraph serve`, or name it with --url")
     except httpx.RemoteProtocolError:
         _quit("the server broke off before the audio was complete; its log says why")
     except httpx.TimeoutException:
         _quit(f"{url} did not answer in time")
+    except httpx.TransportError as error:
+        _quit(f"the connection to {url} failed: {error or type(error).__name__}")
 
 
 def _quit(message: str) -> None:

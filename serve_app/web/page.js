@@ -19,7 +19,7 @@ async function getJson(path) {
 function fillVoices() {
   const model = at("model").value;
   const kept = at("voice").value;
-  const shown = voices.filter((voice) => model === "auto" || voice.model === model);
+  const shown = voices.filter((voice) => model === "auto" || voice.models.includes(model));
   at("voice").replaceChildren(new Option("default of the model", ""));
   for (const language of [...new Set(shown.map((voice) => voice.language))].sort()) {
     const group = document.createElement("optgroup");
