@@ -12,6 +12,8 @@ import spacy
 from misaki.en import G2P, Lexicon
 from spacy.language import Language
 
+from deployments.kokoro.english_symbols import spell_symbols
+
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
 
@@ -39,6 +41,10 @@ TAG_OF_MARK = {
     "”": "''",
     '"': "''",
     **dict.fromkeys("$€£¥", "$"),
+    # Unicode counts these as punctuation, which misaki drops; under these tags it has words for them.
+    "%": "NN",
+    "&": "CC",
+    "@": "IN",
 }
 HAVE = frozenset(["have", "has", "had", "'ve", "having"])
 BE = frozenset(["am", "is", "are", "was", "were", "be", "been", "being", "'s", "'re", "'m", "got", "get"])
@@ -88,6 +94,7 @@ class EnglishG2P(G2P):
 
     def __init__(self, *, british: bool) -> None:
         from misaki.espeak import EspeakFallback  # noqa: PLC0415  (loads the espeak library)
+        from phonemizer.backend import EspeakBackend  # noqa: PLC0415
 
         self.version = None
         self.british = british
@@ -95,8 +102,16 @@ class EnglishG2P(G2P):
         self.nlp.add_pipe("voicegraph_rule_tagger")
         self.lexicon = Lexicon(british)
         self.fallback = EspeakFallback(british=british)
+        # A word that espeak takes for another language would otherwise come with the names of both, spoken.
+        self.fallback.backend = EspeakBackend(
+            language=f"en-{'gb' if british else 'us'}",
+            preserve_punctuation=True,
+            with_stress=True,
+            tie="^",
+            language_switch="remove-flags",
+        )
         self.unk = ""
 
     def phonemes(self, text: str) -> str:
         # misaki reads `[word](/phonemes/)` as markup; in a user's text brackets are just brackets.
-        return str(self(text, preprocess=False)[0])
+        return str(self(spell_symbols(text), preprocess=False)[0])

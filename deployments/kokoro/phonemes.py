@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import unicodedata
 from collections.abc import Callable
-from functools import partial
 
 from deployments.kokoro.network import MAX_PHONEMES
+from deployments.text.scripts import HAN
 
 ToPhonemes = Callable[[str], str]
-LATIN_RUN = re.compile(r"[A-Za-z][A-Za-z' -]*")
+HAN_RUN = re.compile(f"([{HAN}〇]+)")
+SPACE_BEFORE_MARK = re.compile(r" +(?=[.,!?;:”)])")
+# Full-width letters and digits; full-width punctuation stays, because misaki turns it into pauses.
+HALF_WIDTH = {
+    code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
+}
 
 
 class Phonemizer:
@@ -20,17 +26,31 @@ class Phonemizer:
         self._converters: dict[str, ToPhonemes] = {}
 
     def phonemes(self, text: str, accent: str) -> str:
-        """Phonemes of `text`; empty if nothing in it can be spoken."""
+        """Phonemes of `text`; empty if nothing in it can be spoken. Chinese within another language is spoken as
+        Chinese, alphabets within Chinese as English. Raises InvalidRequest for characters without a pronunciation."""
+        # NFC joins letters with their accents, and replaces compatibility ideographs by the usual ones.
+        text = unicodedata.normalize("NFC", text).translate(HALF_WIDTH)
+        if accent == "zh":
+            return self._convert(text, accent)
+        # espeak would read every Chinese character as "Chinese letter".
+        parts = [self._convert(part, "zh" if i % 2 else accent) for i, part in enumerate(HAN_RUN.split(text))]
+        return SPACE_BEFORE_MARK.sub("", " ".join(part for part in parts if part))
+
+    def _convert(self, text: str, accent: str) -> str:
+        if not text.strip():
+            return ""
         if accent not in self._converters:
             self._converters[accent] = self._converter(accent)
         return self._converters[accent](text).strip()
 
     def _converter(self, accent: str) -> ToPhonemes:
-        # misaki has no release for Python 3.13 and later; espeak alone then serves every language but Chinese.
+        # misaki has no release for Python 3.13 and later, and nothing else knows these voices' alphabet.
         if importlib.util.find_spec("misaki") is None:
             raise RuntimeError("misaki is not installed: Kokoro needs Python 3.10 to 3.12")
         if accent == "zh":
-            return partial(_chinese, self)
+            from deployments.kokoro.chinese import ChineseG2P  # noqa: PLC0415  (a second of dictionaries)
+
+            return ChineseG2P(english=lambda text: self._convert(text, "en-us")).phonemes
         if accent in {"en-us", "en-gb"}:
             from deployments.kokoro.english import EnglishG2P  # noqa: PLC0415  (a second of dictionaries)
 
@@ -39,19 +59,6 @@ class Phonemizer:
 
         g2p = EspeakG2P(language=accent)
         return lambda text: str(g2p(text)[0])
-
-
-def _chinese(phonemizer: Phonemizer, text: str) -> str:
-    """Mandarin by misaki's first front end (the one these voices were trained with); Latin words as English."""
-    from misaki.zh import ZHG2P  # noqa: PLC0415
-
-    g2p = _chinese.__dict__.setdefault("g2p", ZHG2P())
-    parts, end = [], 0
-    for match in LATIN_RUN.finditer(text):
-        parts += [g2p(text[end : match.start()])[0], phonemizer.phonemes(match.group(), "en-us")]
-        end = match.end()
-    parts.append(g2p(text[end:])[0])
-    return " ".join(part for part in parts if part)
 
 
 def split_phonemes(phonemes: str, limit: int = MAX_PHONEMES) -> list[str]:

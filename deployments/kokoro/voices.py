@@ -51,7 +51,7 @@ def find_voices(directory: Path) -> dict[str, KokoroVoice]:
     Japanese voices (prefix `j`) are left out: no phonemizer for them installs from wheels alone.
     """
     voices = {}
-    for path in sorted(directory.glob("*.bin")):
+    for path in sorted(directory.glob("?[fm]_*.bin")):
         language = LANGUAGES.get(path.stem[0])
         if language:
             gender = "female" if path.stem[1] == "f" else "male"

@@ -1,0 +1,83 @@
+"""Mandarin text to Kokoro's phonemes: misaki's first front end, the one these voices were trained with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import jieba
+import regex
+from misaki.zh import ZHG2P
+
+from deployments.errors import InvalidRequest
+from deployments.text.fst import WetextFst
+
+HAN = regex.compile(r"\p{Han}+")
+# A run in an alphabet, with what joins its words; combining marks are letters of their own to `regex`.
+ALPHABETIC = r"[\p{Latin}\p{Greek}\p{Devanagari}]"
+ALPHABETIC_RUN = regex.compile(rf"{ALPHABETIC}(?:[\p{{M}}'’ &@-]*{ALPHABETIC}|\p{{M}})*")
+WORDS = str.maketrans(
+    {
+        "〇": "零",
+        "&": "和",
+        "+": "加",
+        "=": "等于",
+        "@": "艾特",
+        "#": "井号",
+        "%": "百分号",
+        "‰": "千分之",
+        "°": "度",
+        "℃": "摄氏度",
+        "$": "美元",
+        "€": "欧元",
+        "£": "英镑",
+        "¥": "元",
+    }
+)
+
+jieba.setLogLevel(logging.WARNING)  # it announces on stderr that it loads its dictionary
+
+
+class ChineseG2P:
+    """`english` speaks what is written in an alphabet."""
+
+    def __init__(self, english: Callable[[str], str]) -> None:
+        self._english = english
+        self._numbers = WetextFst()
+
+    def phonemes(self, text: str) -> str:
+        """Raises InvalidRequest for a character whose pronunciation is in no dictionary."""
+        if not HAN.search(text) and ALPHABETIC_RUN.search(text):
+            return self._english(text)
+        text = self._numbers(text, "zh")
+        parts, end = [], 0
+        for match in ALPHABETIC_RUN.finditer(text):
+            parts += [self._mandarin(text[end : match.start()]), self._english(match.group())]
+            end = match.end()
+        parts.append(self._mandarin(text[end:]))
+        return " ".join(part.strip() for part in parts if part.strip())
+
+    def _mandarin(self, text: str) -> str:
+        text = ZHG2P.map_punctuation(text.translate(WORDS))
+        phonemes = HAN.sub(lambda run: " ".join(_word(word) for word in jieba.lcut(run.group())), text)
+        return phonemes.replace("\u032f", "")  # marks diphthongs; not in the network's alphabet
+
+
+def _word(word: str) -> str:
+    try:
+        return str(ZHG2P.word2ipa(word))
+    except ValueError:
+        unknown = "".join(dict.fromkeys(char for char in word if not _is_known(char)))
+        raise InvalidRequest(
+            f"kokoro does not know how to pronounce {unknown or word!r}",
+            param="input",
+            code="unsupported_characters",
+        ) from None
+
+
+def _is_known(char: str) -> bool:
+    try:
+        ZHG2P.word2ipa(char)
+    except ValueError:
+        return False
+    return True

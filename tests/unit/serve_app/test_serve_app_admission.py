@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployments.errors import Overloaded
+from serve_app.admission import Admission
+
+
+@dataclass
+class Visitor:
+    """A request that holds its place until told to leave."""
+
+    admission: Admission
+    order: list[Visitor]
+    leave: asyncio.Event = field(default_factory=asyncio.Event)
+    inside: bool = False
+
+    async def visit(self) -> None:
+        async with self.admission.slot():
+            self.inside = True
+            self.order.append(self)
+            try:
+                await self.leave.wait()
+            finally:
+                self.inside = False
+
+
+async def settle() -> None:
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+# What happens at one moment: a visitor comes, the n-th leaves, the n-th is cancelled, or the loop runs.
+STEPS = st.lists(
+    st.one_of(
+        st.just(("come", 0)),
+        st.tuples(st.sampled_from(["leave", "cancel"]), st.integers(0, 9)),
+        st.just(("tick", 0)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(max_active=st.integers(1, 3), max_queued=st.integers(0, 3), steps=STEPS)
+async def test_no_order_of_events_breaks_the_bounds(
+    max_active: int, max_queued: int, steps: list[tuple[str, int]]
+) -> None:
+    admission = Admission(max_active, max_queued, 1.5)
+    entered: list[Visitor] = []
+    everyone: list[tuple[Visitor, asyncio.Task[None]]] = []
+
+    def inside() -> int:
+        return sum(visitor.inside for visitor, _ in everyone)
+
+    for action, number in steps:
+        if action == "come":
+            visitor = Visitor(admission, entered)
+            everyone.append((visitor, asyncio.create_task(visitor.visit())))
+        elif action == "tick":
+            await settle()
+            assert admission.queued == 0 or inside() == max_active
+        elif everyone:
+            visitor, task = everyone[number % len(everyone)]
+            if action == "cancel":
+                task.cancel()
+            else:
+                visitor.leave.set()
+        assert inside() <= admission.active <= max_active
+        assert admission.queued <= max_queued
+    await settle()
+    assert admission.queued == 0 or inside() == max_active
+    for visitor, _ in everyone:
+        visitor.leave.set()
+    results = await asyncio.wait_for(
+        asyncio.gather(*(task for _, task in everyone), return_exceptions=True), 2
+    )
+    assert {type(result) for result in results} <= {type(None), Overloaded, asyncio.CancelledError}
+    assert (admission.active, admission.queued) == (0, 0)
+
+
+async def test_first_come_first_served() -> None:
+    admission = Admission(1, 10, 1)
+    entered: list[Visitor] = []
+    visitors = [Visitor(admission, entered) for _ in range(6)]
+    tasks = [asyncio.create_task(visitor.visit()) for visitor in visitors]
+    await settle()
+    for visitor in visitors:
+        visitor.leave.set()
+    await asyncio.gather(*tasks)
+    assert entered == visitors
+
+
+async def test_the_refusal_is_at_once_and_says_when_to_come_back() -> None:
+    admission = Admission(1, 0, 2.5)
+    async with admission.slot():
+        with pytest.raises(Overloaded, match="1 requests run and 0 wait") as caught:
+            async with admission.slot():
+                pass
+    assert caught.value.retry_after_s == 2.5
+    assert admission.active == 0
+
+
+async def test_a_cancelled_turn_that_is_passed_over_in_the_same_tick() -> None:
+    admission = Admission(1, 2, 1)
+    entered: list[Visitor] = []
+    first, second = Visitor(admission, entered), Visitor(admission, entered)
+    tasks = [asyncio.create_task(visitor.visit()) for visitor in (first, second)]
+    await settle()
+    first.leave.set()
+    tasks[1].cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(results[1], asyncio.CancelledError)
+    assert admission.active == 0
+
+
+async def test_an_error_inside_frees_the_place() -> None:
+    admission = Admission(1, 0, 1)
+    with pytest.raises(RuntimeError):
+        async with admission.slot():
+            raise RuntimeError
+    async with admission.slot():
+        assert admission.active == 1

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serve_app import config_file
+from serve_app.config_file import ConfigError, check_files, load
+
+CPU = Path(__file__).parents[3] / "configs" / "cpu.yaml"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def content() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(CPU.read_text(encoding="utf-8"))
+    return loaded
+
+
+def problems(path: Path, changed: Any, **options: Any) -> list[str]:
+    path.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path, **options)
+    assert all(line.startswith(f"{path}: ") for line in str(caught.value).splitlines())
+    return caught.value.problems
+
+
+def placed(keys: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """The default config with `value` at a place."""
+    changed = content()
+    node: Any = changed
+    for key in keys[:-1]:
+        node = node.setdefault(key, {}) if isinstance(node, dict) else node[key]
+    node[keys[-1]] = value
+    return changed
+
+
+APP = ("applications", 0)
+STAGE = (*APP, "deployments", 2)
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in CPU.parent.glob("*.yaml")))
+def test_the_configs_of_this_repository_are_right(name: str) -> None:
+    assert load(CPU.parent / name).args.models
+
+
+def test_port_and_models_override_the_file(path: Path) -> None:
+    loaded = load(CPU, port=9001, models=["kokoro"])
+    assert loaded.serve.http_options.port == 9001
+    assert list(loaded.args.models) == ["kokoro"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        (("aplications",), [], "aplications: unknown option; did you mean applications?"),
+        (("http_options", "prot"), 1, "http_options.prot: unknown option; did you mean port?"),
+        ((*APP, "route_prefx"), "/", "applications.voicegraph.route_prefx: unknown option"),
+        (
+            (*STAGE, "num_replica"),
+            2,
+            "deployments.kokoro.num_replica: unknown option; did you mean num_replicas?",
+        ),
+        (
+            (*STAGE, "ray_actor_options"),
+            {"num_cpu": 1},
+            "ray_actor_options.num_cpu: unknown option; did you mean",
+        ),
+        (
+            (*STAGE, "autoscaling_config"),
+            {"min_replica": 1},
+            "autoscaling_config.min_replica: unknown option; did you mean min_replicas?",
+        ),
+        ((*STAGE, "num_replicas"), "many", "num_replicas"),
+        ((*STAGE, "name"), "kokro", "'kokro' is not part of the graph; it has Ingress, Router, kokoro"),
+        ((*APP, "args", "limits", "max_activ"), 1, "args.limits.max_activ: Extra inputs are not permitted"),
+        ((*APP, "args", "models", "kokoro", "thread"), 1, "args.models.kokoro: thread: Extra inputs"),
+        ((*APP, "args", "models", "kokoro", "kind"), "other", "kind 'other': there is no module"),
+        ((*APP, "args", "models", "kokoro", "kind"), "lookahead", "has no class Pipeline"),
+        ((*APP, "args", "models", "kokoro", "kind"), "../kokoro", "is not the name of a module"),
+        ((*APP, "args", "models", "kokoro", "kind"), "a..b", "kind 'a..b'"),
+        ((*APP, "args", "models", "kokoro", "kind"), None, "`kind` is missing"),
+        ((*APP, "args", "default_model"), "other", "default_model: 'other' is not one of"),
+        ((*APP, "args"), None, "args.models"),
+        ((*APP, "args"), [], "args"),
+        ((*APP, "deployments"), "kokoro", "deployments"),
+        (STAGE, "kokoro", "deployments"),
+        (APP, "voicegraph", "exactly one application"),
+        (("applications",), [], "exactly one application"),
+        (("applications",), None, "exactly one application"),
+        (("applications",), "x", "exactly one application"),
+        (("applications",), {"a": 1}, "exactly one application"),
+        (("http_options",), 8000, "http_options"),
+    ],
+)
+def test_a_fault_is_named_with_its_place(
+    path: Path, place: tuple[Any, ...], value: Any, expected: str
+) -> None:
+    found = problems(path, placed(place, value))
+    assert any(expected in problem for problem in found), found
+
+
+@pytest.mark.parametrize("changed", [None, [], "text", 5, {}])
+def test_files_that_are_no_serve_config(path: Path, changed: Any) -> None:
+    assert "exactly one application" in problems(path, changed)[0]
+
+
+@pytest.mark.parametrize(
+    "data", [b"a: [", b"\xff\xfe\xfa", b"a: b: c", b"\x00", b"!!python/object:os.system {}"]
+)
+def test_files_that_cannot_be_read(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(path.with_name("missing.yaml"))
+
+
+def test_all_faults_are_listed_at_once(path: Path) -> None:
+    changed = placed((*STAGE, "num_replica"), 2)
+    changed["x"] = 1
+    changed["applications"][0]["args"]["y"] = 2
+    assert len(problems(path, changed)) >= 3
+
+
+def two_models() -> dict[str, Any]:
+    changed = content()
+    application = changed["applications"][0]
+    application["args"]["models"] = {"index": {"kind": "kokoro"}, "index-fast": {"kind": "kokoro"}}
+    application["args"]["default_model"] = "index"
+    application["args"]["model_aliases"] = {"old": "index", "new": "index-fast", "tts-1": "fast"}
+    names = ["Ingress", "Router", "index", "index-fast"]
+    application["deployments"] = [{"name": name, "num_replicas": 1} for name in names]
+    return changed
+
+
+def test_models_that_are_left_out_take_their_deployments_and_aliases_along(path: Path) -> None:
+    path.write_text(yaml.safe_dump(two_models()), encoding="utf-8")
+    for kept, alias in (("index-fast", "new"), ("index", "old")):
+        loaded = load(path, models=[kept])
+        assert list(loaded.args.models) == [kept]
+        assert loaded.args.default_model == kept
+        assert loaded.args.model_aliases == {alias: kept, "tts-1": "fast"}
+        assert {d.name for d in loaded.serve.applications[0].deployments} == {"Ingress", "Router", kept}
+
+
+def test_a_model_that_is_not_in_the_file(path: Path) -> None:
+    assert (
+        "'x' is not in this file; it has index, index-fast" in problems(path, two_models(), models=["x"])[0]
+    )
+    assert "at least one model" in problems(path, two_models(), models=[])[0]
+    assert problems(path, placed((*APP, "args"), None), models=["kokoro"])
+    assert problems(path, placed((*APP, "args", "models"), ["kokoro"]), models=["kokoro"])
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.sampled_from(["", "kokoro", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "kind", "x"]), inner)
+    ),
+    max_leaves=4,
+)
+
+
+def places(node: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [prefix, *(place for key, value in items for place in places(value, (*prefix, key)))]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.sampled_from(places(content())[1:]), value=ANY, models=st.none() | st.just(["kokoro"]))
+def test_no_value_anywhere_crashes_the_check(
+    path: Path, place: tuple[Any, ...], value: Any, models: list[str] | None
+) -> None:
+    path.write_text(yaml.safe_dump(copy.deepcopy(placed(place, value))), encoding="utf-8")
+    with suppress(ConfigError):
+        load(path, models=models)
+
+
+def test_missing_weights_are_named_with_the_command_that_fetches_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: Path
+) -> None:
+    changed = placed((*APP, "args", "models", "kokoro", "checkpoint"), str(tmp_path / "nothing"))
+    path.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    (problem,) = check_files(load(path))
+    assert problem.startswith("model 'kokoro': ")
+
+
+def test_the_names_of_all_deployments() -> None:
+    assert config_file.deployment_names(load(CPU).args) == {"Ingress", "Router", "kokoro"}
