@@ -9,7 +9,7 @@ PORT ?= 8000
 MODELS ?=
 ONLY := $(if $(MODELS),--models $(MODELS))
 
-.PHONY: serve test lint bench setup setup-dev browser k8s constraints clean
+.PHONY: serve test lint bench setup setup-dev browser k8s tiny constraints clean
 
 serve: setup
 	@$(BIN)/voicegraph serve $(CONFIG) --port $(PORT) $(ONLY)
@@ -28,6 +28,9 @@ bench: setup
 
 k8s: setup
 	$(BIN)/python k8s/serve_configs.py
+
+tiny: setup
+	$(BIN)/python tests/tiny_indextts.py
 
 constraints: setup-dev
 	$(BIN)/python .ci/freeze.py
