@@ -5,8 +5,8 @@
 Weights are random and of a middle size. Within a round every variant runs once, in turn, and ratios are taken within a
 round, so that a machine whose speed changes changes all of them. The stop code is ruled out: every job makes as many
 codes as it may. The plain loop is `generate`, which makes no latents; the engine makes them, so the loop with a latent
-pass behind it is shown as well. CPU seconds are counted beside those of the clock: on a shared machine they tell how much
-of a difference is work and how much is waiting for a core.
+pass behind it is shown as well. CPU seconds are counted beside those of the clock: on a shared machine they tell how
+much of a difference is work and how much is waiting for a core.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Errors that reach a client: each knows its HTTP status and the fields of OpenAI's error object (specs/http-api.md 5)."""
+"""Errors that reach a client: each knows its HTTP status and the fields of OpenAI's error object (http-api.md 5)."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class Router:
         limits = self._config.limits
         try:
             return await asyncio.wait_for(anext(audio), limits.first_audio_timeout_s)
-        except TimeoutError:
+        except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
             raise Unavailable(
                 f"model {model!r} made no audio within {limits.first_audio_timeout_s:g} s",
                 code="deadline_exceeded",

@@ -22,8 +22,8 @@ class KokoroNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Spinning threads would starve the other processes of the graph on a small machine.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads may spin while a segment runs; beyond its end they would starve the rest of the graph.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         self._session = onnxruntime.InferenceSession(
             directory / "kokoro-quantized.onnx", options, providers=["CPUExecutionProvider"]
         )

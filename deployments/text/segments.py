@@ -17,7 +17,7 @@ PAUSE_S: dict[Boundary, float] = {
     Boundary.PARAGRAPH: 0.6,
 }
 # A first segment below this many words gains too little time to make the next one.
-_FEWEST_FIRST_WORDS = 3
+_FEWEST_FIRST_WORDS = 2
 # Clauses below this width are packed together however short the first segment was.
 _LEAST_WIDTH = 60
 # A sentence or clause that exceeds the limit by no more than this factor stays whole.

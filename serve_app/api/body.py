@@ -54,14 +54,24 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 def parse_body(data: bytes, model: type[Body]) -> Body:
     """`data` as a `model`. Raises InvalidRequest naming the field at fault."""
+    return validated(read_object(data, "body"), model)
+
+
+def read_object(data: bytes | str, name: str) -> dict[str, Any]:
+    """`data` as a JSON object. Raises InvalidRequest, which speaks of it as the `name`."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not valid JSON: {error}", code="invalid_json") from None
+        raise InvalidRequest(f"the {name} is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(content, dict):
         raise InvalidRequest(
-            f"the body must be a JSON object, not {type(content).__name__}", code="invalid_json"
+            f"the {name} must be a JSON object, not {type(content).__name__}", code="invalid_json"
         )
+    return content
+
+
+def validated(content: dict[str, Any], model: type[Body]) -> Body:
+    """`content` as a `model`. Raises InvalidRequest naming the field at fault."""
     try:
         return model.model_validate(content)
     except ValidationError as error:

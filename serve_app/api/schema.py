@@ -1,4 +1,5 @@
-"""The body of `POST /v1/audio/speech` (specs/http-api.md 5)."""
+"""What a client may say about speech (specs/http-api.md 5): the body of `POST /v1/audio/speech`, and the part of it
+that batches and sessions share."""
 
 from __future__ import annotations
 
@@ -27,15 +28,17 @@ def _voice_name(value: object) -> object:
 VoiceName = Annotated[str, BeforeValidator(_voice_name), Field(min_length=1, max_length=200)]
 
 
-class SpeechBody(Knobs, FlatEmotion):
-    """Unknown fields are accepted, because SDKs and benchmarks send their own, and reported in `X-Ignored-Fields`."""
+class SpeechSettings(Knobs, FlatEmotion):
+    """How to speak, whatever the text.
+
+    Unknown fields are accepted, because SDKs and benchmarks send their own, and reported in `X-Ignored-Fields`.
+    """
 
     model_config = ConfigDict(extra="allow", strict=True, populate_by_name=True)
 
     model: str = Field(
         "auto", max_length=200, description="a model, an alias (tts-1, …) or auto, fast, quality"
     )
-    input: str = Field(description="the text to speak")
     voice: VoiceName | None = Field(
         None,
         validation_alias=AliasChoices("voice", "speaker", "speaker_id"),
@@ -96,7 +99,7 @@ class SpeechBody(Knobs, FlatEmotion):
             names.append("emo_alpha")
         return tuple(sorted(names))
 
-    def request(self, request_id: str) -> SpeechRequest:
+    def request_for(self, text: str, request_id: str) -> SpeechRequest:
         """Raises SpeechError for fields that contradict each other and recordings that cannot be read."""
         if self.ref_text is not None and self.ref_audio is None:
             raise InvalidRequest(
@@ -104,7 +107,7 @@ class SpeechBody(Knobs, FlatEmotion):
             )
         return SpeechRequest(
             request_id=request_id,
-            text=self.input,
+            text=text,
             model=self.model,
             voice=self.voice if self.ref_audio is None else None,
             language=self.language,
@@ -129,3 +132,11 @@ class SpeechBody(Knobs, FlatEmotion):
         if flat is not None or self.emo_alpha is not None:
             raise InvalidRequest("emotion: given twice, as an object and as emo_…", param="emotion")
         return self.emotion.emotion()
+
+
+class SpeechBody(SpeechSettings):
+    input: str = Field(description="the text to speak")
+
+    def request(self, request_id: str) -> SpeechRequest:
+        """Raises SpeechError for fields that contradict each other and recordings that cannot be read."""
+        return self.request_for(self.input, request_id)

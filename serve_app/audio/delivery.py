@@ -78,7 +78,7 @@ class Delivery:
         encoder = make_encoder(self.fmt, self.sample_rate_hz)
         try:
             async for samples in self.samples():
-                if data := await _write(encoder, samples):
+                if data := await encode(encoder, samples):
                     yield data
             if data := encoder.close():
                 yield data
@@ -99,7 +99,8 @@ class Delivery:
         await self._events.aclose()
 
 
-async def _write(encoder: Encoder, samples: Samples) -> bytes:
+async def encode(encoder: Encoder, samples: Samples) -> bytes:
+    """`encoder.write(samples)` without holding up the event loop."""
     if isinstance(encoder, PcmEncoder | WavEncoder):
         return encoder.write(samples)
     # mp3 and aac take 3 to 10 ms per piece, during which other requests must go on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from rich.table import Table
 from deployments.checkpoints.registry import REGISTRY, model_directory
 from deployments.errors import CheckpointError
 
-app = typer.Typer(no_args_is_help=True, help="Weights on this machine: ls, pull, verify.")
+app = typer.Typer(no_args_is_help=True, help="Weights on this machine: ls, pull, verify, convert.")
 console = Console(stderr=True, highlight=False)
 
 Name = Annotated[str, typer.Argument(help="see `voicegraph models ls`")]
@@ -70,6 +71,19 @@ def verify(name: Name) -> None:
     if problems:
         _quit("\n".join(problems))
     console.print(f"{name}: all files are as recorded", style="green", markup=False)
+
+
+@app.command("convert")
+def convert(directory: Annotated[Path, typer.Argument(help="an IndexTTS2 directory")]) -> None:
+    """Write safetensors beside the pickles of an IndexTTS2 directory, for a faster start; they are then preferred."""
+    from deployments.checkpoints.convert import convert as convert_files  # noqa: PLC0415  (loads torch)
+
+    try:
+        written = convert_files(directory)
+    except CheckpointError as error:
+        _quit(str(error))
+    for path in written:
+        console.print(f"{path}: written and compared", markup=False)
 
 
 def _quit(message: str) -> None:

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from serve_app.commands.front_proxy import use_haproxy
+
 DEFAULT_CONFIG = Path("configs/cpu.yaml")
 EXAMPLE = (
     "curl -s http://{host}:{port}/v1/audio/speech -H 'Content-Type: application/json' "
@@ -32,6 +34,7 @@ def serve(
     models: Annotated[str | None, typer.Option(help="serve only these, separated by commas")] = None,
 ) -> None:
     """Start the graph and wait; Ctrl-C stops everything that was started."""
+    use_haproxy()  # before the first import of Ray, which reads its switches once
     with console.status("checking the configuration"):
         from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
 

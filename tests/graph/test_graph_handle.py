@@ -48,10 +48,18 @@ async def test_leaving_early_stops_the_stage(cluster: Cluster) -> None:
     assert (await cluster.counts("toy"))["made"] < 100
 
 
-async def test_fallback_before_the_first_audio(cluster: Cluster) -> None:
-    """`toy` is explicit but down; the other toy shares the text, so it is down as well: the last error is told."""
-    with pytest.raises(Unavailable, match="down") as error:
-        await connect().speak("down now", model="toy", fallback=False)
+async def test_another_model_answers_before_the_first_audio(cluster: Cluster) -> None:
+    events = connect().events("one two three", model="off")
+    start = await anext(events)
+    await events.aclose()
+    assert isinstance(start, StreamStart)
+    assert start.model != "off"
+    assert start.reason == "fallback:off"
+
+
+async def test_no_fallback_where_the_client_forbids_it(cluster: Cluster) -> None:
+    with pytest.raises(Unavailable, match="switched off") as error:
+        await connect().speak("one two", model="off", fallback=False)
     assert error.value.retry_after_s == 1
 
 

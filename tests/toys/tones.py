@@ -63,7 +63,7 @@ class Tones:
 
 class Settings(config.Settings):
     quality_rank: int = 0
-    cloning: bool = False
+    down: bool = False
 
 
 class Pipeline:
@@ -98,7 +98,6 @@ class Pipeline:
             languages=("en",),
             default_voice="tone",
             quality_rank=self._settings.quality_rank,
-            cloning=self._settings.cloning,
         )
 
     async def voices(self) -> list[Voice]:
@@ -111,6 +110,8 @@ class Pipeline:
         return Plan(request, (await self.voices())[0], request.speed)
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
+        if self._settings.down:
+            raise Unavailable("the toy is switched off", retry_after_s=1)
         text = plan.request.text
         delay_s = 0.05 if "slow" in text.split() else 0.0
         stream = self._stage.options(stream=True, _by_reference=False).tones.remote(text, delay_s)
