@@ -16,7 +16,7 @@ from serve_app.router import Router
 LIGHT: dict[str, Any] = {
     "ray_actor_options": {"num_cpus": 0.1},
     "max_ongoing_requests": 1000,
-    "graceful_shutdown_timeout_s": 130,
+    "graceful_shutdown_timeout_s": 310,
     "health_check_period_s": 2,
     "max_surge_percent": 100,
 }

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cluster import Cluster, running_cluster
 from tiny_indextts import make_tiny_checkpoint
+from xdist.scheduler import LoadScopeScheduling
 
 from deployments.checkpoints.registry import find_model
 from deployments.errors import CheckpointError
@@ -20,12 +21,17 @@ TESTS = Path(__file__).parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything that starts Ray runs in one worker, one after the other: there is one cluster per session."""
-    for item in items:
-        if "http" in item.path.parts or {"cluster", "kokoro"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+class OneCluster(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out whole files, and everything that needs the cluster to one worker: there is one cluster per session."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", maxsplit=1)[0]
+        return "cluster" if file.startswith(("tests/http", "tests/graph", "tests/faults")) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneCluster:
+    return OneCluster(config, log)
 
 
 @pytest.fixture(scope="session")

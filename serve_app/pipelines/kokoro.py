@@ -95,7 +95,7 @@ class Pipeline:
             "max_ongoing_requests": settings.max_waiting_segments + 16,
             "ray_actor_options": {"num_cpus": 0.5},
             "health_check_period_s": 2,
-            "graceful_shutdown_timeout_s": 130,
+            "graceful_shutdown_timeout_s": 310,
             "max_surge_percent": 100,
         }
         stage = serve.deployment(**options)(Kokoro)

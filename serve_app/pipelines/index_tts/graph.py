@@ -14,7 +14,7 @@ from serve_app.pipelines.index_tts.settings import IndexTTSSettings
 
 COMMON: dict[str, Any] = {
     "health_check_period_s": 2,
-    "graceful_shutdown_timeout_s": 130,
+    "graceful_shutdown_timeout_s": 310,
     "max_surge_percent": 100,
 }
 SPARE = 16  # health checks, statistics and calls that are about to be refused pass beside a full queue
