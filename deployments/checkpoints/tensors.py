@@ -64,14 +64,14 @@ def load_strict(
     *,
     source: str,
     unused: Callable[[str], bool] = lambda name: False,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Make `tensors` the parameters and buffers of `module` (which may live on the meta device).
 
     Nothing is copied.
     Every tensor of the module must be there with its shape, and nothing else may be there except names for
-    which `unused(name)` is true. Floating-point tensors are cast to `dtype` if given. Raises CheckpointError
-    naming the missing, extra and mis-shaped tensors.
+    which `unused(name)` is true. Floating-point tensors that a file stores in another precision are cast to
+    `dtype`. Raises CheckpointError naming the missing, extra and mis-shaped tensors.
     """
     wanted = module.state_dict()
     given = {name: value for name, value in tensors.items() if name in wanted or not unused(name)}
@@ -87,8 +87,7 @@ def load_strict(
     )
     if problems:
         raise CheckpointError(f"{source}: " + "; ".join(problems))
-    if dtype is not None:
-        given = {n: v.to(dtype) if v.is_floating_point() else v for n, v in given.items()}
+    given = {n: v.to(dtype) if v.is_floating_point() else v for n, v in given.items()}
     module.load_state_dict(given, strict=True, assign=True)
     module.requires_grad_(False)
     module.eval()

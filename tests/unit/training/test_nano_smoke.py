@@ -1,0 +1,144 @@
+"""The training chain on synthetic recordings: a few steps each, resumed once, exported, loaded as served."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deployments.checkpoints.indextts import IndexTTSCheckpoint
+from deployments.gpt.model import load_gpt
+from deployments.s2mel.networks import load_s2mel
+from deployments.speaker_encoder.conditioner import load_conditioner
+from deployments.speaker_encoder.semantic_codec import load_semantic_codec
+from deployments.vocoder.istft import load_istft
+from training.nano import codec, codes, encoder, export, features, gpt, gpt_speech, s2mel, tokenizer, vocoder
+from training.nano.config import PHONES
+from training.nano.optimise import Schedule
+from training.nano.shard import load_shard, save_shard
+from training.nano.train_loop import Budget, Training, train
+from training.nano.workspace import Workspace
+
+UNITS = 60  # of 25 ms
+ALPHABET = dict(enumerate([" ", *PHONES], start=16))
+
+
+def recording(index: int) -> dict[str, object]:
+    """A tone whose pitch depends on the speaker, with made-up labels."""
+    rng = np.random.default_rng(index)
+    samples = int(UNITS * 0.025 * 22_050)
+    time = np.arange(samples) / 22_050
+    wave = 0.3 * np.sin(2 * np.pi * (120 + 60 * (index % 2)) * time) + 0.05 * rng.standard_normal(samples)
+    return {
+        "text": "The quick brown fox jumps over the lazy dog."[: 20 + index],
+        "speaker": f"voice{index % 2}",
+        "symbols": np.array([0, *rng.integers(17, 16 + len(PHONES), 10), 0], np.uint8),
+        "durations": np.full(12, UNITS // 12, np.uint8),
+        "f0_hz": np.full(2 * UNITS, 150, np.float16),
+        "energy": rng.uniform(0, 6, 2 * UNITS).astype(np.float16),
+        "wave": (wave * 32767).astype(np.int16),
+    }
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = Workspace(tmp_path_factory.mktemp("nano"))
+    for split, first in (("train", 0), ("held_out", 6)):
+        rows = [recording(index) for index in range(first, first + 6)]
+        save_shard(workspace.audio(split) / "00000.npz", rows)
+        save_shard(
+            workspace.features(split) / "00000.npz", [features.feature_row(row, ALPHABET) for row in rows]
+        )
+        styles = [
+            {"speaker": row["speaker"], "style": np.full(192, index / 10, np.float32)}
+            for index, row in enumerate(rows)
+        ]
+        save_shard(workspace.styles(split) / "00000.npz", styles)
+    torch.save({"head.conv1.weight": torch.zeros(2, 2)}, workspace.campplus)
+    alphabet = [chr(letter) for letter in range(ord("a"), ord("z") + 1)]
+    texts = [f"{a}{b} {b}{c}{a}, {c}{b}. " for a in alphabet for b in alphabet for c in "aeiou"]
+    tokenizer.make_tokenizer([*texts, "The quick brown fox jumps over the lazy dog."], workspace.bpe)
+    return workspace
+
+
+def work(training: Training, folder: Path, steps: int) -> dict[str, float]:
+    return train(training, folder, Budget(steps=steps), "cpu")
+
+
+def test_labels_cover_the_recording(workspace: Workspace) -> None:
+    row = load_shard(workspace.features("train") / "00000.npz")[0]
+    assert len(row["phone"]) == len(row["input"]) == len(row["prosody"])
+    assert set(row["phone"][20:40]) - {0}
+    assert row["mel"].shape[1] == 80
+
+
+def test_stress_gives_its_time_to_the_next_phone() -> None:
+    track, sequence = features.phone_track(
+        ["", "ˈ", "A", "t", " ", "s", "."], np.array([1, 1, 2, 1, 2, 1, 3])
+    )
+    a, t, s = (PHONES.index(symbol) + 1 for symbol in "Ats")
+    assert track.tolist() == [0, a, a, a, t, t, s, s, 0, 0, 0]
+    assert sequence.tolist() == [a, t, s]
+
+
+def test_schedule_ends_annealed() -> None:
+    schedule = Schedule(1e-3, warmup_steps=10, floor=0.1)
+    assert schedule.at(0, 0.0) == pytest.approx(1e-4)
+    assert schedule.at(500, 0.0) == pytest.approx(1e-3)
+    assert schedule.at(500, 1.0) == pytest.approx(1e-4)
+
+
+def test_edits() -> None:
+    assert gpt_speech.edits([1, 2, 3], [1, 3, 4]) == 2
+    assert gpt_speech.edits([], [1]) == 1
+
+
+def test_chain(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpt_speech, "CHECKED", 1)
+    monkeypatch.setattr(gpt_speech, "MAX_GENERATED", 8)
+    work(encoder.EncoderTraining(workspace, "cpu"), workspace.run("encoder"), 2)
+    resumed = encoder.EncoderTraining(workspace, "cpu")
+    figures = work(resumed, workspace.run("encoder"), 3)
+    assert resumed.descent.steps == 3
+    assert 0 <= figures["accuracy"] <= 1
+    assert work(resumed, workspace.run("encoder"), 3) == {}
+
+    figures = work(codec.CodecTraining(workspace, "cpu"), workspace.run("codec"), 4)
+    assert 0 <= figures["purity"] <= 1
+    codes.freeze(workspace)
+    network = codes.load_frozen(workspace)
+    for split in ("train", "held_out"):
+        rows = load_shard(workspace.features(split) / "00000.npz")
+        save_shard(workspace.codes(split) / "00000.npz", [codes.code_row(network, row) for row in rows])
+
+    assert np.isfinite(work(vocoder.VocoderTraining(workspace, "cpu"), workspace.run("vocoder"), 3)["mel_l1"])
+    mel = work(s2mel.S2MelTraining(workspace, "cpu", batch=2), workspace.run("s2mel"), 3)
+    assert np.isfinite(mel["sampled_mel_l1"])
+    assert np.isfinite(work(gpt.GptTraining(workspace, "cpu", 400), workspace.run("gpt"), 2)["speech"])
+
+    monkeypatch.setattr("sys.argv", ["export", "--root", str(workspace.root)])
+    export.main()
+    loads_as_served(workspace)
+
+
+def loads_as_served(workspace: Workspace) -> None:
+    """The strict loaders take every file, and the codes of a loaded codec are those of the trainer."""
+    folder = workspace.export
+    checkpoint = IndexTTSCheckpoint(folder)
+    load_s2mel(checkpoint.path("s2mel"), checkpoint.config)
+    load_gpt(checkpoint.tensors("gpt"), checkpoint.gpt_dims, source="gpt.pth")
+    width = checkpoint.codec_dims.hidden_size
+    dims = (checkpoint.gpt_dims, checkpoint.speaker_dims, checkpoint.emotion_dims, width)
+    load_conditioner(checkpoint.tensors("gpt"), *dims, source="gpt.pth")
+    load_istft(folder / "istft/model.safetensors", json.loads((folder / "istft/config.json").read_text()))
+    served = load_semantic_codec(
+        checkpoint.tensors("semantic_codec"), checkpoint.codec_dims, source="codec"
+    ).float()
+    network = codes.load_frozen(workspace)
+    given = torch.randn(1, 20, width, generator=torch.Generator().manual_seed(1))
+    same = (served.quantize(given)[0] == network.nearest(network.points(given))).float().mean()
+    assert same > 0.9
+    assert json.loads((folder / "nano.json").read_text())["trainings"]["encoder"]["steps"] == 3

@@ -1,0 +1,196 @@
+"""Step 7: GPT and speaker conditioner. `python -m training.nano.gpt`.
+
+Trained are the served networks. Half of the batches number the code positions as generation does (0, 2, 3,
+...), half as the latent pass does (0, 1, 2, ...), because a small model notices the difference (nano-recipe.md 8).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from deployments.checkpoints.dims import ConditionDims, GptDims, dims_from
+from deployments.gpt.model import SpeechGpt
+from deployments.gpt.trunk import InputMajorLinear
+from deployments.speaker_encoder.conditioner import Conditioner
+from deployments.speaker_encoder.perceiver import Perceiver, RmsNorm
+from training.nano.arguments import add_common, budget_of
+from training.nano.codes import load_frozen
+from training.nano.config import CONFIG, SEMANTIC_WIDTH
+from training.nano.gpt_data import PREFIX_ROWS, GptBatch, GptData, Sentence, sentences
+from training.nano.gpt_speech import phone_error
+from training.nano.optimise import Average, Descent, Schedule
+from training.nano.train_loop import Training, train
+from training.nano.workspace import Workspace
+
+SEED = 71
+POSITIONS = 6000
+TEXT_WEIGHT = 0.1
+DROPOUT = 0.1
+IGNORED = -100
+
+
+class GptNetworks(nn.Module):
+    """Everything in gpt.pth. `text_head` is stored by the official file and used in training only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        section = CONFIG["gpt"]
+        dims = dims_from(GptDims, section, "gpt")
+        speaker = dims_from(ConditionDims, section["condition_module"], "condition_module")
+        emotion = dims_from(ConditionDims, section["emo_condition_module"], "emo_condition_module")
+        self.gpt = SpeechGpt(dims)
+        self.conditioner = Conditioner(dims, speaker, emotion, SEMANTIC_WIDTH)
+        self.text_head = nn.Linear(dims.model_dim, dims.number_text_tokens + 1)
+        self._start(dims)
+
+    @torch.no_grad()
+    def _start(self, dims: GptDims) -> None:
+        for module in self.modules():
+            if isinstance(module, InputMajorLinear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, InputMajorLinear):
+                nn.init.zeros_(module.bias)
+            if isinstance(module, Perceiver):
+                nn.init.normal_(module.latents, std=0.02)
+            if isinstance(module, RmsNorm):
+                nn.init.ones_(module.gamma)
+        for name, parameter in self.named_parameters():
+            if "pos_bias" in name:
+                nn.init.zeros_(parameter)
+            if name.endswith("c_proj.weight"):
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * dims.layers))
+        # Emotion vector 0: a valid checkpoint without an emotion path (nano-recipe.md 2.4).
+        nn.init.zeros_(self.conditioner.emo_layer.weight)
+        nn.init.zeros_(self.conditioner.emo_layer.bias)
+
+    def trained(self) -> list[nn.Parameter]:
+        """All parameters but those of the emotion path."""
+        return [
+            parameter for name, parameter in self.named_parameters() if not name.startswith("conditioner.emo")
+        ]
+
+    def latents(self, features: Tensor) -> Tensor:
+        """(B, T, W) of one length to (B, 32, D)."""
+        lengths = torch.full((len(features),), features.shape[1], device=features.device)
+        found: Tensor = self.conditioner.perceiver_encoder(
+            *self.conditioner.conditioning_encoder(features, lengths)
+        )
+        return found
+
+
+class PackedCausal:
+    """Attention over B rows of equal padded length, as the served trunk asks for it: flat rows in and out."""
+
+    def __init__(self, rows: int, heads: int, dropout: float) -> None:
+        self._rows, self._heads, self._dropout = rows, heads, dropout
+
+    def __call__(self, layer: int, qkv: Tensor) -> Tensor:
+        q, k, v = qkv.view(self._rows, -1, 3, self._heads, qkv.shape[-1] // 3 // self._heads).unbind(2)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=self._dropout)
+        return mixed.transpose(1, 2).reshape(len(qkv), -1)
+
+
+class GptTraining(Training):
+    def __init__(self, workspace: Workspace, device: str, positions: int = POSITIONS) -> None:
+        super().__init__(SEED)
+        torch.manual_seed(SEED)
+        self.device = device
+        self.data = GptData(sentences(workspace, "train"), self.generator, device, positions)
+        self.held_out = GptData(sentences(workspace, "held_out"), self.generator, device, positions)
+        self.networks = GptNetworks().to(device)
+        self.average = Average(self.networks, 0.999)
+        self.descent = Descent(self.networks.trained(), Schedule(1e-3), betas=(0.9, 0.96), weight_decay=0.05)
+        self.semantic = load_frozen(workspace)
+        self._checks = [self.held_out.draw() for _ in range(4)]
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        return {"networks": self.networks, "average": self.average, "descent": self.descent}
+
+    def step(self, progress: float) -> dict[str, float]:
+        gap = int(self.descent.steps % 2)
+        speech, text = self._losses(self.networks, self.data.draw(), gap, DROPOUT)
+        self.descent.step(speech + TEXT_WEIGHT * text, progress)
+        self.average.update()
+        return {"speech": speech.item(), "text": text.item()}
+
+    def _losses(
+        self, networks: GptNetworks, batch: GptBatch, gap: int, dropout: float
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropies of codes and text. `gap` 1 leaves out position 1, as generation does."""
+        with torch.autocast(self.device, torch.bfloat16):
+            latents = networks.latents(batch.features)
+            rows = [
+                torch.cat([latents[index], self._embed(networks.gpt, sentence, gap)])
+                for index, sentence in enumerate(batch.sentences)
+            ]
+            x = F.dropout(pad_sequence(rows, batch_first=True), dropout)
+            attention = PackedCausal(len(rows), networks.gpt.dims.heads, dropout)
+            hidden = networks.gpt.final_norm(networks.gpt.gpt(x.flatten(0, 1), attention)).view_as(x)
+        speech_targets, text_targets = self._targets(batch.sentences, x.shape[1], networks.gpt.dims)
+        speech_at, text_at = speech_targets != IGNORED, text_targets != IGNORED
+        speech = networks.gpt.mel_head(hidden[speech_at].float())
+        text = networks.text_head(hidden[text_at].float())
+        return F.cross_entropy(speech, speech_targets[speech_at]), F.cross_entropy(
+            text, text_targets[text_at]
+        )
+
+    def _embed(self, gpt: SpeechGpt, sentence: Sentence, gap: int) -> Tensor:
+        """Speed rows, text block, start code and codes: everything behind the latents."""
+        dims = gpt.dims
+        ids = torch.tensor([dims.start_text_token, *sentence.ids, dims.stop_text_token], device=self.device)
+        text = gpt.text_embedding(ids) + gpt.text_pos_embedding.emb.weight[: len(ids)]
+        codes = [dims.start_mel_token, *sentence.codes.tolist()]
+        positions = [0, *range(1 + gap, len(codes) + gap)]
+        return torch.cat(
+            [gpt.speed_emb.weight[1:], gpt.speed_emb.weight[:1], text, gpt.embed(codes, positions)]
+        )
+
+    def _targets(self, batch: list[Sentence], width: int, dims: GptDims) -> tuple[Tensor, Tensor]:
+        """What comes next at every position (B, width), IGNORED where nothing is asked."""
+        speech = torch.full((len(batch), width), IGNORED)
+        text = torch.full((len(batch), width), IGNORED)
+        for row, sentence in enumerate(batch):
+            ids = [*sentence.ids, dims.stop_text_token]
+            text[row, PREFIX_ROWS : PREFIX_ROWS + len(ids)] = torch.tensor(ids)
+            first = PREFIX_ROWS + len(sentence.ids) + 2
+            codes = [*sentence.codes.tolist(), dims.stop_mel_token]
+            speech[row, first : first + len(codes)] = torch.tensor(codes)
+        return speech.to(self.device), text.to(self.device)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        networks = GptNetworks().to(self.device).eval()
+        networks.load_state_dict(self.average.state)
+        losses = [self._losses(networks, batch, 1, 0.0) for batch in self._checks]
+        figures = {
+            "speech": sum(speech.item() for speech, _ in losses) / len(losses),
+            "text": sum(text.item() for _, text in losses) / len(losses),
+        }
+        wrong, length = phone_error(networks.gpt, networks.latents, self.semantic, self.held_out)
+        return {**figures, "phone_error": wrong, "length_ratio": length}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common(parser, minutes=120)
+    parser.add_argument(
+        "--positions", type=int, default=POSITIONS, help="positions per step; 100000 suits a GPU"
+    )
+    arguments = parser.parse_args()
+    workspace = Workspace(Path(arguments.root))
+    training = GptTraining(workspace, arguments.device, arguments.positions)
+    train(training, workspace.run("gpt"), budget_of(arguments), arguments.device)
+
+
+if __name__ == "__main__":
+    main()

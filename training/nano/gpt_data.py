@@ -1,0 +1,87 @@
+"""Batches for the GPT: text, codes, and features of another sentence of the same speaker."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deployments.text.tokenizer import BpeTokenizer
+from training.nano.batches import LengthBatches
+from training.nano.config import CONFIG
+from training.nano.shard import Row, load_shards
+from training.nano.tokenizer import as_read
+from training.nano.workspace import Workspace
+
+PREFIX_ROWS = 34  # 32 latents and two speed rows
+MAX_CODES = 600
+MIN_REFERENCE = 60
+
+
+@dataclass(frozen=True)
+class Sentence:
+    text: str
+    speaker: str
+    ids: list[int]
+    codes: np.ndarray
+    reference: np.ndarray  # (T, W) float16
+
+    @property
+    def positions(self) -> int:
+        return PREFIX_ROWS + len(self.ids) + 2 + len(self.codes) + 2
+
+
+@dataclass(frozen=True)
+class GptBatch:
+    sentences: list[Sentence]
+    features: Tensor  # (B, T, W), one length for the whole batch
+
+
+def sentences(workspace: Workspace, split: str) -> list[Sentence]:
+    """All sentences that fit the tables of the model."""
+    tokenizer = BpeTokenizer(workspace.bpe)
+    longest = CONFIG["gpt"]["max_text_tokens"]
+    found = [_sentence(tokenizer, row) for row in load_shards(workspace.codes(split))]
+    return [one for one in found if len(one.codes) <= MAX_CODES and len(one.ids) <= longest]
+
+
+def _sentence(tokenizer: BpeTokenizer, row: Row) -> Sentence:
+    ids = tokenizer.ids(tokenizer.pieces(as_read(row["text"])))
+    return Sentence(row["text"], row["speaker"], ids, row["codes"].astype(np.int64), row["reference"])
+
+
+class GptData:
+    def __init__(
+        self, rows: list[Sentence], generator: np.random.Generator, device: str, positions: int
+    ) -> None:
+        self.rows = rows
+        self._generator = generator
+        self._device = device
+        self._of_speaker: dict[str, list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            if len(row.reference) >= MIN_REFERENCE:
+                self._of_speaker[row.speaker].append(index)
+        self._usable = [index for index, row in enumerate(rows) if self._of_speaker[row.speaker]]
+        self._batches = LengthBatches([rows[index].positions for index in self._usable], positions, generator)
+
+    def draw(self) -> GptBatch:
+        return self.batch([self._usable[index] for index in self._batches.draw()])
+
+    def batch(self, chosen: list[int]) -> GptBatch:
+        references = [self.rows[self._companion(index)].reference for index in chosen]
+        frames = min(len(reference) for reference in references)
+        cut = []
+        for reference in references:
+            first = int(self._generator.integers(len(reference) - frames + 1))
+            cut.append(reference[first : first + frames].astype(np.float32))
+        return GptBatch(
+            [self.rows[index] for index in chosen], torch.from_numpy(np.stack(cut)).to(self._device)
+        )
+
+    def _companion(self, index: int) -> int:
+        known = self._of_speaker[self.rows[index].speaker]
+        others = [other for other in known if other != index]
+        return int(self._generator.choice(others or known))

@@ -1,0 +1,65 @@
+"""How well generated codes say their text, judged by the phones of the codes alone (nano-recipe.md 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from deployments.gpt.draws import CounterDraws
+from deployments.gpt.generate import generate
+from deployments.gpt.model import SpeechGpt
+from deployments.gpt.settings import DecodingSettings
+from training.nano.gpt_data import GptData
+from training.nano.semantic import Semantic
+
+CHECKED = 12
+MAX_GENERATED = 500
+_RUN = 2  # a phone counts when it lasts this many frames
+
+
+def phones_of(codes: Sequence[int], semantic: Semantic) -> list[int]:
+    """Phones that single codes name, runs of at least two frames, silence dropped."""
+    if not len(codes):
+        return []
+    embedding = semantic.project(semantic.codec.book.codebook(torch.as_tensor(codes))[None])
+    track = semantic.code_heads.phone(embedding)[0].argmax(-1).tolist()
+    found: list[int] = []
+    first = 0
+    for index in range(1, len(track) + 1):
+        if index == len(track) or track[index] != track[first]:
+            if track[first] and index - first >= _RUN and (not found or found[-1] != track[first]):
+                found.append(track[first])
+            first = index
+    return found
+
+
+def edits(a: Sequence[int], b: Sequence[int]) -> int:
+    """Levenshtein distance."""
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        previous, row[0] = row[0], i
+        for j, right in enumerate(b, 1):
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (left != right))
+    return row[-1]
+
+
+def phone_error(
+    gpt: SpeechGpt, latents: Callable[[Tensor], Tensor], semantic: Semantic, data: GptData
+) -> tuple[float, float]:
+    """Phone error of generated codes against those of the recording, and their relative length."""
+    settings = DecodingSettings(num_beams=1, repetition_penalty=1.0, max_codes=MAX_GENERATED)
+    wrong = total = made = true = 0
+    for index in range(min(CHECKED, len(data.rows))):
+        batch = data.batch([index])
+        sentence = batch.sentences[0]
+        zero = torch.zeros(gpt.dims.model_dim, device=gpt.device)
+        prefix = gpt.prefix(latents(batch.features)[0], zero, sentence.ids)
+        codes = list(generate(gpt, prefix, settings, CounterDraws(index)).codes)
+        said = phones_of(sentence.codes.tolist(), semantic)
+        wrong += edits(said, phones_of(codes, semantic))
+        total += len(said)
+        made += len(codes)
+        true += len(sentence.codes)
+    return wrong / max(1, total), made / max(1, true)

@@ -1,0 +1,175 @@
+"""Step 6: length regulator and DiT by flow matching. `python -m training.nano.s2mel`.
+
+Trained are the served networks of `deployments.s2mel`. A throw-away head reads the mel directly from the
+regulator's output: alone at first, then as an auxiliary loss, because the content path is otherwise learnt
+late (nano-recipe.md 6).
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deployments.s2mel.estimator import Estimator
+from deployments.s2mel.flow import FlowSolver
+from deployments.s2mel.layout import make_layout
+from deployments.s2mel.networks import S2MelNetworks
+from deployments.s2mel.regulator import target_frames
+from training.nano.arguments import add_common, budget_of
+from training.nano.codes import load_frozen
+from training.nano.config import MEL_BANDS
+from training.nano.optimise import Average, Descent, Schedule
+from training.nano.s2mel_data import MelBatch, MelData, Piece, recordings
+from training.nano.s2mel_start import DirectHead, new_networks
+from training.nano.train_loop import Training, train
+from training.nano.workspace import Workspace
+
+SEED = 61
+WARM_UP = 0.12  # share of the work for the regulator alone
+AUXILIARY_WEIGHT = 0.5
+DROP_ALL = 0.12
+DROP_PROMPT = 0.10
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Factors (B,), 1 or 0: all conditions of a row, and its prompt mel."""
+
+    condition: Tensor
+    prompt: Tensor
+
+
+class S2MelTraining(Training):
+    def __init__(self, workspace: Workspace, device: str, batch: int = BATCH) -> None:
+        super().__init__(SEED)
+        torch.manual_seed(SEED)
+        self.device = device
+        semantic = load_frozen(workspace, device)
+        with torch.no_grad():
+            self.embedding = semantic.project(semantic.codec.book.codebook.weight[None])[0]
+        self.data = MelData(recordings(workspace, "train"), self.generator, device, batch)
+        self.held_out = MelData(recordings(workspace, "held_out"), self.generator, device, batch)
+        self.mean_mel = torch.from_numpy(self.data.rows[0].mel.astype("float32").mean(0))
+        self.networks = new_networks(self.mean_mel).to(device)
+        self.head = DirectHead(self.mean_mel).to(device)
+        self.average = Average(self.networks, 0.998)
+        self.descent = Descent(
+            [*self.networks.parameters(), *self.head.parameters()], Schedule(1e-3, floor=0.03)
+        )
+        self._checks = [self.held_out.draw() for _ in range(6)]
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        return {
+            "networks": self.networks,
+            "head": self.head,
+            "average": self.average,
+            "descent": self.descent,
+        }
+
+    def step(self, progress: float) -> dict[str, float]:
+        batch = self.data.draw()
+        target_mu = self._regulate(self.networks, batch.target)
+        direct = F.l1_loss(self.head(target_mu, batch.style), batch.target.mel)
+        if progress < WARM_UP:
+            self.descent.step(direct, progress)
+            self.average.update()
+            return {"direct": direct.item()}
+        mu = torch.cat([self._regulate(self.networks, batch.prompt), target_mu], dim=1)
+        rows = len(batch.style)
+        draw = torch.rand(rows, device=self.device)
+        shown = Shown((draw >= DROP_ALL).float(), (draw >= DROP_ALL + DROP_PROMPT).float())
+        t = torch.rand(rows, device=self.device) ** 1.5
+        velocity = self._velocity_error(self.networks.estimator, batch, mu, t, shown)
+        self.descent.step(velocity + AUXILIARY_WEIGHT * direct, progress)
+        self.average.update()
+        return {"velocity": velocity.item(), "direct": direct.item()}
+
+    def _regulate(self, networks: S2MelNetworks, piece: Piece) -> Tensor:
+        frames = piece.mel.shape[1]
+        rows = list(F.embedding(piece.codes, self.embedding))
+        return torch.stack(networks.length_regulator(rows, [frames] * len(rows)))
+
+    def _velocity_error(
+        self, estimator: Estimator, batch: MelBatch, mu: Tensor, t: Tensor, shown: Shown
+    ) -> Tensor:
+        """L1 of the velocity over target frames at times t (B,)."""
+        prompt, frames = batch.prompt.mel.shape[1], mu.shape[1]
+        noise = torch.randn_like(batch.target.mel)
+        time = t[:, None, None]
+        x = F.pad((1 - time) * noise + time * batch.target.mel, (0, 0, prompt, 0))
+        mel, hidden = estimator.dims.mel_channels, estimator.dims.hidden
+        layout = make_layout(
+            [frames] * len(t),
+            [prompt] * len(t),
+            halo=estimator.dims.head_halo_frames,
+            padding=estimator.dims.wavenet_padding,
+            device=self.device,
+        )
+        times = estimator.project_times(t)
+        with torch.autocast(self.device, torch.bfloat16):
+            weight, bias = estimator.cond_x_merge_linear.weight, estimator.cond_x_merge_linear.bias
+            content = estimator.cond_projection(mu * shown.condition[:, None, None])
+            prompt_mel = F.pad(batch.prompt.mel * shown.prompt[:, None, None], (0, 0, 0, frames - prompt))
+            columns = torch.cat([x, prompt_mel, content.float()], dim=-1)
+            merged = F.linear(columns, weight[:, : 2 * mel + hidden], bias)
+            style = batch.style * shown.condition[:, None]
+            merged = merged + F.linear(style, weight[:, 2 * mel + hidden :])[:, None]
+            velocity = estimator(merged, x, times, layout)
+        start = layout.target_starts[0]
+        wanted = batch.target.mel - noise
+        return F.l1_loss(velocity[:, start : start + wanted.shape[1]].float(), wanted)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        networks = new_networks(self.mean_mel).to(self.device).requires_grad_(False)
+        networks.load_state_dict(self.average.state)
+        figures = {"direct": 0.0, "velocity": 0.0, "sampled_mel_l1": 0.0}
+        generator_state = torch.get_rng_state()
+        torch.manual_seed(SEED)
+        for batch in self._checks:
+            target_mu = self._regulate(networks, batch.target)
+            figures["direct"] += F.l1_loss(self.head(target_mu, batch.style), batch.target.mel).item()
+            mu = torch.cat([self._regulate(networks, batch.prompt), target_mu], dim=1)
+            ones = torch.ones(len(batch.style), device=self.device)
+            error = self._velocity_error(networks.estimator, batch, mu, ones * 0.5, Shown(ones, ones))
+            figures["velocity"] += error.item()
+        batch = self._checks[0]
+        mels = sample(networks, self.embedding, batch, steps=10)
+        figures["sampled_mel_l1"] = F.l1_loss(mels, batch.target.mel).item() * len(self._checks)
+        torch.set_rng_state(generator_state)
+        return {name: value / len(self._checks) for name, value in figures.items()}
+
+
+def sample(networks: S2MelNetworks, embedding: Tensor, batch: MelBatch, steps: int) -> Tensor:
+    """Mels (B, T, 80) of the targets of a batch, by the server's own solver."""
+    solver = FlowSolver(networks.estimator)
+    rows = []
+    for row in range(len(batch.style)):
+        features = [F.embedding(piece.codes[row], embedding) for piece in (batch.prompt, batch.target)]
+        frames = [batch.prompt.mel.shape[1], target_frames(len(batch.target.codes[row]))]
+        mu = torch.cat(networks.length_regulator(features, frames))
+        noise = torch.randn(MEL_BANDS, sum(frames), device=mu.device)
+        rows.append(solver.admit(noise, batch.prompt.mel[row].mT, mu, batch.style[row], steps=steps))
+    return torch.stack([mel.mT for mel in solver.solve(rows)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common(parser, minutes=50)
+    parser.add_argument("--batch", type=int, default=BATCH, help="rows per step; 64 suits a GPU")
+    arguments = parser.parse_args()
+    workspace = Workspace(Path(arguments.root))
+    training = S2MelTraining(workspace, arguments.device, arguments.batch)
+    train(training, workspace.run("s2mel"), budget_of(arguments), arguments.device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Batches for s2mel: a prompt from another recording of the same speaker, and a target, cut to one length."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deployments.s2mel.regulator import FRAMES_PER_CODE, target_frames
+from training.nano.batches import LengthBatches
+from training.nano.shard import load_shard
+from training.nano.workspace import Workspace
+
+MAX_TARGET_FRAMES = 320
+PROMPT_FRAMES = (40, 170)
+
+
+@dataclass(frozen=True)
+class Recording:
+    text: str
+    speaker: str
+    mel: np.ndarray  # (T, 80) float16
+    codes: np.ndarray  # (n,)
+    style: np.ndarray  # (192,)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Equal-length cuts of B recordings: codes (B, n) and mels (B, frames, 80)."""
+
+    codes: Tensor
+    mel: Tensor
+
+
+@dataclass(frozen=True)
+class MelBatch:
+    prompt: Piece
+    target: Piece
+    style: Tensor  # (B, 192), of the prompt's recording
+
+
+def recordings(workspace: Workspace, split: str) -> list[Recording]:
+    """All recordings that have features, style and codes."""
+    found = []
+    for path in sorted(workspace.codes(split).glob("*.npz")):
+        features = load_shard(workspace.features(split) / path.name)
+        styles = load_shard(workspace.styles(split) / path.name)
+        for feature, style, code in zip(features, styles, load_shard(path), strict=True):
+            found.append(
+                Recording(
+                    feature["text"],
+                    feature["speaker"],
+                    feature["mel"],
+                    code["codes"].astype(np.int64),
+                    style["style"],
+                )
+            )
+    if not found:
+        raise FileNotFoundError(f"no codes for {split}; run `python -m training.nano.codes` first")
+    return found
+
+
+def usable_codes(recording: Recording) -> int:
+    """Codes whose frames all lie within the mel."""
+    return min(len(recording.codes), int(len(recording.mel) / FRAMES_PER_CODE))
+
+
+class MelData:
+    def __init__(
+        self, rows: list[Recording], generator: np.random.Generator, device: str, batch: int = 8
+    ) -> None:
+        self.rows = rows
+        self._generator = generator
+        self._device = device
+        self._of_speaker: dict[str, list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            self._of_speaker[row.speaker].append(index)
+        usable = [min(usable_codes(row), int(MAX_TARGET_FRAMES / FRAMES_PER_CODE)) for row in rows]
+        self._batches = LengthBatches([1] * len(rows), batch, generator)
+        self._order = np.argsort(usable, kind="stable")
+
+    def draw(self) -> MelBatch:
+        chosen = [int(self._order[index]) for index in self._batches.draw()]
+        return self.batch(chosen, [self._companion(index) for index in chosen])
+
+    def _companion(self, index: int) -> int:
+        """Another recording of the same speaker, or the same one if there is no other."""
+        others = [other for other in self._of_speaker[self.rows[index].speaker] if other != index]
+        return int(self._generator.choice(others)) if others else index
+
+    def batch(self, targets: list[int], prompts: list[int]) -> MelBatch:
+        wanted = int(self._generator.integers(*PROMPT_FRAMES) / FRAMES_PER_CODE)
+        style = np.stack([self.rows[index].style for index in prompts])
+        return MelBatch(
+            prompt=self._cut(prompts, wanted),
+            target=self._cut(targets, int(MAX_TARGET_FRAMES / FRAMES_PER_CODE)),
+            style=torch.from_numpy(style).to(self._device),
+        )
+
+    def _cut(self, indices: list[int], most: int) -> Piece:
+        rows = [self.rows[index] for index in indices]
+        count = min(most, *(usable_codes(row) for row in rows))
+        frames = target_frames(count)
+        codes, mels = [], []
+        for row in rows:
+            first = int(self._generator.integers(usable_codes(row) - count + 1))
+            start = min(target_frames(first), len(row.mel) - frames)
+            codes.append(row.codes[first : first + count])
+            mels.append(row.mel[start : start + frames].astype(np.float32))
+        return Piece(
+            torch.from_numpy(np.stack(codes)).to(self._device),
+            torch.from_numpy(np.stack(mels)).to(self._device),
+        )

