@@ -9,6 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from deployments.voices.store import DEFAULT_URL
 
 POLICIES = ("auto", "fast", "quality")
+# The voices that OpenAI's clients may name; every model answers to them through its `voice_aliases`.
+OPENAI_VOICES = (
+    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"),
+    *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
+)
 OPENAI_MODEL_ALIASES = {"tts-1": "fast", "tts-1-hd": "quality", "gpt-4o-mini-tts": "auto"}
 
 

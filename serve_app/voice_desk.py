@@ -14,30 +14,10 @@ from deployments.voices.library import Outcome, VoiceLibrary
 from deployments.voices.store import VoiceStore
 from deployments.voices.voice import Voice as RegisteredVoice
 from deployments.voices.voice import fold
-from serve_app.config import VoiceSettings
+from serve_app.config import OPENAI_VOICES, VoiceSettings
 from serve_app.pipelines.base import CloningPipeline, Pipeline
 
 logger = logging.getLogger("ray.serve")
-
-# Clients choose among these without asking; a recording under such a name would speak for unsuspecting ones.
-OPENAI_VOICES = (
-    *(
-        "alloy",
-        "ash",
-        "ballad",
-        "cedar",
-        "coral",
-        "echo",
-        "fable",
-        "marin",
-        "nova",
-        "onyx",
-        "sage",
-        "shimmer",
-    ),
-    "verse",
-)
-
 
 ANY_LANGUAGE = "mul"  # ISO 639-2, several languages: a cloned voice speaks all that its model does
 

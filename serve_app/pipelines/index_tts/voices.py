@@ -14,16 +14,13 @@ from deployments.voices.library import Encode, Outcome, VoiceLibrary
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.reference import ReferenceAudio
 from deployments.voices.voice import Voice
+from serve_app.config import OPENAI_VOICES
 
 KIND = "indextts"  # profiles are told apart by the version of the weights, not by a configured name
 STOCK_FOLDER = "voices"
 STOCK_TYPES = (".wav", ".flac", ".mp3", ".ogg")
 ONE_OFF = "reference-audio"
 ANY_LANGUAGE = "mul"  # ISO 639-2: several languages; a cloned voice speaks all that the model does
-OPENAI_NAMES = (
-    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"),
-    *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class Voices:
         files = sorted(folder.iterdir()) if folder.is_dir() else []
         self._stock = {path.stem: path for path in files if path.suffix.lower() in STOCK_TYPES}
         names = list(self._stock)
-        spread = {alias: names[i % len(names)] for i, alias in enumerate(OPENAI_NAMES)} if names else {}
+        spread = {alias: names[i % len(names)] for i, alias in enumerate(OPENAI_VOICES)} if names else {}
         self._aliases = dict(aliases) or spread
         self.default = default or (names[0] if names else "")
 
