@@ -89,6 +89,9 @@ class StreamFailed:
 StreamEvent = StreamStart | AudioChunk | StreamEnd | StreamFailed
 
 
+ANY_LANGUAGE = "mul"  # ISO 639-2, several languages: a cloned voice speaks all that its model does
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """A voice as listed to clients."""

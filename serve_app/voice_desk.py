@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from deployments.core import Voice
+from deployments.core import ANY_LANGUAGE, Voice
 from deployments.errors import Conflict, InvalidRequest, NotFound, SpeechError
 from deployments.voices.library import Outcome, VoiceLibrary
 from deployments.voices.store import VoiceStore
@@ -18,8 +18,6 @@ from serve_app.config import OPENAI_VOICES, VoiceSettings
 from serve_app.pipelines.base import CloningPipeline, Pipeline
 
 logger = logging.getLogger("ray.serve")
-
-ANY_LANGUAGE = "mul"  # ISO 639-2, several languages: a cloned voice speaks all that its model does
 
 
 def listed(voice: RegisteredVoice) -> Voice:

@@ -36,13 +36,21 @@ class Outcome:
 class Decoder(ABC):
     """What the ways to decode share. `slots` are the rows of cache and selection that the request holds."""
 
-    def __init__(self, settings: DecodingSettings, slots: tuple[int, ...], stop_code: int, vocabulary: int):
+    def __init__(
+        self,
+        settings: DecodingSettings,
+        slots: tuple[int, ...],
+        stop_code: int,
+        vocabulary: int,
+        draws: Draws | None,
+    ) -> None:
         if len(slots) != settings.num_beams:
             raise ValueError(f"{settings.num_beams} beams need as many slots, got {len(slots)}")
         self.settings = settings
         self.slots = slots
         self.stop_code = stop_code
         self.vocabulary = vocabulary
+        self.draws = draws
         self.steps = 0  # scores seen so far = length of every open row
         self.finished = False
 
@@ -70,8 +78,7 @@ class RowDecoder(Decoder):
         vocabulary: int,
         draws: Draws | None,
     ) -> None:
-        super().__init__(settings, slots, stop_code, vocabulary)
-        self.draws = draws
+        super().__init__(settings, slots, stop_code, vocabulary, draws)
         self.codes: list[int] = []
         self.stopped = False
 
@@ -113,8 +120,7 @@ class BeamGroup(Decoder):
         vocabulary: int,
         draws: Draws | None,
     ) -> None:
-        super().__init__(settings, slots, stop_code, vocabulary)
-        self.draws = draws
+        super().__init__(settings, slots, stop_code, vocabulary, draws)
         self.totals = np.full(len(slots), -1e9, np.float32)
         self.totals[0] = 0.0
         self.histories = np.zeros((len(slots), settings.max_codes), np.int64)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 
+from deployments.checkpoints.dtypes import dtype_named
 from deployments.checkpoints.indextts import IndexTTSCheckpoint
 from deployments.errors import CheckpointError, InvalidRequest, SpeechError
 from deployments.speaker_encoder.emotion import EmotionMatrix
@@ -34,7 +35,7 @@ class SpeakerService:
         self, checkpoint: IndexTTSCheckpoint, *, device: str = "cpu", dtype: str = "float32"
     ) -> None:
         """Raises CheckpointError if files are missing or of other dimensions, ValueError for an unknown dtype."""
-        self.encoder = SpeakerEncoder.load(checkpoint, device=device, dtype=_dtype(dtype))
+        self.encoder = SpeakerEncoder.load(checkpoint, device=device, dtype=dtype_named(dtype))
         self.matrix: EmotionMatrix = load_emotion_matrix(checkpoint)
         self.classifier = EmotionClassifier(checkpoint.find("qwen"), device=device)
         self.version = profile_version(checkpoint, dtype)
@@ -97,10 +98,3 @@ def reference_warnings(duration_s: float) -> tuple[str, ...]:
     """What whoever gave a recording of `duration_s` should know about how this stage uses it."""
     cut = cut_warning(duration_s)
     return (cut,) if cut else ()
-
-
-def _dtype(name: str) -> torch.dtype:
-    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if name not in known:
-        raise ValueError(f"dtype {name!r} is not one of {', '.join(known)}")
-    return known[name]

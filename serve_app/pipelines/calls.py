@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Protocol, TypeVar
-
-from serve_app.pipelines.lookahead import Response
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+
+class Response(Awaitable[T_co], Protocol[T_co]):
+    """What a deployment handle returns."""
+
+    def cancel(self) -> None: ...
 
 
 class Stream(Protocol[T_co]):

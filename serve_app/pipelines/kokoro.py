@@ -24,7 +24,9 @@ from deployments.text.segments import Segment, split_for_streaming
 from serve_app import config
 from serve_app.audio.joins import silence, trim
 from serve_app.pipelines.base import Plan
-from serve_app.pipelines.lookahead import Response, in_order
+from serve_app.pipelines.calls import Response
+from serve_app.pipelines.lookahead import in_order
+from serve_app.pipelines.playback import Playback
 
 OPENAI_VOICES = {
     "alloy": "af_alloy",
@@ -184,11 +186,13 @@ class Pipeline:
         segments = split_for_streaming(plan.request.text)
         native = plan.request.speed / plan.tempo
         rate = CHARS_PER_S.get(plan.voice.language, DEFAULT_CHARS_PER_S) * native
-        playback = _Playback()
+        playback = Playback()
+        for index, segment in enumerate(segments):
+            playback.expect(index, len(segment.text) / rate)
 
         def submit(piece: _Piece) -> Response[Samples]:
-            before = sum(len(s.text) for s in segments[playback.sent : piece.index]) / rate
-            job = KokoroJob(piece.segment.text, plan.voice.id, native, playback.slack_s() + before)
+            slack_s = playback.slack_s(piece.index)
+            job = KokoroJob(piece.segment.text, plan.voice.id, native, slack_s)
             response: DeploymentResponse[Samples] = self._stage.synthesise.remote(job)  # type: ignore[assignment]
             return response
 
@@ -198,32 +202,16 @@ class Pipeline:
             async for piece, samples in calls:
                 last = piece.index == len(segments) - 1
                 audio = trim(samples, SAMPLE_RATE_HZ, keep_lead_s=LEAD_S, keep_tail_s=TAIL_S)
-                yield playback.chunk(audio, piece.index)
+                playback.sent(piece.index, len(audio) / SAMPLE_RATE_HZ)
+                playback.complete(piece.index)
+                yield AudioChunk(audio, piece.index)
                 if not last and (pause_s := _pause_s(plan, piece.segment, native)) > 0:
-                    yield playback.chunk(silence(pause_s, SAMPLE_RATE_HZ), piece.index)
+                    pause = silence(pause_s, SAMPLE_RATE_HZ)
+                    playback.sent(piece.index, len(pause) / SAMPLE_RATE_HZ)
+                    yield AudioChunk(pause, piece.index)
         finally:
             await calls.aclose()
         yield StreamEnd(playback.audio_s, {"kokoro": time.monotonic() - started})
-
-
-class _Playback:
-    """How far a listener who began with the first sample has come."""
-
-    def __init__(self) -> None:
-        self.audio_s = 0.0
-        self.sent = 0  # segments whose audio has been sent
-        self._began: float | None = None
-
-    def slack_s(self) -> float:
-        """Time until the audio sent so far has been played."""
-        return 0.0 if self._began is None else self._began + self.audio_s - time.monotonic()
-
-    def chunk(self, samples: Samples, index: int) -> AudioChunk:
-        if self._began is None:
-            self._began = time.monotonic()
-        self.audio_s += len(samples) / SAMPLE_RATE_HZ
-        self.sent = index + 1
-        return AudioChunk(samples, index)
 
 
 def _pause_s(plan: Plan, segment: Segment, native: float) -> float:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from typing import Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import TypeVar
+
+from serve_app.pipelines.calls import Response, cancel
 
 Job = TypeVar("Job")
-Result_co = TypeVar("Result_co", covariant=True)
 Result = TypeVar("Result")
-
-
-class Response(Awaitable[Result_co], Protocol[Result_co]):
-    """What a deployment handle returns."""
-
-    def cancel(self) -> None: ...
 
 
 async def in_order(
@@ -38,4 +33,4 @@ async def in_order(
             yield job, result
     finally:
         for _, response in pending:
-            response.cancel()
+            cancel(response)

@@ -18,9 +18,8 @@ from deployments.speaker_encoder.emotion import EmotionMatrix
 from deployments.vocoder.job import VocodeJob
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.reference import ReferenceAudio
-from serve_app.pipelines.calls import Stream, answer
+from serve_app.pipelines.calls import Response, Stream, answer
 from serve_app.pipelines.geometry import Geometry
-from serve_app.pipelines.lookahead import Response
 
 STAGES = ("speaker", "gpt", "s2mel", "vocoder")
 

@@ -20,7 +20,6 @@ KIND = "indextts"  # profiles are told apart by the version of the weights, not 
 STOCK_FOLDER = "voices"
 STOCK_TYPES = (".wav", ".flac", ".mp3", ".ogg")
 ONE_OFF = "reference-audio"
-ANY_LANGUAGE = "mul"  # ISO 639-2: several languages; a cloned voice speaks all that the model does
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Voices:
         """Raises NotFound (code "voice_not_found"), or what decoding a recording raises."""
         if request.reference_audio is not None:
             audio = await asyncio.to_thread(decode_reference, request.reference_audio)
-            return Resolved(core.Voice(ONE_OFF, ONE_OFF, self._model, ANY_LANGUAGE), audio)
+            return Resolved(core.Voice(ONE_OFF, ONE_OFF, self._model, core.ANY_LANGUAGE), audio)
         name = request.voice or self.default
         if not name:
             raise InvalidRequest(
@@ -97,7 +96,11 @@ class Voices:
 
     def _stock_voice(self, name: str) -> core.Voice:
         aliases = tuple(alias for alias, target in self._aliases.items() if target == name)
-        return core.Voice(name, name.replace("_", " ").title(), self._model, ANY_LANGUAGE, aliases=aliases)
+        return core.Voice(
+            name, name.replace("_", " ").title(), self._model, core.ANY_LANGUAGE, aliases=aliases
+        )
 
     def _registered_voice(self, voice: Voice) -> core.Voice:
-        return core.Voice(voice.id, voice.name, self._model, voice.language or ANY_LANGUAGE, uploaded=True)
+        return core.Voice(
+            voice.id, voice.name, self._model, voice.language or core.ANY_LANGUAGE, uploaded=True
+        )
