@@ -36,6 +36,9 @@ GOLDEN_FRONT = TESTS / "golden/indextts2-front/ckpt"
 GOLDEN_BACK = TESTS / "golden/indextts2-back"
 NEVER = -100.0  # bias of the stop code
 MEL_LEVEL = -5.0  # where log-mels of speech lie
+# Of the last layers: else mels explode, waves clip, and rounding errors grow with them.
+CALM = 0.05
+QUIET = 0.004
 STYLE_WIDTH = 192
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -179,6 +182,7 @@ def _write_back(directory: Path, config: dict[str, Any], size: str, weights: Ran
         campplus = Campplus(CAMPPLUS[size])
         bigvgan = BigVgan(BigVganDims.from_config(generator_config))
     tensors = weights.tensors(_shapes(s2mel))
+    tensors["cfm.estimator.conv2.weight"] *= CALM
     tensors["cfm.estimator.conv2.bias"] += MEL_LEVEL
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
@@ -188,7 +192,9 @@ def _write_back(directory: Path, config: dict[str, Any], size: str, weights: Ran
     torch.save(weights.tensors(_shapes(campplus)), directory / "hf_cache/campplus_cn_common.bin")
     filterless = {name: shape for name, shape in _shapes(bigvgan).items() if not name.endswith(".filter")}
     folder = directory / "hf_cache/bigvgan"
-    torch.save({"generator": weights.tensors(filterless)}, folder / "bigvgan_generator.pt")
+    generator = weights.tensors(filterless)
+    generator["conv_post.weight_g"] *= QUIET
+    torch.save({"generator": generator}, folder / "bigvgan_generator.pt")
     (folder / "config.json").write_text(json.dumps(generator_config, indent=1))
 
 

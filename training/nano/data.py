@@ -68,10 +68,16 @@ def main() -> None:
     parser.add_argument(
         "--shards", type=int, default=40, help="training shards wanted, about 2.4 min of audio each"
     )
+    parser.add_argument(
+        "--backwards", action="store_true", help="from the last shard on: a second process, until both meet"
+    )
     arguments = parser.parse_args()
     workspace = Workspace(arguments.root)
     teacher = Teacher(workspace.kokoro)
-    for split, number in plan(workspace, arguments.shards):
+    missing = plan(workspace, arguments.shards)
+    for split, number in reversed(missing) if arguments.backwards else missing:
+        if _exists(workspace, split, number):
+            continue
         started = time.process_time()
         seconds = make_shard(workspace, teacher, split, number)
         spent = time.process_time() - started
