@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from training.nano.codes import load_frozen
 from training.nano.config import CONFIG, SEMANTIC_WIDTH
 from training.nano.gpt_data import PREFIX_ROWS, GptBatch, GptData, Sentence, sentences
 from training.nano.gpt_speech import phone_error
+from training.nano.guided_attention import PackedCausal, bands
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.train_loop import Training, train
 from training.nano.workspace import Workspace
@@ -33,6 +35,8 @@ from training.nano.workspace import Workspace
 SEED = 71
 POSITIONS = 6000
 TEXT_WEIGHT = 0.1
+GUIDE_WEIGHT = 0.1
+GUIDE_UNTIL = 0.5
 DROPOUT = 0.1
 IGNORED = -100
 
@@ -86,17 +90,16 @@ class GptNetworks(nn.Module):
         return found
 
 
-class PackedCausal:
-    """Attention over B rows of equal padded length, as the served trunk asks for it: flat rows in and out."""
+@dataclass(frozen=True)
+class Losses:
+    """Cross-entropies of codes and text; -log of the guided heads' attention where it belongs."""
 
-    def __init__(self, rows: int, heads: int, dropout: float) -> None:
-        self._rows, self._heads, self._dropout = rows, heads, dropout
+    speech: Tensor
+    text: Tensor
+    astray: Tensor
 
-    def __call__(self, layer: int, qkv: Tensor) -> Tensor:
-        q, k, v = qkv.view(self._rows, -1, 3, self._heads, qkv.shape[-1] // 3 // self._heads).unbind(2)
-        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=self._dropout)
-        return mixed.transpose(1, 2).reshape(len(qkv), -1)
+    def figures(self) -> dict[str, float]:
+        return {name: value.item() for name, value in vars(self).items()}
 
 
 class GptTraining(Training):
@@ -118,15 +121,16 @@ class GptTraining(Training):
 
     def step(self, progress: float) -> dict[str, float]:
         gap = int(self.descent.steps % 2)
-        speech, text = self._losses(self.networks, self.data.draw(), gap, DROPOUT)
-        self.descent.step(speech + TEXT_WEIGHT * text, progress)
+        guide = GUIDE_WEIGHT * max(0.0, 1 - progress / GUIDE_UNTIL)
+        found = self._losses(self.networks, self.data.draw(), gap, DROPOUT, guided=guide > 0)
+        self.descent.step(found.speech + TEXT_WEIGHT * found.text + guide * found.astray, progress)
         self.average.update()
-        return {"speech": speech.item(), "text": text.item()}
+        return found.figures()
 
     def _losses(
-        self, networks: GptNetworks, batch: GptBatch, gap: int, dropout: float
-    ) -> tuple[Tensor, Tensor]:
-        """Cross-entropies of codes and text. `gap` 1 leaves out position 1, as generation does."""
+        self, networks: GptNetworks, batch: GptBatch, gap: int, dropout: float, *, guided: bool
+    ) -> Losses:
+        """`gap` 1 leaves out position 1, as generation does."""
         with torch.autocast(self.device, torch.bfloat16):
             latents = networks.latents(batch.features)
             rows = [
@@ -134,14 +138,17 @@ class GptTraining(Training):
                 for index, sentence in enumerate(batch.sentences)
             ]
             x = F.dropout(pad_sequence(rows, batch_first=True), dropout)
-            attention = PackedCausal(len(rows), networks.gpt.dims.heads, dropout)
+            guide = bands(batch.sentences, x.shape[1], self.device) if guided else None
+            attention = PackedCausal(len(rows), networks.gpt.dims.heads, dropout, guide)
             hidden = networks.gpt.final_norm(networks.gpt.gpt(x.flatten(0, 1), attention)).view_as(x)
         speech_targets, text_targets = self._targets(batch.sentences, x.shape[1], networks.gpt.dims)
         speech_at, text_at = speech_targets != IGNORED, text_targets != IGNORED
         speech = networks.gpt.mel_head(hidden[speech_at].float())
         text = networks.text_head(hidden[text_at].float())
-        return F.cross_entropy(speech, speech_targets[speech_at]), F.cross_entropy(
-            text, text_targets[text_at]
+        return Losses(
+            F.cross_entropy(speech, speech_targets[speech_at]),
+            F.cross_entropy(text, text_targets[text_at]),
+            torch.stack(attention.astray).mean() if attention.astray else speech.new_zeros(()),
         )
 
     def _embed(self, gpt: SpeechGpt, sentence: Sentence, gap: int) -> Tensor:
@@ -171,11 +178,8 @@ class GptTraining(Training):
     def evaluate(self) -> dict[str, float]:
         networks = GptNetworks().to(self.device).eval()
         networks.load_state_dict(self.average.state)
-        losses = [self._losses(networks, batch, 1, 0.0) for batch in self._checks]
-        figures = {
-            "speech": sum(speech.item() for speech, _ in losses) / len(losses),
-            "text": sum(text.item() for _, text in losses) / len(losses),
-        }
+        losses = [self._losses(networks, batch, 1, 0.0, guided=True).figures() for batch in self._checks]
+        figures = {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}
         wrong, length = phone_error(networks.gpt, networks.latents, self.semantic, self.held_out)
         return {**figures, "phone_error": wrong, "length_ratio": length}
 
