@@ -33,6 +33,7 @@ def settings(*, first_codes: int, lookahead_codes: int, first_steps: int) -> dic
             "first_codes": first_codes,
             "lookahead_codes": lookahead_codes,
             "first_steps": first_steps,
+            "patience_s": 0,  # these weights are slower than speech here: no wait would prevent the gaps
         },
     }
 

@@ -87,6 +87,8 @@ def run(schema: Any, models: list[str]) -> None:
 def _start_ray(schema: Any) -> tuple[Any, Any]:
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    # Ray runs its workers at niceness 15, as suits batch jobs: whatever else the machine does would cut the sound.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray  # noqa: PLC0415
     from ray import serve as ray_serve  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ from serve_app.config import Settings
 from serve_app.pipelines.geometry import Geometry
 from serve_app.pipelines.stage_speeds import StageSpeeds
 
-HEADROOM = 1.2  # a size counts as sustainable if it plays so many times longer than it takes to compute
+HEADROOM = 1.5  # how many times longer than it takes to compute a size must play to count as sustainable
 
 
 class ChunkParameters(Settings):
@@ -27,6 +27,9 @@ class ChunkParameters(Settings):
     lookahead_codes: int = Field(default=6, ge=0, description="codes beyond a chunk that S2Mel sees as well")
     first_steps: int | None = Field(
         default=None, ge=1, description="flow steps of the very first chunk; null: as the others"
+    )
+    patience_s: float = Field(
+        default=3.0, ge=0, description="longest delay of the first sound for the sake of sound without gaps"
     )
     margin_s: float = Field(
         default=0.1, ge=0, description="how long before the listener runs dry a chunk should be there"
@@ -96,7 +99,7 @@ class ChunkPlanner:
 
     def _adapted(self, now: Progress, slack_s: float) -> int:
         if now.segment == now.chunk == 0:
-            return self._opening()
+            return self._opening(now)
         lowest = max(self._sustainable(now.committed), self._first if now.chunk == 0 else 0)
         highest = max(lowest, self._ceiling(now))
         sizes = range(lowest, highest + 1)
@@ -116,22 +119,30 @@ class ChunkPlanner:
             return self._largest
         return min(self._largest, int(now.last_size * self.parameters.growth))
 
-    def _opening(self) -> int:
-        """The smallest first chunk after which the next one is there in time; the smallest at all if none is.
+    def _opening(self, now: Progress) -> int:
+        """The smallest first chunk after which the next one is there in time.
 
-        Where the stages are too slow for that, waiting longer would delay the sound and save nothing.
+        Where there is none within `patience_s`, gaps will be heard: then the largest within it, since larger chunks
+        make fewer gaps, and work less. The smallest of all is always permitted.
         """
-        most = self._halo + int(self.parameters.first_codes * self.parameters.growth**2)
-        for size in range(self._first, min(most, self._largest) + 1):
-            following = self._sustainable(size)
-            work_s = self._work_s(0, size)
-            until_next_s = (
-                max(following / self.speeds.codes_per_s, work_s) + self._work_s(size, following) - work_s
-            )
-            heard_s = self.geometry.seconds(self.geometry.audible_frames(size))
-            if heard_s >= until_next_s + self.parameters.margin_s:
-                return size
-        return self._first
+        best = self._first
+        for size in range(self._first, self._largest + 1):
+            if size > best and self.ready_s(now, size) > self.parameters.patience_s:
+                break
+            best = size
+            if self._lasts(size):
+                break
+        return best
+
+    def _lasts(self, size: int) -> bool:
+        """Whether a first chunk of `size` plays until the next one is there."""
+        following = self._sustainable(size)
+        work_s = self._work_s(0, size)
+        until_next_s = (
+            max(following / self.speeds.codes_per_s, work_s) + self._work_s(size, following) - work_s
+        )
+        heard_s = self.geometry.seconds(self.geometry.audible_frames(size))
+        return heard_s >= HEADROOM * until_next_s + self.parameters.margin_s
 
     def _sustainable(self, committed: int) -> int:
         """The smallest size that plays well longer than it takes to compute; the largest if none does."""

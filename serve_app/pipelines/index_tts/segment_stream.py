@@ -69,17 +69,18 @@ class SegmentStream:
 
     async def samples(self) -> AsyncGenerator[Samples, None]:
         """Pieces of audio, (hop * frames,) in all. Raises SpeechError, and what a stage raises."""
-        mels = ReadAhead(self._mels())
-        start = 0
-        try:
-            async for committed in mels:
-                frames = committed.mel.shape[1]
-                end = frames if committed.complete else frames - self._geometry.halo_frames
-                if end > start:
-                    yield await self._vocode(committed.mel, start, end)
-                    start = end
-        finally:
-            await mels.aclose()
+        with self._speeds.segment():
+            mels = ReadAhead(self._mels())
+            start = 0
+            try:
+                async for committed in mels:
+                    frames = committed.mel.shape[1]
+                    end = frames if committed.complete else frames - self._geometry.halo_frames
+                    if end > start:
+                        yield await self._vocode(committed.mel, start, end)
+                        start = end
+            finally:
+                await mels.aclose()
 
     async def _mels(self) -> AsyncGenerator[_Committed, None]:
         """The final mel, growing; the last one is complete."""
@@ -153,14 +154,17 @@ class SegmentStream:
             guidance=self._synthesis.guidance,
             slack_s=self._slack_s(),
         )
-        began = time.monotonic()
+        began, segments = time.monotonic(), self._speeds.segments
         new = await answer(self._stages.mel(job))
         elapsed_s = time.monotonic() - began
         self.stage_s["s2mel"] += elapsed_s
         if new.shape[1] != total - begin:
             raise Unavailable(f"S2Mel made {new.shape[1]} frames where {total - begin} were asked for")
         self._speeds.observe_s2mel(
-            self._planner.prompt_frames + total, steps * self._synthesis.rows, elapsed_s
+            self._planner.prompt_frames + total,
+            steps * self._synthesis.rows,
+            elapsed_s,
+            (segments + self._speeds.segments) / 2,
         )
         return np.concatenate((known, new), axis=1)
 

@@ -16,7 +16,7 @@ from serve_app.pipelines.geometry import Geometry
 from serve_app.pipelines.stage_speeds import StageSpeeds
 
 GEOMETRY = Geometry(38, 256, 22_050)
-FAST = StageSpeeds(codes_per_s=250, s2mel_s_per_evaluation=1.5e-6, vocoder_s_per_frame=6e-5)
+FAST = StageSpeeds(start_codes_per_s=250, start_s2mel_s=1.5e-6, vocoder_s_per_frame=6e-5)
 
 parameters = st.builds(
     ChunkParameters,
@@ -28,8 +28,8 @@ parameters = st.builds(
 )
 speeds = st.builds(
     StageSpeeds,
-    codes_per_s=st.floats(10, 1000),
-    s2mel_s_per_evaluation=st.floats(1e-7, 1e-4),
+    start_codes_per_s=st.floats(10, 1000),
+    start_s2mel_s=st.floats(1e-7, 1e-4),
     vocoder_s_per_frame=st.floats(1e-6, 1e-3),
 )
 planners = st.builds(
@@ -125,16 +125,27 @@ def test_the_first_chunk_is_heard_whatever_the_halo() -> None:
             assert geometry.audible_frames(chunk.commit) > 0
 
 
-def test_under_load_the_first_chunk_is_the_smallest() -> None:
-    """No size helps when codes come slower than they are spoken, so none is waited for."""
-    overloaded = StageSpeeds(codes_per_s=20, s2mel_s_per_evaluation=2e-5)
-    opening = planner(overloaded).plan(Progress(0, 0, 0, 0, 1, False, 0.0))
-    assert opening.commit == 12 + GEOMETRY.codes_for(38)
+def test_where_gaps_are_certain_patience_bounds_the_wait() -> None:
+    """Codes that come slower than they are spoken: no first chunk lasts, the larger ones make fewer gaps."""
+    overloaded = StageSpeeds(start_codes_per_s=20, start_s2mel_s=2e-5)
+    now = Progress(0, 0, 0, 0, 1, False, 0.0)
+    smallest = 12 + GEOMETRY.codes_for(38)
+    for patience_s, least in ((0.0, smallest), (1.0, smallest), (3.0, smallest + 5), (6.0, smallest + 50)):
+        plan = replace(planner(overloaded), parameters=ChunkParameters(patience_s=patience_s))
+        opening = plan.plan(now).commit
+        assert opening >= least
+        assert opening == smallest or plan.ready_s(now, opening) <= patience_s
+
+
+def test_who_need_not_wait_does_not() -> None:
+    now = Progress(0, 0, 0, 0, 1, False, 0.0)
+    patient = replace(planner(), parameters=ChunkParameters(patience_s=60.0))
+    assert patient.plan(now).commit == planner().plan(now).commit < 60
 
 
 def test_late_chunks_are_large_enough_to_catch_up() -> None:
     """S2Mel takes 0.4 s for a chunk of any size: chunks that play for less would never catch up."""
-    heavy = StageSpeeds(codes_per_s=400, s2mel_s_per_evaluation=4e-5)
+    heavy = StageSpeeds(start_codes_per_s=400, start_s2mel_s=4e-5)
     chunk = planner(heavy).plan(Progress(0, 1, 60, 60, 400, False, -1.0))
     assert 25 < chunk.commit - 60 < 60
 
@@ -164,7 +175,7 @@ def test_speeds_follow_what_is_observed() -> None:
     speeds = StageSpeeds()
     for _ in range(60):
         speeds.observe_codes(5, 0.1)
-        speeds.observe_s2mel(500, 20, 0.2 + speeds.hop_s)
+        speeds.observe_s2mel(500, 20, 0.2 + speeds.hop_s, 1)
         speeds.observe_vocoder(100, 0.05 + speeds.hop_s)
         speeds.observe_text(10, 3.0)
     assert speeds.codes_per_s == pytest.approx(50, rel=1e-3)
@@ -226,3 +237,16 @@ def test_the_simulator_prints_a_timeline(simulator: ModuleType, capsys: pytest.C
     assert "x one pass" in printed
     simulator.main(["--json", "--seeded"])
     assert '"first_audio_s"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("crowding", "growth"), [(0.0, 1.0), (0.5, 2.0), (1.0, 4.0)])
+def test_a_crowd_and_its_end_are_foreseen(crowding: float, growth: float) -> None:
+    """What four segments cost is known as soon as they are there, from what one and two have cost."""
+    speeds = StageSpeeds()
+    for turn in range(40):
+        segments = 1 + turn % 2
+        speeds.observe_s2mel(100, 10, 0.1 * segments**crowding + speeds.hop_s, segments)
+    assert speeds.s2mel_s(100, 10) == pytest.approx(0.1 + speeds.hop_s, rel=0.02)
+    with speeds.segment(), speeds.segment(), speeds.segment(), speeds.segment():
+        assert speeds.s2mel_s(100, 10) == pytest.approx(0.1 * growth + speeds.hop_s, rel=0.05)
+    assert speeds.segments == 0

@@ -107,7 +107,7 @@ def test_every_sample_once_and_in_order(
 ) -> None:
     stages = FakeStages({0: count}, emit=emit)
     chunks = ChunkParameters(first_codes=first, growth=growth, max_codes=most, lookahead_codes=lookahead)
-    speeds = StageSpeeds(s2mel_s_per_evaluation=slow)
+    speeds = StageSpeeds(start_s2mel_s=slow)
     audio = asyncio.run(spoken(segment(stages, chunks=chunks, by_deadline=by_deadline, speeds=speeds)))
     assert np.array_equal(audio, stages.expected(0))
     assert len(audio) == GEOMETRY.hop * GEOMETRY.frames(count)

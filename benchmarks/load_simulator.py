@@ -1,0 +1,310 @@
+"""Many listeners in virtual time: the real pipeline code over stages that only take time.
+
+    python -m benchmarks.load_simulator --preset cpu-nano --cores 2
+    python -m benchmarks.load_simulator --preset h200 --growth 3 --rates 0.5 0.8
+
+First a closed loop finds what the stages can make; then Poisson arrivals at shares of that. Chunk planning, read-ahead,
+playback clock and the order of segments are the product's own; GPT, S2Mel and vocoder are queues with the costs of
+`chunk_simulator`. An hour of listening takes seconds, and nothing depends on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import heapq
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+from unittest import mock
+
+import numpy as np
+
+from benchmarks.chunk_simulator import PRESETS, Costs
+from deployments.core import AudioChunk, Samples
+from deployments.gpt.job import CodeChunk, GptJob, Sampling
+from deployments.s2mel.job import S2MelJob
+from deployments.text.index_frontend import TextSegment
+from deployments.vocoder.job import VocodeJob
+from deployments.voices.ticket import VoiceTicket
+from serve_app.bench.arrivals import ClosedLoop, Load, OpenLoop
+from serve_app.bench.metrics import Arrival, Summary, Trace, summarise
+from serve_app.pipelines.calls import Response
+from serve_app.pipelines.chunk_planner import ChunkParameters, ChunkPlanner
+from serve_app.pipelines.geometry import Geometry
+from serve_app.pipelines.index_tts.segment_stream import SegmentStream, Synthesis
+from serve_app.pipelines.index_tts.speech import Speech
+from serve_app.pipelines.index_tts.stages import Mel
+from serve_app.pipelines.playback import Playback
+from serve_app.pipelines.stage_speeds import StageSpeeds
+
+T = TypeVar("T")
+
+BANDS = 1
+CODES_PER_TOKEN = 8
+LENGTHS = (60, 100, 150, 250, 400)  # codes of a request, equally likely
+SEGMENT = 200  # codes at most
+BUSY_USERS = 6
+VOICE = VoiceTicket("", cast(Any, None))  # nobody opens it
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Nobody waits: where the loop would sleep, the clock jumps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 0.0
+        look = self._selector.select  # type: ignore[attr-defined]
+
+        def select(timeout: float | None) -> Any:
+            if timeout is None:
+                raise RuntimeError("the simulation waits for something that will never happen")
+            self.now_s += timeout
+            return look(0)
+
+        self._selector.select = select  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return self.now_s
+
+
+def in_virtual_time(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    loop = VirtualLoop()
+    try:
+        with (
+            mock.patch.object(time, "monotonic", loop.time),
+            mock.patch.object(time, "perf_counter", loop.time),
+        ):
+            return loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
+@dataclass(order=True)
+class _MelRow:
+    deadline_s: float
+    number: int
+    left: int = field(compare=False)
+    step_s: float = field(compare=False)
+    new_frames: int = field(compare=False)
+    result: asyncio.Future[Mel] = field(compare=False)
+
+
+@dataclass
+class _CodeRow:
+    codes: int
+    emit: int
+    items: asyncio.Queue[CodeChunk]
+    made: int = 0
+    cancelled: bool = False
+
+
+class CodeStream:
+    def __init__(self, row: _CodeRow) -> None:
+        self._row = row
+
+    def __aiter__(self) -> CodeStream:
+        return self
+
+    async def __anext__(self) -> CodeChunk:
+        return await self._row.items.get()
+
+    def cancel(self) -> None:
+        self._row.cancelled = True
+
+
+class Stages:
+    """One replica of each stage on `cores` cores. Steps of GPT rows are batched, Euler steps run most urgent first."""
+
+    def __init__(self, costs: Costs, cores: int) -> None:
+        self.costs = costs
+        self.mel_work_s = 0.0
+        self._cores = asyncio.Semaphore(cores)
+        self._mel_rows: list[_MelRow] = []
+        self._code_rows: list[_CodeRow] = []
+        self._numbers = iter(range(10**9))
+        self._vocoder = asyncio.Lock()
+        self._wake_gpt, self._wake_mel = asyncio.Event(), asyncio.Event()
+        self._workers = [asyncio.ensure_future(self._gpt()), asyncio.ensure_future(self._s2mel())]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+
+    def codes(self, job: GptJob) -> CodeStream:
+        row = _CodeRow(len(job.text_ids) * CODES_PER_TOKEN, job.emit_codes, asyncio.Queue())
+        self._code_rows.append(row)
+        self._wake_gpt.set()
+        return CodeStream(row)
+
+    def mel(self, job: S2MelJob) -> Response[Mel]:
+        frames = self.costs.prompt_frames + len(job.codes) * 43 // 25
+        step_s = self.costs.s2mel_us * 1e-6 * frames * self.costs.rows
+        new = len(job.codes) * 43 // 25 - job.committed.shape[1]
+        deadline_s = time.monotonic() + job.slack_s
+        result: asyncio.Future[Mel] = asyncio.get_running_loop().create_future()
+        heapq.heappush(
+            self._mel_rows, _MelRow(deadline_s, next(self._numbers), job.steps, step_s, new, result)
+        )
+        self._wake_mel.set()
+        return cast(Response[Mel], result)
+
+    def vocode(self, job: VocodeJob) -> Response[Samples]:
+        async def run() -> Samples:
+            async with self._vocoder:
+                await self._compute(self.costs.vocoder_us * 1e-6 * job.mel.shape[1])
+            return np.zeros((job.end - job.start) * 256, np.float32)
+
+        return cast(Response[Samples], asyncio.ensure_future(run()))
+
+    async def _compute(self, seconds: float) -> None:
+        async with self._cores:
+            await asyncio.sleep(seconds)
+
+    async def _gpt(self) -> None:
+        alone_s = 1 / self.costs.codes_per_s
+        while True:
+            self._code_rows = [row for row in self._code_rows if not row.cancelled]
+            if not self._code_rows:
+                self._wake_gpt.clear()
+                await self._wake_gpt.wait()
+                continue
+            new = sum(row.made == 0 for row in self._code_rows)
+            # Eight rows together make about three times the codes of one (benchmarks/results/gpt_engine.json).
+            step_s = alone_s * (0.76 + 0.24 * len(self._code_rows))
+            await self._compute(step_s + new * self.costs.prefix_ms / 1e3)
+            for row in self._code_rows:
+                row.made += 1
+                finished = row.made >= row.codes
+                if finished or row.made % row.emit == 0:
+                    count = row.made % row.emit or row.emit
+                    chunk = CodeChunk(np.zeros(count, np.int64), np.zeros((count, 1), np.float32), finished)
+                    row.items.put_nowait(chunk)
+                row.cancelled = row.cancelled or finished
+
+    async def _s2mel(self) -> None:
+        while True:
+            while self._mel_rows and self._mel_rows[0].result.cancelled():
+                heapq.heappop(self._mel_rows)
+            if not self._mel_rows:
+                self._wake_mel.clear()
+                await self._wake_mel.wait()
+                continue
+            row = self._mel_rows[0]
+            self.mel_work_s += row.step_s
+            await self._compute(row.step_s)
+            row.left -= 1
+            if row.left == 0:
+                self._mel_rows.remove(row)
+                heapq.heapify(self._mel_rows)
+                if not row.result.cancelled():
+                    row.result.set_result(np.zeros((BANDS, row.new_frames), np.float32))
+
+
+@dataclass
+class Listeners:
+    """Requests of one pipeline."""
+
+    stages: Stages
+    parameters: ChunkParameters
+    speeds: StageSpeeds
+    seed: int = 0
+
+    async def listen(self, number: int, late_s: float) -> Trace:
+        codes = random.Random(f"{self.seed} {number}").choice(LENGTHS)
+        costs = self.stages.costs
+        geometry = Geometry(costs.halo_frames, 256, 22_050)
+        playback = Playback(time.monotonic)
+        planner = ChunkPlanner(
+            self.parameters, geometry, self.speeds, costs.prompt_frames, costs.steps * costs.rows
+        )
+        synthesis = Synthesis(costs.steps, 0.7, chunked=True, mel_bands=BANDS, by_deadline=True)
+
+        def start(index: int, text: TextSegment) -> SegmentStream:
+            job = GptJob(
+                VOICE,
+                np.zeros(1, np.float32),
+                text.ids,
+                Sampling(),
+                seed=number,
+                stream=index,
+                emit_codes=costs.emit_codes,
+            )
+            return SegmentStream(index, job, synthesis, planner, self.stages, playback)
+
+        began = time.monotonic()
+        arrivals = []
+        speech = Speech(_segments(codes), start, playback, geometry, self.speeds, at_once=4, pause_s=0.2)
+        async for event in speech.events():
+            if isinstance(event, AudioChunk):
+                seconds = len(event.samples) / geometry.sample_rate_hz
+                arrivals.append(Arrival(time.monotonic() - began, 2 * len(event.samples), seconds))
+        total_s = time.monotonic() - began
+        return Trace(number, 0, began, late_s, total_s, 200, None, None, None, tuple(arrivals))
+
+
+async def _segments(codes: int) -> AsyncGenerator[TextSegment, None]:
+    parts = -(-codes // SEGMENT)
+    for _ in range(parts):
+        yield TextSegment(pieces=(), ids=(0,) * (codes // parts // CODES_PER_TOKEN + 1))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    summary: Summary
+    mel_work_s: float  # seconds that S2Mel computed
+
+
+def simulate(costs: Costs, parameters: ChunkParameters, load: Load, *, cores: int) -> Outcome:
+    """A whole run; the speeds are learnt on the way, from ten requests one by one."""
+
+    async def run() -> Outcome:
+        stages = Stages(costs, cores)
+        try:
+            listeners = Listeners(stages, parameters, StageSpeeds())
+            await ClosedLoop(1, 10).run(listeners.listen)
+            before_s = stages.mel_work_s
+            traces = await load.run(listeners.listen)
+            return Outcome(summarise(traces), stages.mel_work_s - before_s)
+        finally:
+            stages.close()
+
+    return in_virtual_time(run)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="h200")
+    parser.add_argument("--cores", type=int, default=3, help="stages that can work at the same time")
+    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--rates", type=float, nargs="*", default=[0.3, 0.5, 0.6, 0.7, 0.8])
+    for name in ChunkParameters.model_fields:
+        kind = int if name.endswith(("codes", "steps")) else float
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
+    options = parser.parse_args(arguments)
+    given = {name: getattr(options, name) for name in ChunkParameters.model_fields}
+    parameters = ChunkParameters(**{name: value for name, value in given.items() if value is not None})
+    costs = PRESETS[options.preset]
+    busy = simulate(costs, parameters, ClosedLoop(BUSY_USERS, options.requests), cores=options.cores)
+    capacity = busy.summary.requests_per_s
+    print(f"busy: {capacity:.2f} requests/s, {busy.summary.audio_s_per_s:.1f} s of audio per s")
+    print("share  first audio p50    p95    C100  s of S2Mel per s of audio")
+    for share in options.rates:
+        rate = share * capacity
+        load = OpenLoop(rate, options.requests / rate, seed=1)
+        found = simulate(costs, parameters, load, cores=options.cores)
+        first = found.summary.first_sample_s
+        work = found.mel_work_s / found.summary.audio_s_total
+        print(
+            f"{share:5.2f}  {first.p50:15.3f} {first.p95:6.3f}  {found.summary.c100:6.1%}  {work:.3f}"
+            if first
+            else f"{share:5.2f}  no arrival"
+        )
+
+
+if __name__ == "__main__":
+    main()

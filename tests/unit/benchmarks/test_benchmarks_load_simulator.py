@@ -1,0 +1,42 @@
+"""Listeners in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from benchmarks.chunk_simulator import PRESETS
+from benchmarks.load_simulator import in_virtual_time, simulate
+from serve_app.bench.arrivals import ClosedLoop, OpenLoop
+from serve_app.pipelines.chunk_planner import ChunkParameters
+
+
+def test_an_hour_takes_no_time() -> None:
+    async def sleep() -> float:
+        await asyncio.gather(*(asyncio.sleep(3600 / count) for count in (1, 2, 3)))
+        return time.monotonic()
+
+    began = time.monotonic()
+    assert in_virtual_time(sleep) == pytest.approx(3600)
+    assert time.monotonic() - began < 5
+
+
+def test_a_deadlock_is_told() -> None:
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(RuntimeError, match="never happen"):
+        in_virtual_time(wait)
+
+
+@pytest.mark.parametrize(("preset", "cores"), [("h200", 3), ("cpu-nano", 2)])
+def test_moderate_load_plays_without_gaps(preset: str, cores: int) -> None:
+    costs, parameters = PRESETS[preset], ChunkParameters()
+    busy = simulate(costs, parameters, ClosedLoop(6, 20), cores=cores).summary
+    load = OpenLoop(0.3 * busy.requests_per_s, 40 / busy.requests_per_s, seed=3)
+    found = simulate(costs, parameters, load, cores=cores)
+    assert found.summary.c100 == 1.0
+    assert found.summary.failed == 0
+    assert found.mel_work_s > 0
