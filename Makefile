@@ -9,7 +9,7 @@ PORT ?= 8000
 MODELS ?=
 ONLY := $(if $(MODELS),--models $(MODELS))
 
-.PHONY: serve test lint bench setup setup-dev browser k8s tiny constraints clean
+.PHONY: serve test lint bench setup setup-dev browser k8s tiny nano constraints clean
 
 serve: setup
 	@$(BIN)/voicegraph serve $(CONFIG) --port $(PORT) $(ONLY)
@@ -31,6 +31,11 @@ k8s: setup
 
 tiny: setup
 	$(BIN)/python tests/tiny_indextts.py
+
+# Trains what is missing of indextts2-nano: days of one core, or an hour with NANO="--device cuda". May be stopped at any time.
+nano: setup-dev
+	$(BIN)/pip install -q -c constraints.txt -e '.[training]'
+	$(BIN)/python -m training.nano.run $(NANO)
 
 constraints: setup-dev
 	$(BIN)/python .ci/freeze.py

@@ -14,6 +14,7 @@ from training.nano.workspace import DEFAULT_ROOT
 
 # Step, and whether it is a training that takes --device.
 STEPS: tuple[tuple[str, bool], ...] = (
+    ("assets", False),
     ("texts", False),
     ("data", False),
     ("features", False),
