@@ -45,7 +45,7 @@ class SpanAttention:
         self.slots = torch.tensor([s.slot for s in spans for _ in range(s.count)], device=device)
         self.positions = torch.tensor([p for s in spans for p in range(s.start, s.stop)], device=device)
         self.entries = [None if cache.straight[s.slot] else cache.entries(s.slot, s.stop) for s in spans]
-        self.masks = [_span_mask(s, device) for s in spans]
+        self.masks = [_span_mask(s, cache.keys.dtype, device) for s in spans]
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         cache = self.cache
@@ -74,11 +74,12 @@ class SpanAttention:
         return result.flatten(1)
 
 
-def _span_mask(span: Span, device: torch.device) -> Tensor | None:
+def _span_mask(span: Span, dtype: torch.dtype, device: torch.device) -> Tensor | None:
     # A span at the start is plainly causal and a single position sees everything: no mask to be read.
     if span.count == 1 or span.start == 0:
         return None
-    return torch.ones(span.count, span.stop, dtype=torch.bool, device=device).tril(span.start)
+    # To be added: of booleans every layer would make such a mask again.
+    return torch.full((span.count, span.stop), -torch.inf, dtype=dtype, device=device).triu(span.start + 1)
 
 
 class StepAttention:

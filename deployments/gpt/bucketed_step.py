@@ -85,12 +85,16 @@ class BucketedStep:
         if self._cache.device.type != "cuda":
             logger.info("CUDA graphs are off: the GPT runs on %s", self._cache.device)
             return
+        device = self._cache.device
         try:
-            pool: Any = torch.cuda.graph_pool_handle()
-            # Largest first: the smaller ones then fit into the memory that it took.
-            for rows in reversed(self.row_buckets):
-                for keys in reversed(self.key_buckets):
-                    self._capture(rows, keys, pool)
+            # Streams belong to the current device: on another one a capture would stay empty. And a capture that
+            # fails leaves its stream the current one of this thread, which the outer context undoes.
+            with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
+                pool: Any = torch.cuda.graph_pool_handle()
+                # Largest first: the smaller ones then fit into the memory that it took.
+                for rows in reversed(self.row_buckets):
+                    for keys in reversed(self.key_buckets):
+                        self._capture(rows, keys, pool)
         except Exception as error:
             self._graphs.clear()
             logger.warning(
@@ -115,6 +119,8 @@ class BucketedStep:
 
 class SplitComputer:
     """Codes by bucketed steps, pieces by a pass of their own: what an accelerator is fastest with."""
+
+    latents_at_once = 1  # as a row of the bucketed step a latent costs next to nothing
 
     def __init__(self, model: SpeechGpt, cache: SlotCache, step: BucketedStep) -> None:
         self._model = model

@@ -46,7 +46,7 @@ class CodeModel:
     @torch.inference_mode()
     def admit(self, task: GptTask) -> CodeRow:
         slots = tuple(self._free[-task.slots :])
-        row = CodeRow(self._model, self._cache, task, slots)
+        row = CodeRow(self._model, self._cache, task, slots, self._computer.latents_at_once)
         del self._free[-task.slots :]
         self._cache.clear(slots)
         self._selection.open(slots)

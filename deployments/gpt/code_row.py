@@ -27,7 +27,15 @@ class CodeRow:
     while codes are, if the job streams; otherwise in slot 0, in one run, once the codes are complete.
     """
 
-    def __init__(self, model: SpeechGpt, cache: SlotCache, task: GptTask, slots: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        model: SpeechGpt,
+        cache: SlotCache,
+        task: GptTask,
+        slots: tuple[int, ...],
+        latents_at_once: int,
+    ) -> None:
+        """latents_at_once: see Computer."""
         job, settings, dims = task.job, task.settings, model.dims
         self.slots = slots
         self._model = model
@@ -36,6 +44,8 @@ class CodeRow:
         draws = CounterDraws(job.seed, f"gpt.sampling.{job.stream}")
         self.decoder = new_decoder(settings, beams, dims.stop_mel_token, dims.number_mel_codes, draws)
         self._streams = task.streams
+        self._emit_codes = job.emit_codes
+        self._latents_at_once = latents_at_once
         self._latents = LatentRow(model, slots[-1])
         self._chunks = Chunks(job.emit_codes, dims.model_dim)
         emotion = torch.tensor(job.emotion)
@@ -67,12 +77,16 @@ class CodeRow:
             self._ask_latents(work)
 
     def _ask_latents(self, work: Pass) -> None:
-        """Latent n needs code n − 1, so the latents are complete as soon as the codes are."""
+        """Latent n needs code n − 1, so a chunk's latents are complete as soon as its codes are."""
         codes = self.decoder.certain()
-        inputs = [self._latents.next_input(codes) for _ in range(len(codes) + 1 - self._latents.count)]
+        made, possible = self._latents.count, len(codes) + 1
+        completes = possible // self._emit_codes > made // self._emit_codes
+        if not completes and possible - made < self._latents_at_once:
+            return
+        inputs = [self._latents.next_input(codes) for _ in range(possible - made)]
         if len(inputs) == 1:
             self._asked_latents = work.code(CodeInput(self._latents.slot, *inputs[0]))
-        elif inputs:  # beams agreed on several codes at once
+        else:
             rows = self._model.embed([code for code, _ in inputs], [position for _, position in inputs])
             self._asked_pieces = [work.piece(self._latents.slot, rows)]
 

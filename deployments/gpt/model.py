@@ -140,16 +140,23 @@ class SpeechGpt(nn.Module):
         A slot may have several pieces, which follow each other: it is where a text is cut into pieces that
         its states depend on (in the last bits), not in how many passes they are computed.
         """
+        counts = [len(rows) for _, rows in pieces]
+        slots = [slot for slot, _ in pieces]
+        hidden = self.append(cache, slots, counts, torch.cat([rows for _, rows in pieces]))
+        return list(hidden.split(counts))
+
+    def append(self, cache: SlotCache, slots: Sequence[int], counts: Sequence[int], rows: Tensor) -> Tensor:
+        """As `extend`, all pieces behind one another in `rows` (N,D) -> states (N,D). Needs inference mode."""
         spans: list[Span] = []
         ends: dict[int, int] = {}
-        for slot, rows in pieces:
-            spans.append(span := Span(slot, ends.get(slot, cache.lengths[slot]), len(rows)))
+        for slot, count in zip(slots, counts, strict=True):
+            spans.append(span := Span(slot, ends.get(slot, cache.lengths[slot]), count))
             _check_room(cache, span)
             ends[slot] = span.stop
-        hidden = self._run(torch.cat([rows for _, rows in pieces]), SpanAttention(cache, spans))
+        hidden = self._run(rows, SpanAttention(cache, spans))
         for slot, end in ends.items():
             cache.lengths[slot] = end
-        return list(hidden.split([span.count for span in spans]))
+        return hidden
 
     @torch.inference_mode()
     def step(

@@ -50,8 +50,8 @@ class Pass:
     def __init__(self, long_rows: int) -> None:
         self.codes: list[CodeInput] = []
         self.pieces: list[tuple[int, Tensor]] = []
-        self.code_states = torch.empty(0)
-        self.piece_states: list[Tensor] = []
+        self.code_states: Tensor
+        self.piece_states: list[Tensor]
         self._room = long_rows
         self._running = False
 
@@ -76,6 +76,10 @@ class Pass:
 
 
 class Computer(Protocol):
+    """latents_at_once: a stream's latents are asked for when so many are due, or as soon as they complete a chunk."""
+
+    latents_at_once: int
+
     def compute(self, work: Pass) -> None:
         """Append all inputs to their slots and fill in the states."""
         ...
@@ -84,19 +88,20 @@ class Computer(Protocol):
 class JointComputer:
     """Everything in one pass over the weights, every span by itself: what a CPU is fastest with."""
 
+    latents_at_once = PIECE  # a slot's keys and values are read once for all rows of a span
+
     def __init__(self, model: SpeechGpt, cache: SlotCache) -> None:
         self._model = model
         self._cache = cache
 
     def compute(self, work: Pass) -> None:
-        pieces = list(work.pieces)
+        slots = [entry.slot for entry in work.codes] + [slot for slot, _ in work.pieces]
+        rows = [rows for _, rows in work.pieces]
+        counts = [1] * len(work.codes) + [len(piece) for piece in rows]
         if work.codes:
             codes = [entry.code for entry in work.codes]
-            rows = self._model.embed(codes, [entry.position for entry in work.codes])
-            pieces += [(entry.slot, row) for entry, row in zip(work.codes, rows.split(1), strict=True)]
-        if not pieces:
-            return
-        states = self._model.extend(self._cache, pieces)
-        work.piece_states = states[: len(work.pieces)]
-        if work.codes:
-            work.code_states = torch.cat(states[len(work.pieces) :])
+            rows.insert(0, self._model.embed(codes, [entry.position for entry in work.codes]))
+        joined = torch.cat(rows) if len(rows) > 1 else rows[0]
+        states = self._model.append(self._cache, slots, counts, joined)
+        work.code_states = states[: len(work.codes)]
+        work.piece_states = list(states.split(counts))[len(work.codes) :]

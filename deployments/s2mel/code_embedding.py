@@ -26,12 +26,16 @@ class CodeEmbedding(nn.Module):
         self.out_project = normed(nn.Conv1d(code_dim, hidden, 1))
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Codes (..., n) int64 -> (..., n, hidden). ValueError if one is outside the codebook."""
+        """Codes (..., n) int64 -> (..., n, hidden) on the device. ValueError if one is outside the codebook.
+
+        Codes that come on the CPU are looked at there: on the device that would wait for all its work under way.
+        """
         known = self.codebook.num_embeddings
         # On a GPU an index out of range would kill the whole process.
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < known:
             raise ValueError(f"codes {int(codes.min())}..{int(codes.max())} are not all in 0..{known - 1}")
-        return F.linear(self.codebook(codes), self.out_project.weight.squeeze(-1), self.out_project.bias)
+        rows = self.codebook(codes.to(self.codebook.weight.device))
+        return F.linear(rows, self.out_project.weight.squeeze(-1), self.out_project.bias)
 
 
 def load_code_embedding(path: Path, *, device: torch.device | str = "cpu") -> CodeEmbedding:

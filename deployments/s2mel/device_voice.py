@@ -39,9 +39,8 @@ class DeviceVoices:
     @torch.inference_mode()
     def make(self, key: str, profile: VoiceProfile) -> DeviceVoice:
         """From arrays `mel` (80, P), `style` (S,) and `codes` (T,) of the profile (indextts2-back.md 3.3)."""
-        mel, style, codes = (
-            torch.tensor(profile[name]).to(self._device) for name in ("mel", "style", "codes")
-        )
+        mel, style = (torch.tensor(profile[name]).to(self._device) for name in ("mel", "style"))
+        codes = torch.tensor(profile["codes"])
         (condition,) = self._networks.length_regulator([self._embedding(codes)], [mel.shape[1]])
         voice = DeviceVoice(mel, style, condition)
         self._known.put(key, voice)

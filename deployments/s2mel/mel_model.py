@@ -106,7 +106,7 @@ class MelModel:
     def _condition(self, job: S2MelJob, total: int) -> Tensor:
         """All codes so far -> (L, C) (indextts2-back.md 3)."""
         latents = self._networks.gpt_layer(self._on_device(job.latents))
-        features = self._embedding(self._on_device(job.codes)) + latents
+        features = self._embedding(torch.tensor(job.codes)) + latents
         (condition,) = self._networks.length_regulator([features], [total])
         return condition
 

@@ -191,6 +191,16 @@ def test_beams_send_before_the_end(golden_gpt: Golden) -> None:
     assert any(0 < count < sent[-1] - 1 for count in sent)
 
 
+@pytest.mark.parametrize("emit_codes", [1, 3, 10])
+def test_a_chunk_leaves_with_the_step_that_chooses_its_last_code(golden_front: Path, emit_codes: int) -> None:
+    golden = Golden.load(golden_front, stop_bias=-1e6)
+    bench = Bench(golden)
+    row = bench.join(plain(golden, 1, emit_codes=emit_codes, sampling=replace(SAMPLINGS[1], max_codes=30)))
+    for chosen in range(1, 31):
+        bench.step()
+        assert len(bench.rows[row]) == chosen // emit_codes + (chosen == 30)
+
+
 def test_the_accelerators_way_equals_the_cpus(golden_gpt: Golden) -> None:
     """Buckets, padding rows and static buffers, run eagerly: what a CUDA graph captures."""
 
