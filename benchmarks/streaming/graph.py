@@ -75,7 +75,7 @@ def _write_voice(folder: Path, seconds: float) -> None:
 @contextmanager
 def _ray(directory: Path) -> Iterator[str]:
     os.environ["RAY_AUTH_MODE"] = "disabled"
-    os.environ["RAY_worker_niceness"] = "0"  # as `voicegraph serve` has it
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (Ray's own spelling; as `voicegraph serve` has it)
     # Torch keeps up to 1024 compiled matrix kernels, one per shape, about 0.3 MB each: that would look like a leak.
     os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "16"
     with socket.socket() as probe:

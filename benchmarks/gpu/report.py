@@ -1,0 +1,128 @@
+"""The parts of one script: each within the budget, each on disk as soon as it is done, none able to lose the others."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from benchmarks.gpu.machine import describe
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Check:
+    """`value` must not exceed `limit`; without a limit it is only told."""
+
+    name: str
+    value: float
+    limit: float | None = None
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.limit is None or self.value <= self.limit  # not a number never passes
+
+    def __str__(self) -> str:
+        sign = "    " if self.limit is None else "ok  " if self.passed else "FAIL"
+        limit = "" if self.limit is None else f" (limit {self.limit:.3g})"
+        return f"{sign} {self.name}: {self.value:.3g}{limit}{' ' if self.note else ''}{self.note}"
+
+
+class Report:
+    def __init__(self, name: str, *, device: str, budget_s: float, output: Path | None, about: Any) -> None:
+        """`output`: a folder; None is $OUT, which the lent machine brings back, or benchmarks/results."""
+        self.name = name
+        self.failed: list[str] = []
+        self._began_s = time.monotonic()
+        self._budget_s = budget_s
+        self._parts: dict[str, Any] = {}
+        self._head = {"what": name, "machine": describe(device), "about": about}
+        folder = output or Path(os.environ.get("OUT", RESULTS))
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"gpu-{name}-{slug(str(self._head['machine']['device']))}.json"
+
+    @property
+    def left_s(self) -> float:
+        return self._budget_s - (time.monotonic() - self._began_s)
+
+    def make(self, name: str, action: Callable[[], T]) -> T | None:
+        """As `part`, for what later parts need: only the time is written down."""
+        made: list[T] = []
+
+        def keep() -> None:
+            made.append(action())
+
+        self.part(name, keep)
+        return made[0] if made else None
+
+    def part(self, name: str, action: Callable[[], Any], *, at_least_s: float = 0.0) -> Any:
+        """The result of `action`, or None if it failed or the budget leaves less than `at_least_s`."""
+        if self.left_s <= at_least_s:
+            self._write(name, {"skipped": f"{self.left_s:.0f} s of the budget are left"})
+            print(f"[{self.name}] {name}: skipped, the budget is spent", flush=True)
+            return None
+        print(f"[{self.name}] {name} … ({self.left_s:.0f} s left)", flush=True)
+        began_s = time.monotonic()
+        try:
+            result = action()
+        except Exception as error:
+            self.failed.append(name)
+            self._write(name, {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()})
+            print(f"[{self.name}] {name}: FAILED {type(error).__name__}: {error}", flush=True)
+            return None
+        self._note(name, result, time.monotonic() - began_s)
+        return result
+
+    def _note(self, name: str, result: Any, seconds: float) -> None:
+        checks = (
+            result if isinstance(result, list) and all(isinstance(each, Check) for each in result) else []
+        )
+        for check in checks:
+            print(f"  {check}", flush=True)
+            if not check.passed:
+                self.failed.append(f"{name}: {check.name}")
+        self._write(name, {"seconds": round(seconds, 3), "result": result})
+
+    def _write(self, name: str, entry: Mapping[str, Any]) -> None:
+        self._parts[name] = dict(entry)
+        content = {**self._head, "failed": self.failed, "parts": self._parts}
+        scratch = self.path.with_suffix(".part")
+        scratch.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
+        scratch.replace(self.path)
+
+    def end(self) -> int:
+        """Say how it went; the exit code."""
+        print(f"[{self.name}] {len(self._parts)} parts, written to {self.path}")
+        for name in self.failed:
+            print(f"[{self.name}] FAILED: {name}")
+        return 1 if self.failed else 0
+
+
+def plain(value: Any) -> Any:
+    """As JSON takes it; numbers that are not finite become text."""
+    if isinstance(value, Check):
+        return {**plain(asdict(value)), "passed": value.passed}
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

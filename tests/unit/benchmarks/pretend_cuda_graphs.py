@@ -1,0 +1,89 @@
+"""CUDA graphs on the pretended GPU: what a capture did is done again, on the same memory, at every replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from pretend_gpu import Call, PretendGpu
+
+PROPERTIES = SimpleNamespace(name="Pretended", major=9, minor=0, multi_processor_count=1, total_memory=10**9)
+
+
+class PretendGraph:
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.replays = 0
+
+    def replay(self) -> None:
+        self.replays += 1
+        with torch._C.DisableTorchFunction():
+            for call in self.calls:
+                call.again()
+
+
+class PretendStream:
+    def wait_stream(self, other: PretendStream) -> None:
+        pass
+
+
+class PretendCuda:
+    """In place of `torch.cuda`. `devices` are the current ones, the innermost last; `captured_on` those of captures."""
+
+    def __init__(self, gpu: PretendGpu) -> None:
+        self._gpu = gpu
+        self.graphs: list[PretendGraph] = []
+        self.devices = [torch.device("cuda", 0)]
+        self.captured_on: set[torch.device] = set()
+        self.streams = [PretendStream()]
+        self.fail_at: int | None = None
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("graph", "device", "stream", "current_stream"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", PretendGraph)
+        monkeypatch.setattr(torch.cuda, "Stream", PretendStream)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: PROPERTIES)
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 1)
+        for name in ("synchronize", "reset_peak_memory_stats", "empty_cache"):
+            monkeypatch.setattr(torch.cuda, name, lambda: None)
+
+    def current_stream(self, device: Any = None) -> PretendStream:
+        return self.streams[-1]
+
+    @contextmanager
+    def device(self, device: torch.device) -> Iterator[None]:
+        self.devices.append(torch.device(device))
+        try:
+            yield
+        finally:
+            self.devices.pop()
+
+    @contextmanager
+    def stream(self, stream: PretendStream) -> Iterator[None]:
+        before = len(self.streams)
+        self.streams.append(stream)
+        try:
+            yield
+        finally:
+            del self.streams[before:]
+
+    @contextmanager
+    def graph(self, graph: PretendGraph, *, pool: Any = None, capture_error_mode: str = "") -> Iterator[None]:
+        self.captured_on.add(self.devices[-1])
+        self.streams.append(PretendStream())
+        self._gpu.calls = graph.calls
+        try:
+            yield
+            if self.fail_at == len(self.graphs):
+                # As in torch: an error at the end of a capture leaves its stream the current one.
+                raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+        finally:
+            self._gpu.calls = None
+        self.streams.pop()
+        self.graphs.append(graph)
