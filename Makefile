@@ -65,6 +65,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt .ci/mend_torchaudio.py | $(BI
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing the tools of the tests"
 	$(BIN)/pip install --progress-bar on -q -c constraints.txt -e '.[dev,quality]'
+	@# For its weight file; what it asks for (librosa, numba, a source build) is not used.
+	$(BIN)/pip install -q --no-deps Resemblyzer==0.1.4
 	@$(BIN)/python .ci/mend_torchaudio.py
 	@touch $@
 

@@ -9,6 +9,7 @@ from serve_app.commands import models, voices
 from serve_app.commands.check import check
 from serve_app.commands.say import say
 from serve_app.commands.serve import serve
+from serve_app.quality.command import app as quality
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +21,7 @@ for command in (serve, say, check, bench):
     app.command()(command)
 app.add_typer(models.app, name="models")
 app.add_typer(voices.app, name="voices")
+app.add_typer(quality, name="eval")
 
 
 def main() -> None:

@@ -1,0 +1,134 @@
+"""One answer of the server under evaluation: its bytes, and when they came."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+import numpy as np
+
+from serve_app.bench.client import CONNECT_TIMEOUT_S, Recording, Target
+from serve_app.bench.metrics import Trace
+from serve_app.quality.errors import EvalError
+from serve_app.quality.lines import Line
+from serve_app.quality.recording import Wave, decode, decode_pcm
+
+FORMATS = ("pcm", "wav", "flac", "mp3", "opus", "aac")
+# What the lines or the evaluation itself decide.
+OWN_FIELDS = frozenset({"input", "model", "voice", "ref_audio", "stream_format"})
+PCM_RATE_HZ = 24_000
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`body` is complete unless `trace.error` says otherwise; `ignored` are fields that changed nothing."""
+
+    trace: Trace
+    body: bytes = field(repr=False)
+    response_format: str
+    sample_rate_hz: int
+    model: str | None
+    voice: str | None
+    ignored: tuple[str, ...]
+
+    def wave(self) -> Wave:
+        """(n,) at 16 kHz; empty where nothing can be decoded."""
+        if self.response_format == "pcm" and not self.body.startswith(b"RIFF"):
+            return decode_pcm(self.body, self.sample_rate_hz)
+        try:
+            return decode(self.body)
+        except ValueError:
+            return np.zeros(0, np.float32)
+
+
+class _WholeRecording(Recording):
+    def note(self, piece: bytes) -> None:
+        self.pieces.append((time.perf_counter(), len(piece)))
+        self.body += piece
+
+
+class SpeechServer:
+    """Sends over kept-alive connections. Failures of a request are part of its answer, never raised."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._http = httpx.AsyncClient(
+            headers=target.headers(),
+            timeout=httpx.Timeout(target.timeout_s, connect=CONNECT_TIMEOUT_S, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def speak(self, line: Line, fields: Fields) -> Answer:
+        body = request_body(self.target.model, line, fields)
+        target = replace(self.target, response_format=body["response_format"])
+        recording = _WholeRecording(target, line.text, sent_at_s=time.perf_counter())
+        headers = httpx.Headers()
+        try:
+            async with self._http.stream("POST", target.url, json=body) as response:
+                headers = response.headers
+                await _listen(response, recording)
+        except httpx.TransportError as error:
+            recording.fail(type(error).__name__, str(error) or f"no answer within {target.timeout_s:g} s")
+        recording.ended_at_s = time.perf_counter()
+        return Answer(
+            trace=recording.trace(0),
+            body=bytes(recording.body),
+            response_format=target.response_format,
+            sample_rate_hz=recording.sample_rate_hz or PCM_RATE_HZ,
+            model=headers.get("x-model"),
+            voice=headers.get("x-voice"),
+            ignored=tuple(headers.get("x-ignored-fields", "").replace(",", " ").split()),
+        )
+
+
+async def _listen(response: httpx.Response, recording: Recording) -> None:
+    recording.status = response.status_code
+    recording.retry_after = response.headers.get("retry-after")
+    content_type = response.headers.get("content-type", "")
+    if response.status_code != httpx.codes.OK or content_type.startswith(("application/json", "text/")):
+        await response.aread()
+        recording.fail(f"http_{response.status_code}", response.text)
+        return
+    stated_rate = response.headers.get("x-sample-rate", "")
+    recording.sample_rate_hz = int(stated_rate) if stated_rate.isdecimal() else None
+    async for piece in response.aiter_raw():
+        if piece:
+            recording.note(piece)
+
+
+def request_body(model: str, line: Line, fields: Fields) -> dict[str, Any]:
+    """Streamed PCM unless `fields` say otherwise; no other model may step in; one seed for every run."""
+    body: dict[str, Any] = {
+        "model": model,
+        "input": line.text,
+        "response_format": "pcm",
+        "stream": True,
+        "seed": 0,
+        "fallback": False,
+        **fields,
+    }
+    if line.clone and line.reference is not None:
+        recording = base64.b64encode(line.reference.read_bytes()).decode()
+        body["ref_audio"] = f"data:audio/{line.reference.suffix[1:].lower()};base64,{recording}"
+    elif line.voice is not None:
+        body["voice"] = line.voice
+    return body
+
+
+def check_fields(fields: Fields) -> None:
+    """EvalError for fields with a setting of their own, and for a format that cannot be measured."""
+    if own := OWN_FIELDS.intersection(fields):
+        raise EvalError(
+            f"a setting must not name {', '.join(sorted(own))}: the set and the options say these"
+        )
+    if (wanted := fields.get("response_format", "pcm")) not in FORMATS:
+        raise EvalError(f"format {wanted!r} is none of {', '.join(FORMATS)}")
