@@ -31,10 +31,10 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Of first-audio.")] = 5,
     requests: Annotated[int, typer.Option(min=2, help="At once, in independence.")] = 32,
     leaving: Annotated[int, typer.Option(min=2, help="Disconnects.")] = 200,
-    duration_s: Annotated[float, typer.Option("--duration", help="Seconds of rated-load.")] = 60.0,
+    duration_s: Annotated[float, typer.Option("--duration", help="Seconds of rated-load.")] = 240.0,
     first_codes: Annotated[int, typer.Option(min=1)] = 6,
     lookahead_codes: Annotated[int, typer.Option(min=0)] = 4,
-    first_steps: Annotated[int, typer.Option(min=1)] = 6,
+    first_steps: Annotated[int, typer.Option(min=1)] = 4,
     output: Annotated[Path, typer.Option()] = RESULTS,
 ) -> None:
     """Measure, print what holds, write JSON (parts that were not run keep their figures)."""

@@ -16,7 +16,7 @@ from serve_app.bench.metrics import summarise
 from serve_app.bench.report import metrics
 from serve_app.bench.run import run as run_load
 
-RATED = 0.4
+RATED = 0.33
 BUSY = 4  # users of the closed loop
 LEAST_C100 = 0.99
 TEXTS = (

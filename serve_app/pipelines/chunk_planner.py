@@ -11,7 +11,7 @@ from serve_app.config import Settings
 from serve_app.pipelines.geometry import Geometry
 from serve_app.pipelines.stage_speeds import StageSpeeds
 
-HEADROOM = 1.5  # how many times longer than it takes to compute a size must play to count as sustainable
+HEADROOM = 1.8  # how many times longer than it takes to compute a size must play to count as sustainable
 
 
 class ChunkParameters(Settings):
@@ -32,7 +32,7 @@ class ChunkParameters(Settings):
         default=3.0, ge=0, description="longest delay of the first sound for the sake of sound without gaps"
     )
     margin_s: float = Field(
-        default=0.1, ge=0, description="how long before the listener runs dry a chunk should be there"
+        default=0.2, ge=0, description="how long before the listener runs dry a chunk should be there"
     )
 
 

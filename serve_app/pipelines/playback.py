@@ -6,12 +6,17 @@ import time
 from collections.abc import Callable
 
 
+# A newcomer's first sound, as urgent as what others need within this time: a later start is heard less than a gap.
+FIRST_DUE_S = 1.0
+
+
 class Playback:
     """Segments are sent in order; those further back are due after the audio expected of those before."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.audio_s = 0.0
         self._clock = clock
+        self._first_due = clock() + FIRST_DUE_S
         self._began: float | None = None
         self._expected: dict[int, float] = {}
         self._sent: dict[int, float] = {}
@@ -37,7 +42,8 @@ class Playback:
 
     def slack_s(self, segment: int) -> float:
         """Time until the listener needs the next sample of `segment`; below 0: since when it has been missing."""
-        buffered = 0.0 if self._began is None else self._began + self.audio_s - self._clock()
+        due = self._first_due if self._began is None else self._began + self.audio_s
+        buffered = due - self._clock()
         before = (
             max(0.0, expected - self.sent_s(other))
             for other, expected in self._expected.items()

@@ -12,6 +12,7 @@ from deployments.errors import InvalidRequest, NotFound, Unavailable
 from deployments.kokoro.engine import KokoroJob
 from serve_app.pipelines.base import Plan
 from serve_app.pipelines.kokoro import KokoroSettings, Pipeline
+from serve_app.pipelines.playback import FIRST_DUE_S
 
 RATE_HZ = 24_000
 VOICES = [
@@ -214,9 +215,9 @@ async def test_the_first_segment_is_most_urgent_and_later_ones_may_wait() -> Non
     stage = Stage()
     await spoken(stage, LONG, settings={"lookahead": 3})
     slack = [job.slack_s for job in stage.jobs[:4]]
-    assert slack[0] == 0
+    assert 0.5 < slack[0] <= FIRST_DUE_S
     assert slack == sorted(slack)
-    assert slack[3] > 1
+    assert slack[3] > slack[0] + 1
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 3])

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from serve_app.pipelines.playback import Playback
+from serve_app.pipelines.playback import FIRST_DUE_S, Playback
 from serve_app.pipelines.read_ahead import ReadAhead
 
 
@@ -94,7 +94,8 @@ async def test_who_waits_for_an_item_is_told_of_a_cancellation_from_outside() ->
 def test_playback_counts_what_the_listener_still_has() -> None:
     now = [100.0]
     playback = Playback(lambda: now[0])
-    assert playback.slack_s(0) == 0
+    assert playback.slack_s(0) == FIRST_DUE_S
+    now[0] += FIRST_DUE_S
     playback.expect(0, 3.0)
     playback.expect(1, 2.0)
     assert [playback.slack_s(index) for index in range(3)] == [0, 3, 5]
