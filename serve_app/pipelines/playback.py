@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-
 # A newcomer's first sound, as urgent as what others need within this time: a later start is heard less than a gap.
 FIRST_DUE_S = 1.0
 
