@@ -20,7 +20,7 @@ from serve_app.commands.front_proxy import use_haproxy
 DEFAULT_CONFIG = Path("configs/cpu.yaml")
 EXAMPLE = (
     "curl -s http://{host}:{port}/v1/audio/speech -H 'Content-Type: application/json' "
-    '-d \'{{"input": "Hello from Voicegraph.", "voice": "af_heart"}}\' -o hello.mp3'
+    '-d \'{{"input": "Hello from Voicegraph."}}\' -o hello.mp3'
 )
 POLL_S = 0.2
 DEPLOY_TIMEOUT_S = 900.0
