@@ -97,7 +97,9 @@ class StepAttention:
         entries = cache.entries(slots, key_length)
         # Masked positions read the row's own first entry: an earlier tenant's may be NaN, and 0 · NaN is NaN.
         self.entries = torch.where(visible, entries, entries[:, :1]).flatten()
-        self.mask = visible[:, None, None, :]
+        # To be added, like that of a span.
+        hidden = torch.full(visible.shape, -torch.inf, dtype=cache.keys.dtype, device=cache.device)
+        self.mask = hidden.masked_fill(visible, 0.0)[:, None, None, :]
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         keys, values = self.cache.keys[layer], self.cache.values[layer]
