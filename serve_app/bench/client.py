@@ -142,16 +142,21 @@ class Recording:
         )
 
 
+def connections(target: Target) -> httpx.AsyncClient:
+    """Kept-alive connections without a limit of their own: all waiting is the server's."""
+    return httpx.AsyncClient(
+        headers=target.headers(),
+        timeout=httpx.Timeout(target.timeout_s, connect=CONNECT_TIMEOUT_S, pool=None),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+    )
+
+
 class SpeechClient:
-    """Sends over kept-alive connections, without a limit of its own: all waiting is the server's."""
+    """Sends texts and notes when their audio came."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self._http = httpx.AsyncClient(
-            headers=target.headers(),
-            timeout=httpx.Timeout(target.timeout_s, connect=CONNECT_TIMEOUT_S, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-        )
+        self._http = connections(target)
 
     async def __aenter__(self) -> SpeechClient:
         await self._http.__aenter__()
@@ -167,7 +172,7 @@ class SpeechClient:
         recording = Recording(self.target, text, sent_at_s=time.perf_counter())
         try:
             async with self._http.stream("POST", self.target.url, json=self.target.body(text)) as response:
-                await _listen(response, recording)
+                await listen(response, recording)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             recording.fail("connect", _said(error))
         except httpx.TimeoutException as error:
@@ -178,7 +183,8 @@ class SpeechClient:
         return recording
 
 
-async def _listen(response: httpx.Response, recording: Recording) -> None:
+async def listen(response: httpx.Response, recording: Recording) -> None:
+    """Read an answer to its end into `recording`. Raises httpx.TransportError."""
     recording.status = response.status_code
     recording.retry_after = response.headers.get("retry-after")
     if response.status_code != httpx.codes.OK:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from serve_app.bench.client import CONNECT_TIMEOUT_S, Recording, Target
+from serve_app.bench.client import Recording, Target, connections, listen
 from serve_app.bench.metrics import Trace
 from serve_app.quality.errors import EvalError
 from serve_app.quality.lines import Line
@@ -54,15 +54,11 @@ class _WholeRecording(Recording):
 
 
 class SpeechServer:
-    """Sends over kept-alive connections. Failures of a request are part of its answer, never raised."""
+    """Failures of a request are part of its answer, never raised."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self._http = httpx.AsyncClient(
-            headers=target.headers(),
-            timeout=httpx.Timeout(target.timeout_s, connect=CONNECT_TIMEOUT_S, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-        )
+        self._http = connections(target)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -75,7 +71,7 @@ class SpeechServer:
         try:
             async with self._http.stream("POST", target.url, json=body) as response:
                 headers = response.headers
-                await _listen(response, recording)
+                await listen(response, recording)
         except httpx.TransportError as error:
             recording.fail(type(error).__name__, str(error) or f"no answer within {target.timeout_s:g} s")
         recording.ended_at_s = time.perf_counter()
