@@ -17,6 +17,8 @@ from cluster import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN_S = 90
+# As in a terminal: what a script starts in the background has SIGINT ignored, and so have its children.
+HEARS_CTRL_C = ("env", "--default-signal=INT")
 
 pytestmark = pytest.mark.weights
 
@@ -31,7 +33,7 @@ def server(port: int, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes],
     log = tmp_path / "serve.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            ["make", "serve", f"PORT={port}"],
+            [*HEARS_CTRL_C, "make", "serve", f"PORT={port}"],
             cwd=ROOT,
             stdout=file,
             stderr=file,
