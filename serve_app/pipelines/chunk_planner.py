@@ -62,7 +62,7 @@ class Chunk:
 class ChunkPlanner:
     """Pure: the same inputs give the same plan.
 
-    The first chunk is small, for the earliest sound. Every later one is as large as the listener's buffer permits,
+    The first chunk is as small as it may be without a gap behind it. Every later one is as large as the buffer permits,
     because each chunk pays for the prompt again and adds a join, and at least so large that it lasts longer than it
     takes to make: smaller ones would fall behind for ever.
 
