@@ -15,9 +15,9 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.known import Known
 from deployments.checkpoints.dims import GptDims
 from deployments.gpt.draws import CounterDraws
 from deployments.gpt.engine import GptEngine
@@ -45,17 +46,6 @@ TEXT = tuple(range(2, 42))
 
 Variant = Callable[[], Awaitable[int]]
 """Runs once and returns how many codes it made."""
-
-
-class Known:
-    """A profile that needs no waiting for."""
-
-    def __init__(self, profile: VoiceProfile) -> None:
-        self._profile = profile
-
-    def __await__(self) -> Generator[Any, None, VoiceProfile]:
-        return self._profile
-        yield
 
 
 def mid_size_model(layers: int, width: int) -> SpeechGpt:

@@ -70,13 +70,7 @@ def run(script: Script, behind: Sequence[Script], options: Options, report: Repo
 
 def main(argv: list[str] | None = None) -> int:
     options = parse(__doc__ or "", argv, {}, budget_s=540)
-    report = Report(
-        f"all-{options.size}",
-        device=options.device,
-        budget_s=options.budget_s,
-        output=options.output,
-        about=options,
-    )
+    report = Report.of("all", options)
     if report.make("checkpoint", options.checkpoint) is None:
         return report.end()
     worst = 0

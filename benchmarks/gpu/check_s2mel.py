@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.comparing import distance, furthest, tf32, torch_default_tf32
-from benchmarks.gpu.gpt_rows import Known
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
+from benchmarks.known import Known
 from deployments.checkpoints.indextts import IndexTTSCheckpoint
 from deployments.s2mel.engine import load_networks
 from deployments.s2mel.flow import FlowRow

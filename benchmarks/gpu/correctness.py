@@ -32,13 +32,7 @@ STAGES: dict[str, Callable[[Report, Options], None]] = {
 def main(argv: list[str] | None = None) -> int:
     options = parse(__doc__ or "", argv, {"stage": tuple(STAGES)}, budget_s=240)
     name = "correctness" if len(options.words) == len(STAGES) else f"correctness-{'-'.join(options.words)}"
-    report = Report(
-        f"{name}-{options.size}",
-        device=options.device,
-        budget_s=options.budget_s,
-        output=options.output,
-        about=options,
-    )
+    report = Report.of(name, options)
     if report.make("checkpoint", options.checkpoint) is not None:
         for stage in options.words:
             STAGES[stage](report, options)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from benchmarks.known import Known
 from deployments.checkpoints.indextts import IndexTTSCheckpoint
 from deployments.gpt.engine import GptEngine, load_model
 from deployments.gpt.job import GptJob, Sampling
@@ -23,17 +23,6 @@ from deployments.voices.ticket import VoiceTicket
 
 GREEDY = Sampling(sample=False, beams=1)
 ROWS = 8
-
-
-class Known:
-    """A profile that needs no waiting for."""
-
-    def __init__(self, profile: VoiceProfile) -> None:
-        self._profile = profile
-
-    def __await__(self) -> Generator[Any, None, VoiceProfile]:
-        return self._profile
-        yield
 
 
 @dataclass(frozen=True)

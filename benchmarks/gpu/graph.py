@@ -116,13 +116,7 @@ def _line(summary: Summary) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     options = parse(__doc__ or "", argv, {"kind": tuple(KINDS)}, budget_s=180)
-    report = Report(
-        f"graph-{options.size}",
-        device=options.device,
-        budget_s=options.budget_s,
-        output=options.output,
-        about={"options": options, "kinds": KINDS},
-    )
+    report = Report.of("graph", options, about={"options": options, "kinds": KINDS})
     if report.make("checkpoint", options.checkpoint) is not None:
         for name in options.words:
             report.part(f"{name}, engines", partial(run, report, options, name), at_least_s=10)

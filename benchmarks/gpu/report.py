@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.gpu.machine import describe
+from benchmarks.gpu.options import Options
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -51,6 +52,17 @@ class Report:
         folder = output or Path(os.environ.get("OUT", RESULTS))
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"gpu-{name}-{slug(str(self._head['machine']['device']))}.json"
+
+    @classmethod
+    def of(cls, name: str, options: Options, *, about: Any = None) -> Report:
+        """That of a script: `name` and the size; `about` is what it was told, the options alone by default."""
+        return cls(
+            f"{name}-{options.size}",
+            device=options.device,
+            budget_s=options.budget_s,
+            output=options.output,
+            about=about or options,
+        )
 
     @property
     def left_s(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
@@ -11,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.gpu.check_s2mel import profile
-from benchmarks.gpu.gpt_rows import Known
 from benchmarks.gpu.gpt_rows import load as load_gpt
 from benchmarks.gpu.local_stages import LocalStages
 from benchmarks.gpu.options import Options
+from benchmarks.known import Known
 from deployments.checkpoints.dtypes import dtype_named
 from deployments.core import AudioChunk
 from deployments.gpt.engine import GptEngine
@@ -24,6 +23,7 @@ from deployments.text.index_frontend import TextSegment
 from deployments.vocoder.service import VocoderService, load_service
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.ticket import VoiceTicket
+from serve_app.bench.arrivals import ClosedLoop
 from serve_app.bench.metrics import Arrival, Trace
 from serve_app.pipelines.chunk_planner import ChunkParameters, ChunkPlanner
 from serve_app.pipelines.geometry import Geometry
@@ -151,13 +151,9 @@ class Speaker:
     async def load(self, load: Load, concurrency: int, requests: int) -> list[Trace]:
         """`requests` in all, `concurrency` of them at any time."""
         began_s = time.monotonic()
-        numbers = iter(range(requests))
-
-        async def client() -> list[Trace]:
-            return [await self.speak(number, load, began_s) for number in numbers]
-
-        spoken = await asyncio.gather(*(client() for _ in range(concurrency)))
-        return [trace for traces in spoken for trace in traces]
+        return await ClosedLoop(concurrency, requests).run(
+            lambda number, _: self.speak(number, load, began_s)
+        )
 
 
 @contextmanager

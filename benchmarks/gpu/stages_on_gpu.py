@@ -57,13 +57,7 @@ STAGES: dict[str, Callable[[Report, Options], None]] = {
 
 def main(argv: list[str] | None = None) -> int:
     options = parse(__doc__ or "", argv, {"stage": tuple(STAGES)}, budget_s=240)
-    report = Report(
-        f"stages-{options.size}",
-        device=options.device,
-        budget_s=options.budget_s,
-        output=options.output,
-        about=options,
-    )
+    report = Report.of("stages", options)
     if report.make("checkpoint", options.checkpoint) is not None:
         for stage in options.words:
             STAGES[stage](report, options)

@@ -17,7 +17,7 @@ NORMALISATION = (
 )
 NORMALISER_VERSION = 1
 
-_CONTRACTIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+_REWRITTEN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\bwon't\b", "will not"),
@@ -30,11 +30,6 @@ _CONTRACTIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"'m\b", " am"),
         (r"\blet's\b", "let us"),
         (r"\b(it|that|what|there|here|he|she|who|where|how)'s\b", r"\1 is"),
-    )
-)
-_SYMBOLS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
         (r"%|\bper cent\b", " percent "),
         (r"&", " and "),
         (r"\bmr\b", "mister"),
@@ -53,7 +48,7 @@ def plain_words(text: str) -> list[str]:
     """The words of an English text in the form described by NORMALISATION; may be empty."""
     text = unicodedata.normalize("NFKD", text.lower().replace("’", "'").replace("‘", "'"))
     text = "".join(letter for letter in text if not unicodedata.combining(letter))
-    for pattern, replacement in (*_CONTRACTIONS, *_SYMBOLS):
+    for pattern, replacement in _REWRITTEN:
         text = pattern.sub(replacement, text)
     text = spell_numbers(text).replace("'", "")
     words = re.sub(r"[^a-z]+", " ", text).split()

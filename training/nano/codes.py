@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from training.nano.semantic import Semantic
 from training.nano.semantic_data import valid_frames
-from training.nano.shard import Row, load_shard, save_shard
+from training.nano.shard import Row, make_missing
 from training.nano.workspace import Workspace, write_atomically
 
 REFERENCE_FRAMES = 200  # 4 s
@@ -90,11 +91,7 @@ def main() -> None:
         if marker.exists() and json.loads(marker.read_text())["sha256"] != fingerprint:
             raise SystemExit(f"{marker.parent} was made with another semantic.pt; move it away first")
         marker.write_text(json.dumps({"sha256": fingerprint}))
-        for source in sorted(workspace.features(split).glob("*.npz")):
-            target = workspace.codes(split) / source.name
-            if not target.exists():
-                save_shard(target, [code_row(network, row) for row in load_shard(source)])
-                print(f"{split} {source.stem}", flush=True)
+        make_missing(workspace.features(split), workspace.codes(split), partial(code_row, network))
 
 
 if __name__ == "__main__":

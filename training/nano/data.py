@@ -51,15 +51,11 @@ def make_shard(workspace: Workspace, teacher: Teacher, split: str, number: int) 
     return sum(len(one.wave) for one in made) / 22_050
 
 
-def plan(workspace: Workspace, shards: int) -> list[tuple[str, int]]:
-    """Missing shards; the held-out ones come after the first two, so that later steps can start early."""
+def plan(shards: int) -> list[tuple[str, int]]:
+    """All shards; the held-out ones come after the first two, so that later steps can start early."""
     wanted = [("train", number) for number in range(shards)]
     wanted[2:2] = [("held_out", number) for number in range(HELD_OUT_ROWS // ROWS_PER_SHARD)]
-    return [(split, number) for split, number in wanted if not _exists(workspace, split, number)]
-
-
-def _exists(workspace: Workspace, split: str, number: int) -> bool:
-    return (workspace.audio(split) / f"{number:05d}.npz").exists()
+    return wanted
 
 
 def main() -> None:
@@ -74,9 +70,9 @@ def main() -> None:
     arguments = parser.parse_args()
     workspace = Workspace(arguments.root)
     teacher = Teacher(workspace.kokoro)
-    missing = plan(workspace, arguments.shards)
-    for split, number in reversed(missing) if arguments.backwards else missing:
-        if _exists(workspace, split, number):
+    wanted = plan(arguments.shards)
+    for split, number in reversed(wanted) if arguments.backwards else wanted:
+        if (workspace.audio(split) / f"{number:05d}.npz").exists():
             continue
         started = time.process_time()
         seconds = make_shard(workspace, teacher, split, number)

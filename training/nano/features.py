@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 
 from training.nano.acoustics import encoder_input, log_mel, to_16k
 from training.nano.config import PHONES, STRESS_MARKS
-from training.nano.shard import Row, load_shard, save_shard
+from training.nano.shard import Row, make_missing
 from training.nano.workspace import Workspace
 
 UNIT_SECONDS = 0.025
@@ -93,11 +94,9 @@ def main() -> None:
     ]
     alphabet = {number: symbol for symbol, number in vocabulary.items() if number}
     for split in ("train", "held_out"):
-        for source in sorted(workspace.audio(split).glob("*.npz")):
-            target = workspace.features(split) / source.name
-            if not target.exists():
-                save_shard(target, [feature_row(row, alphabet) for row in load_shard(source)])
-                print(f"{split} {source.stem}", flush=True)
+        make_missing(
+            workspace.audio(split), workspace.features(split), partial(feature_row, alphabet=alphabet)
+        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,11 @@ def load_shard(path: Path) -> list[Row]:
 def load_shards(folder: Path, limit: int | None = None) -> list[Row]:
     """Rows of all finished shards in order of their numbers."""
     return [row for path in sorted(folder.glob("*.npz"))[:limit] for row in load_shard(path)]
+
+
+def make_missing(source: Path, target: Path, make: Callable[[Row], Row]) -> None:
+    """Shards of `source` that `target` lacks, row by row."""
+    for path in sorted(source.glob("*.npz")):
+        if not (target / path.name).exists():
+            save_shard(target / path.name, [make(row) for row in load_shard(path)])
+            print(f"{target.name} {path.stem}", flush=True)

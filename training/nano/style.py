@@ -10,7 +10,7 @@ import torch
 
 from deployments.speaker_encoder.campplus import load_campplus
 from training.nano.acoustics import style_input, to_16k
-from training.nano.shard import load_shard, save_shard
+from training.nano.shard import Row, make_missing
 from training.nano.workspace import Workspace
 
 
@@ -20,18 +20,14 @@ def main() -> None:
     workspace = Workspace(parser.parse_args().root)
     torch.set_num_threads(1)
     network = load_campplus(workspace.campplus)
+
+    def styled(row: Row) -> Row:
+        wave = torch.from_numpy(row["wave"].astype(np.float32) / 32767)
+        style = network(style_input(to_16k(wave))[None])[0]
+        return {"speaker": row["speaker"], "style": style.numpy()}
+
     for split in ("held_out", "train"):
-        for source in sorted(workspace.audio(split).glob("*.npz")):
-            target = workspace.styles(split) / source.name
-            if target.exists():
-                continue
-            rows = []
-            for row in load_shard(source):
-                wave = torch.from_numpy(row["wave"].astype(np.float32) / 32767)
-                style = network(style_input(to_16k(wave))[None])[0]
-                rows.append({"speaker": row["speaker"], "style": style.numpy()})
-            save_shard(target, rows)
-            print(f"{split} {source.stem}", flush=True)
+        make_missing(workspace.audio(split), workspace.styles(split), styled)
 
 
 if __name__ == "__main__":
