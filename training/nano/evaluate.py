@@ -2,6 +2,7 @@
 
 teacher: the recordings themselves; copy: mel of the recording through the vocoder; resynthesis: codes of the
 recording through s2mel and vocoder, with another recording of the speaker as prompt. All networks as served.
+Text to speech is measured through a server, by `voicegraph eval`.
 direct: codes through the length regulator and its training-only head; an early sign of what the codes carry.
 """
 
@@ -11,6 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +23,20 @@ from torch.nn import functional as F
 from deployments.s2mel.flow import FlowSolver
 from deployments.s2mel.regulator import target_frames
 from deployments.vocoder.istft import IstftDims, IstftVocoder
+from serve_app.quality.dnsmos import Dnsmos
+from serve_app.quality.listener import word_errors
+from serve_app.quality.recogniser import Recogniser
+from serve_app.quality.recording import at_measure_rate
+from serve_app.quality.speaker import SpeakerEncoder
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ
-from training.nano.measure import Listener, word_error_rate
 from training.nano.s2mel_data import Recording, recordings
 from training.nano.s2mel_start import DirectHead, new_networks
 from training.nano.shard import load_shards
 from training.nano.workspace import Workspace
 
 PROMPT_SECONDS = (2.5, 4.5)
+LISTENED = 30  # recordings kept for human ears
 Synthesis = Callable[[int], np.ndarray]
 
 
@@ -105,35 +112,56 @@ def _average(workspace: Workspace, name: str) -> dict[str, torch.Tensor]:
     return found
 
 
-def figures(chain: Chain, listener: Listener, make: Synthesis, count: int, listen: Path) -> dict[str, float]:
+class Ears:
+    """The measures of `voicegraph eval`, so that figures of single stages compare with those of a server."""
+
+    def __init__(self) -> None:
+        self._recogniser, self._speakers, self._dnsmos = Recogniser(), SpeakerEncoder(), Dnsmos()
+
+    def measure(self, text: str, wave: np.ndarray, reference: np.ndarray) -> Heard:
+        """Of waves at 22 050 Hz; `reference` is another recording of the voice."""
+        wave, reference = (at_measure_rate(part, SAMPLE_RATE_HZ) for part in (wave, reference))
+        words = word_errors(text, self._recogniser.hear(wave))
+        overall, p808 = self._dnsmos.score(wave)
+        similarity = float(self._speakers.embed(wave) @ self._speakers.embed(reference))
+        return Heard(text=text, similarity=similarity, dnsmos=overall, p808=p808, **words)
+
+
+@dataclass(frozen=True)
+class Heard:
+    text: str
+    heard: str
+    words: int
+    errors: int
+    chars: int
+    char_errors: int
+    similarity: float
+    dnsmos: float
+    p808: float
+
+
+def figures(chain: Chain, ears: Ears, make: Synthesis, count: int, listen: Path) -> dict[str, float]:
     """WER, CER, similarity to the prompt recording, DNSMOS and real-time factor over `count` recordings."""
-    said, heard, similarity, quality = [], [], [], []
+    found: list[Heard] = []
     seconds = spent = 0.0
     for index in range(count):
         started = time.process_time()
         wave = make(index)
         spent += time.process_time() - started
         seconds += len(wave) / SAMPLE_RATE_HZ
-        said.append(chain.rows[index].text)
-        heard.append(listener.transcript(wave))
-        reference = listener.voice(chain.waves[chain.prompt_of(index)])
-        similarity.append(float(listener.voice(wave) @ reference))
-        quality.append(listener.quality(wave))
-        if index < 30:
+        found.append(ears.measure(chain.rows[index].text, wave, chain.waves[chain.prompt_of(index)]))
+        if index < LISTENED:
             soundfile.write(listen / f"{index:03d}.wav", wave, SAMPLE_RATE_HZ)
-    (listen / "heard.txt").write_text(
-        "\n".join(f"{a}\t{b}" for a, b in zip(said, heard, strict=True)), "utf-8"
-    )
-    wer, cer = word_error_rate(said, heard)
-    mos = np.mean(quality, axis=0)
+    (listen / "heard.txt").write_text("\n".join(f"{one.text}\t{one.heard}" for one in found), "utf-8")
+    words = sum(one.words for one in found)
     return {
-        "wer": wer,
-        "cer": cer,
-        "similarity": float(np.mean(similarity)),
-        "dnsmos": float(mos[0]),
-        "p808": float(mos[1]),
+        "wer": 100 * sum(one.errors for one in found) / words,
+        "cer": 100 * sum(one.char_errors for one in found) / sum(one.chars for one in found),
+        "similarity": float(np.mean([one.similarity for one in found])),
+        "dnsmos": float(np.mean([one.dnsmos for one in found])),
+        "p808": float(np.mean([one.p808 for one in found])),
         "rtf": spent / seconds,
-        "words": float(sum(len(text.split()) for text in said)),
+        "words": float(words),
     }
 
 
@@ -149,7 +177,7 @@ def main() -> None:
     workspace = Workspace(arguments.root)
     torch.set_num_threads(1)
     chain = Chain(workspace, arguments.split, arguments.steps, arguments.guidance)
-    listener = Listener(workspace.root / "npm/moonshine/package/dist/model/base/quantized")
+    ears = Ears()
     table = {
         "teacher": chain.teacher,
         "copy": chain.copy,
@@ -158,7 +186,7 @@ def main() -> None:
     }
     for name in arguments.only:
         listen = workspace.run(f"listen/{arguments.split}/{name}")
-        found = figures(chain, listener, table[name], min(arguments.count, len(chain.rows)), listen)
+        found = figures(chain, ears, table[name], min(arguments.count, len(chain.rows)), listen)
         line = {
             "what": name,
             "split": arguments.split,
