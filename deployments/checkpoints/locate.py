@@ -11,7 +11,7 @@ from deployments.errors import CheckpointError
 
 def locate(checkpoint: str, root: Path | None = None) -> Path:
     """The directory of `checkpoint`: a name known to `voicegraph models`, a path (anything with a `/`), or the name of
-    a directory among the models that was made there by other means.
+    a directory among the models that was made there by other means or comes with the repository.
 
     Raises CheckpointError, with what to do, if it or a file that a known model requires is missing.
     """

@@ -12,6 +12,7 @@ from deployments.errors import CheckpointError
 
 MODELS_VARIABLE = "VOICEGRAPH_MODELS"
 DEFAULT_ROOT = Path("~/.cache/voicegraph/models")
+CARRIED = Path(__file__).resolve().parents[2] / "models"  # of the repository; an installed package has none
 MAX_NAMED = 8  # missing files listed by name in an error; the rest is counted
 
 
@@ -155,11 +156,16 @@ def pull_command(name: str) -> str:
 
 
 def model_directory(name: str, root: Path | None = None) -> Path:
-    """Where the model's files belong.
+    """Where the model's files are, or where they belong if they are nowhere yet.
 
-    `root/name`; root defaults to $VOICEGRAPH_MODELS, then to ~/.cache/voicegraph/models.
+    `root/name`. Without a root: the directories of $VOICEGRAPH_MODELS (several are separated as in PATH; the first is
+    the one to pull to) or else ~/.cache/voicegraph/models, and then what the repository carries.
     """
-    return (root or Path(os.environ.get(MODELS_VARIABLE) or DEFAULT_ROOT)).expanduser() / name
+    if root is not None:
+        return root.expanduser() / name
+    given = [Path(part).expanduser() for part in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if part]
+    roots = given or [DEFAULT_ROOT.expanduser()]
+    return next((place / name for place in (*roots, CARRIED) if (place / name).is_dir()), roots[0] / name)
 
 
 def find_model(name: str, root: Path | None = None) -> Path:

@@ -48,6 +48,18 @@ async function errorOf(response) {
   }
 }
 
+// The recording to speak like as a data URL, or null.
+async function chosenRecording() {
+  const [file] = at("recording").files;
+  if (!file) return null;
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(new Error(`${file.name} cannot be read: ${reader.error.message}`));
+    reader.readAsDataURL(file);
+  });
+}
+
 async function speak() {
   await stop();
   showError("");
@@ -55,7 +67,6 @@ async function speak() {
   const body = {
     model: at("model").value, input: at("text").value, response_format: format, speed: Number(at("speed").value),
   };
-  if (at("voice").value) body.voice = at("voice").value;
   const abort = new AbortController();
   const run = { abort, player: null };
   current = run;
@@ -66,6 +77,9 @@ async function speak() {
   at("status").textContent = "waiting for the first sound";
   const clicked = performance.now();
   try {
+    const recording = await chosenRecording();
+    if (recording) body.ref_audio = recording;
+    else if (at("voice").value) body.voice = at("voice").value;
     const response = await fetch("v1/audio/speech", {
       method: "POST", signal: abort.signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
     });
@@ -141,6 +155,7 @@ function countCharacters() {
 at("form").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
 at("stop").addEventListener("click", stop);
 at("model").addEventListener("change", fillVoices);
+at("recording").addEventListener("change", () => { at("voice").disabled = at("recording").files.length > 0; });
 at("text").addEventListener("input", countCharacters);
 at("speed").addEventListener("input", () => { at("speed-value").textContent = Number(at("speed").value).toFixed(1); });
 countCharacters();

@@ -88,6 +88,16 @@ def test_kokoro_speaks_on_the_page(page: webdriver.Chrome, tmp_path: Path) -> No
     assert page.save_screenshot(str(tmp_path / "page.png"))
 
 
+def test_a_recording_from_the_disk_is_cloned(page: webdriver.Chrome, golden_front: Path) -> None:
+    recording = next(golden_front.glob("ref_spk*.wav"))
+    page.find_element(By.ID, "recording").send_keys(str(recording))
+    assert not page.find_element(By.ID, "voice").is_enabled()
+    speak(page, "Like this one.", "auto")
+    WebDriverWait(page, 60).until(lambda b: text_of(b, "status") in ("complete", "failed"))
+    assert text_of(page, "status") == "complete", text_of(page, "error")
+    assert text_of(page, "answered") == "index / reference-audio"
+
+
 def test_an_error_is_shown(page: webdriver.Chrome) -> None:
     speak(page, "!!!", "kokoro")
     WebDriverWait(page, 10).until(lambda b: "punctuation" in text_of(b, "error"))

@@ -15,7 +15,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import soundfile
 import torch
 import yaml
 from safetensors.torch import save_file
@@ -25,16 +24,14 @@ from deployments.s2mel.networks import S2MelNetworks
 from training.nano.bigvgan import CONFIG as BIGVGAN_CONFIG
 from training.nano.card import card
 from training.nano.codes import load_frozen
-from training.nano.config import CONFIG, MEL_BANDS, SAMPLE_RATE_HZ, SEMANTIC_ENCODER, STYLE_WIDTH
+from training.nano.config import CONFIG, MEL_BANDS, SEMANTIC_ENCODER, STYLE_WIDTH
 from training.nano.gpt import GptNetworks
+from training.nano.references import stock_voices, write_references
 from training.nano.s2mel_start import new_networks
-from training.nano.shard import Row, load_shards
 from training.nano.workspace import Workspace
 
 POSITION_ROWS = 5000
 MAX_FRAMES = 16_384
-STOCK_VOICES = 3
-REFERENCE_S = 4.5
 EXTRACTOR = {
     "feature_extractor_type": "SeamlessM4TFeatureExtractor",
     "feature_size": 80,
@@ -180,25 +177,6 @@ def export_config(target: Path) -> None:
     (target / "config.yaml").write_text(text, encoding="utf-8")
 
 
-def export_voices(workspace: Workspace, target: Path) -> None:
-    """A recording of each of the first held-out speakers: the stock voices."""
-    folder = target / "voices"
-    folder.mkdir(exist_ok=True)
-    found: dict[str, Row] = {}
-    for row in load_shards(workspace.audio("held_out")):
-        best = found.get(row["speaker"])
-        if best is None or _too_far(row) < _too_far(best):
-            found[row["speaker"]] = row
-    for speaker in sorted(found)[:STOCK_VOICES]:
-        wave = found[speaker]["wave"]
-        soundfile.write(folder / f"{speaker}.flac", wave, SAMPLE_RATE_HZ, format="FLAC")
-
-
-def _too_far(row: Row) -> float:
-    """From the length that suits a reference."""
-    return abs(len(row["wave"]) / SAMPLE_RATE_HZ - REFERENCE_S)
-
-
 def summary(workspace: Workspace, target: Path) -> dict[str, Any]:
     """nano.json: hashes of the files, work and steps of every training, figures measured so far."""
     trainings = {}
@@ -240,7 +218,7 @@ def main() -> None:
             export(workspace, target)
         else:
             print(f"{name} is not trained yet and therefore not exported")
-    export_voices(workspace, target)
+    write_references(stock_voices(workspace), target / "voices")
     recorded = summary(workspace, target)
     (target / "nano.json").write_text(json.dumps(recorded, indent=1) + "\n")
     (target / "README.md").write_text(card(recorded), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,18 @@ def test_find_model_names_the_missing_files_and_the_command(
     assert find_model("indextts2") == tmp_path / "indextts2"
     monkeypatch.delenv("VOICEGRAPH_MODELS")
     assert model_directory("kokoro") == Path.home() / ".cache/voicegraph/models/kokoro"
+
+
+def test_the_first_directory_that_holds_a_model_is_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, carried = (tmp_path / name for name in ("first", "second", "carried"))
+    monkeypatch.setenv("VOICEGRAPH_MODELS", f"{first}{os.pathsep}{second}")
+    monkeypatch.setattr("deployments.checkpoints.registry.CARRIED", carried)
+    assert model_directory("kokoro") == first / "kokoro"
+    for place in (carried, second, first):
+        (place / "kokoro").mkdir(parents=True)
+        assert model_directory("kokoro") == place / "kokoro"
 
 
 def test_registry_is_complete() -> None:

@@ -18,6 +18,7 @@ from deployments.vocoder.istft import load_istft
 from training.nano import codec, codes, encoder, export, features, gpt, gpt_speech, s2mel, tokenizer, vocoder
 from training.nano.config import PHONES
 from training.nano.optimise import Schedule
+from training.nano.references import STOCK_VOICES
 from training.nano.shard import load_shard, save_shard
 from training.nano.train_loop import Budget, Training, train
 from training.nano.workspace import Workspace
@@ -34,7 +35,7 @@ def recording(index: int) -> dict[str, object]:
     wave = 0.3 * np.sin(2 * np.pi * (120 + 60 * (index % 2)) * time) + 0.05 * rng.standard_normal(samples)
     return {
         "text": "The quick brown fox jumps over the lazy dog."[: 20 + index],
-        "speaker": f"voice{index % 2}",
+        "speaker": list(STOCK_VOICES)[index % 2],
         "symbols": np.array([0, *rng.integers(17, 16 + len(PHONES), 10), 0], np.uint8),
         "durations": np.full(12, UNITS // 12, np.uint8),
         "f0_hz": np.full(2 * UNITS, 150, np.float16),
@@ -146,4 +147,4 @@ def loads_as_served(workspace: Workspace) -> None:
     assert "not measured yet" in card
     assert all(line in card for line in ("| encoder | 3 |", "`s2mel.pth`", "WordNet"))
     voices = sorted(path.name for path in (folder / "voices").iterdir())
-    assert voices == ["voice0.flac", "voice1.flac"]
+    assert voices == [f"{name}.flac" for name in list(STOCK_VOICES.values())[:2]]
