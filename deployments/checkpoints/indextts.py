@@ -17,7 +17,8 @@ from deployments.errors import CheckpointError
 
 SEMANTIC_LAYER = 17  # of w2v-BERT, whose output is the semantic feature (indextts2-front.md 3.3)
 CACHE = "hf_cache"
-VOCODER_WEIGHTS = "bigvgan_generator.pt"
+# By type: the folder where one lies that config.yaml does not name, and its weights.
+VOCODERS = {"bigvgan": (f"{CACHE}/bigvgan", "bigvgan_generator.pt"), "istft": ("istft", "model.safetensors")}
 PICKLES = (".pth", ".pt", ".bin")
 
 STAGE_FILES: dict[str, tuple[str, ...]] = {
@@ -43,8 +44,11 @@ class IndexTTSCheckpoint:
     semantic_codec, campplus, vocoder_config, vocoder.
     """
 
-    def __init__(self, directory: Path, *, model: str = "indextts2") -> None:
-        """Reads config.yaml. Raises CheckpointError if there is none or it is not YAML."""
+    def __init__(self, directory: Path, *, model: str = "indextts2", vocoder: str | None = None) -> None:
+        """Reads config.yaml. `vocoder` is a type (see VOCODERS) to use instead of the one that config.yaml names.
+
+        Raises CheckpointError if there is no config.yaml, it is not YAML, or the type is unknown.
+        """
         self.directory = directory
         self.model = model
         self._read: dict[str, Mapping[str, Tensor]] = {}
@@ -57,6 +61,11 @@ class IndexTTSCheckpoint:
             raise CheckpointError(f"{path}: {error}") from error
         if not isinstance(self.config, dict):
             raise CheckpointError(f"{path}: a mapping is expected")
+        own = self.config.get("vocoder", {}).get("type", "bigvgan")
+        self.vocoder_type: str = vocoder or own
+        if self.vocoder_type not in VOCODERS:
+            raise CheckpointError(f"vocoder type {self.vocoder_type!r} is not one of {', '.join(VOCODERS)}")
+        self._own_vocoder = self.vocoder_type == own
 
     def candidates(self, file: str) -> list[Path]:
         """Where a logical file may lie, best place first (indextts2-front.md 2)."""
@@ -76,8 +85,6 @@ class IndexTTSCheckpoint:
             "semantic_codec": "semantic_codec_model.safetensors",
             "campplus": "campplus_cn_common.bin",
         }
-        # `vocoder.name` may be a folder here; as published it is a repository whose files lie in the cache.
-        vocoder = (config.get("vocoder", {}).get("name", "."), f"{CACHE}/bigvgan")
         if file in named:
             # Some published configs hold paths of their author's machine.
             path = Path(named[file])
@@ -85,8 +92,11 @@ class IndexTTSCheckpoint:
         if file in auxiliary:
             return [self.directory / CACHE / auxiliary[file], self.directory / auxiliary[file]]
         if file in {"vocoder", "vocoder_config"}:
-            name = VOCODER_WEIGHTS if file == "vocoder" else "config.json"
-            return [self.directory / folder / name for folder in vocoder]
+            usual, weights = VOCODERS[self.vocoder_type]
+            # `vocoder.name` may be a folder here; as published it is a repository whose files lie in the cache.
+            named_folder = [config.get("vocoder", {}).get("name", ".")] if self._own_vocoder else []
+            name = weights if file == "vocoder" else "config.json"
+            return [self.directory / folder / name for folder in (*named_folder, usual)]
         raise KeyError(file)
 
     def find(self, file: str) -> Path | None:

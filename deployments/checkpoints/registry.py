@@ -163,7 +163,9 @@ def model_directory(name: str, root: Path | None = None) -> Path:
     """
     if root is not None:
         return root.expanduser() / name
-    given = [Path(part).expanduser() for part in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if part]
+    given = [
+        Path(part).expanduser() for part in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if part
+    ]
     roots = given or [DEFAULT_ROOT.expanduser()]
     return next((place / name for place in (*roots, CARRIED) if (place / name).is_dir()), roots[0] / name)
 

@@ -27,15 +27,19 @@ class Vocoder:
         max_batch: int = 8,
         batch_wait_s: float = 0.0,
         max_batch_frames: int = 4096,
+        type: str | None = None,
     ) -> None:
-        """`checkpoint`: a name to pull, or a path. A lone job waits `batch_wait_s`; while one batch runs, the next one
-        gathers, so 0 is no bad choice. `max_ongoing_requests` should be 2 * max_batch or more."""
+        """`checkpoint`: a name to pull, or a path; `type`: bigvgan or istft, None as it says itself.
+
+        A lone job waits `batch_wait_s`; while one batch runs, the next one gathers, so 0 is no bad choice.
+        `max_ongoing_requests` should be 2 * max_batch or more.
+        """
         batched: Any = self._vocode_batch  # Serve hangs these setters on the methods it decorates
         batched.set_max_batch_size(max_batch)
         batched.set_batch_wait_timeout_s(batch_wait_s)
         self._service = await asyncio.to_thread(
             lambda: load_service(
-                IndexTTSCheckpoint(locate(checkpoint)),
+                IndexTTSCheckpoint(locate(checkpoint), vocoder=type),
                 device=device,
                 dtype=dtype_named(dtype),
                 max_batch_frames=max_batch_frames,

@@ -70,7 +70,7 @@ class Pipeline:
 
     @classmethod
     def check_files(cls, settings: IndexTTSSettings) -> None:
-        check_graph_files(settings.checkpoint)
+        check_graph_files(settings.checkpoint, settings.vocoder.type)
 
     @property
     def card(self) -> ModelCard:

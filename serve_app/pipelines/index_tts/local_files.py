@@ -35,6 +35,6 @@ class LocalFiles:
         )
 
 
-def check_graph_files(checkpoint: str) -> None:
-    """Raise one CheckpointError naming all files that the graph needs and lacks."""
-    IndexTTSCheckpoint(locate(checkpoint)).require(*GRAPH_FILES)
+def check_graph_files(checkpoint: str, vocoder: str | None) -> None:
+    """Raise one CheckpointError naming all files that the graph needs and lacks, with `vocoder` as its type."""
+    IndexTTSCheckpoint(locate(checkpoint), vocoder=vocoder).require(*GRAPH_FILES)

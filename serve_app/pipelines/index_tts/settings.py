@@ -47,6 +47,9 @@ class S2MelStage(Settings):
 
 
 class VocoderStage(Settings):
+    type: Literal["bigvgan", "istft"] | None = Field(
+        default=None, description="null: the one that the checkpoint's config.yaml names"
+    )
     dtype: Dtype = "float32"
     max_batch: int = Field(default=8, ge=1)
     batch_wait_s: float = Field(default=0.0, ge=0)

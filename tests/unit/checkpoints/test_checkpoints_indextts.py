@@ -59,6 +59,21 @@ def test_official_layout(whole: Path) -> None:
     assert checkpoint.missing("emotion_text") == ["qwen0.6bemo4-merge/config.json"]
 
 
+def test_the_vocoder_is_the_one_of_the_config_or_the_one_asked_for(whole: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"istft/config\.json, istft/model\.safetensors"):
+        IndexTTSCheckpoint(whole, vocoder="istft").require("vocoder")
+    for folder in ("istft", "own"):
+        (whole / folder).mkdir()
+        for name in ("config.json", "model.safetensors"):
+            (whole / folder / name).touch()
+    assert IndexTTSCheckpoint(whole, vocoder="istft").path("vocoder") == whole / "istft/model.safetensors"
+    edit(whole, vocoder={"type": "istft", "name": "own"})
+    assert IndexTTSCheckpoint(whole).path("vocoder") == whole / "own/model.safetensors"
+    assert IndexTTSCheckpoint(whole, vocoder="bigvgan").path("vocoder").name == "bigvgan_generator.pt"
+    with pytest.raises(CheckpointError, match="vocoder type 'own' is not one of bigvgan, istft"):
+        IndexTTSCheckpoint(whole, vocoder="own")
+
+
 def test_one_error_names_all_missing_files_and_the_command(front: Path) -> None:
     (front / "gpt.pth").unlink()
     (front / "hf_cache/w2v-bert-2.0/model.safetensors").unlink()
