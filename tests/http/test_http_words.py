@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable
 
-import av
 import httpx
 import jiwer
-import numpy as np
 import pytest
-import soundfile
-import soxr
 from cluster import Cluster
+
+from serve_app.audio.encoders import wav_header
+from serve_app.quality.plain_words import plain_words
+from serve_app.quality.recogniser import Recogniser
+from serve_app.quality.recording import decode
 
 pytestmark = pytest.mark.weights
 
 MAX_WER = 0.04
-ASR_RATE_HZ = 16_000
 SENTENCES = (
     "The ferry leaves the harbour at seven every morning.",
     "She bought fresh bread, a jar of honey, and three lemons.",
@@ -44,28 +42,15 @@ SENTENCES = (
 
 
 @pytest.fixture(scope="module")
-def hear(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], str]:
+def hear() -> Callable[[bytes], str]:
     """Words of an audio file."""
-    moonshine = pytest.importorskip("moonshine_cpp", reason="moonshine has wheels for x86-64 only")
-    model = moonshine.MoonshineModel(language="en", model_type="base")
-    recording = tmp_path_factory.mktemp("asr") / "speech.wav"
-
-    def transcribe(data: bytes) -> str:
-        with av.open(io.BytesIO(data)) as container:
-            rate = container.streams.audio[0].rate
-            frames = [frame.to_ndarray().astype(np.float32) for frame in container.decode(audio=0)]
-            integer = container.streams.audio[0].format.name.startswith("s")
-        samples = np.concatenate(frames, axis=1)[0] / (32768.0 if integer else 1.0)
-        padded = np.pad(soxr.resample(samples, rate, ASR_RATE_HZ), ASR_RATE_HZ // 4)
-        # The package's call for arrays is broken (0.1.4); the one for files works.
-        soundfile.write(recording, padded, ASR_RATE_HZ, subtype="PCM_16")
-        return str(model.transcribe_wav(str(recording)))
-
-    return transcribe
+    pytest.importorskip("moonshine_cpp", reason="moonshine has wheels for x86-64 only")
+    recogniser = Recogniser()
+    return lambda data: words(recogniser.hear(decode(data)))
 
 
 def words(text: str) -> str:
-    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower().replace("-", " ")).split())
+    return " ".join(plain_words(text))
 
 
 def speak(cluster: Cluster, text: str, audio_format: str) -> bytes:
@@ -81,7 +66,7 @@ def speak(cluster: Cluster, text: str, audio_format: str) -> bytes:
 
 
 def test_word_error_rate(kokoro: Cluster, hear: Callable[[bytes], str]) -> None:
-    heard = [words(hear(speak(kokoro, sentence, "wav"))) for sentence in SENTENCES]
+    heard = [hear(speak(kokoro, sentence, "wav")) for sentence in SENTENCES]
     wanted = [words(sentence) for sentence in SENTENCES]
     wer = jiwer.wer(wanted, heard)
     print(f"WER {wer:.2%}")
@@ -95,7 +80,7 @@ def test_word_error_rate(kokoro: Cluster, hear: Callable[[bytes], str]) -> None:
 def test_words_survive_every_format(
     kokoro: Cluster, hear: Callable[[bytes], str], audio_format: str, sentence: str
 ) -> None:
-    assert words(hear(speak(kokoro, sentence, audio_format))) == words(sentence)
+    assert hear(speak(kokoro, sentence, audio_format)) == words(sentence)
 
 
 def test_words_survive_pcm_and_segmentation(kokoro: Cluster, hear: Callable[[bytes], str]) -> None:
@@ -103,9 +88,7 @@ def test_words_survive_pcm_and_segmentation(kokoro: Cluster, hear: Callable[[byt
     text = " ".join(SENTENCES[4:7])
     body = {"model": "kokoro", "input": text, "response_format": "pcm"}
     pcm = httpx.post(f"{kokoro.url}/v1/audio/speech", json=body, timeout=60).content
-    from serve_app.audio.encoders import wav_header
-
-    heard = words(hear(wav_header(24_000, len(pcm) // 2) + pcm))
+    heard = hear(wav_header(24_000, len(pcm) // 2) + pcm)
     assert jiwer.wer(words(text), heard) <= MAX_WER, heard
 
 
