@@ -92,10 +92,14 @@ class Evaluation:
             await server.close()
 
     async def _warm_up(self, server: SpeechServer) -> None:
-        """Every setting once and every voice once: neither encoding a voice nor a first shape counts as first audio."""
+        """Every setting once and every voice once per model: neither encoding a voice nor a first shape counts as first
+        audio."""
         voices = list({(line.voice, line.reference): line for line in self.chosen.lines}.values())
-        names = list(self.settings)
-        pairs = [(name, voices[0]) for name in names] + [(names[0], voice) for voice in voices[1:]]
+        of_model: dict[str | None, str] = {}
+        for name, fields in self.settings.items():
+            of_model.setdefault(fields.get("model"), name)
+        pairs = [(name, voices[0]) for name in self.settings]
+        pairs += [(name, voice) for name in of_model.values() for voice in voices[1:]]
         for name, voice in pairs:
             line = Line("warm-up", WARM_UP, voice.voice, voice.reference, voice.clone)
             answer = await server.speak(line, self.settings[name])

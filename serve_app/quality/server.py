@@ -19,7 +19,7 @@ from serve_app.quality.recording import Wave, decode, decode_pcm
 
 FORMATS = ("pcm", "wav", "flac", "mp3", "opus", "aac")
 # What the lines or the evaluation itself decide.
-OWN_FIELDS = frozenset({"input", "model", "voice", "ref_audio", "stream_format"})
+OWN_FIELDS = frozenset({"input", "voice", "ref_audio", "stream_format"})
 PCM_RATE_HZ = 24_000
 
 Fields = Mapping[str, Any]
@@ -86,23 +86,8 @@ class SpeechServer:
         )
 
 
-async def _listen(response: httpx.Response, recording: Recording) -> None:
-    recording.status = response.status_code
-    recording.retry_after = response.headers.get("retry-after")
-    content_type = response.headers.get("content-type", "")
-    if response.status_code != httpx.codes.OK or content_type.startswith(("application/json", "text/")):
-        await response.aread()
-        recording.fail(f"http_{response.status_code}", response.text)
-        return
-    stated_rate = response.headers.get("x-sample-rate", "")
-    recording.sample_rate_hz = int(stated_rate) if stated_rate.isdecimal() else None
-    async for piece in response.aiter_raw():
-        if piece:
-            recording.note(piece)
-
-
 def request_body(model: str, line: Line, fields: Fields) -> dict[str, Any]:
-    """Streamed PCM unless `fields` say otherwise; no other model may step in; one seed for every run."""
+    """Streamed PCM of `model` unless `fields` say otherwise; no other model may step in; one seed for every run."""
     body: dict[str, Any] = {
         "model": model,
         "input": line.text,

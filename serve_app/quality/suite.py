@@ -36,7 +36,9 @@ class Suite(BaseModel):
     clone: bool = Field(False, description="the recordings are sent along and are the voices")
     fields: dict[str, Any] = Field(default_factory=dict, description="of every request")
     baseline: str = Field(description="the setting that the others are compared with")
-    settings: dict[str, dict[str, Any] | None] = Field(min_length=1, description="request fields by name")
+    settings: dict[str, dict[str, Any] | None] = Field(
+        min_length=1, description="request fields by name, `model` among them"
+    )
 
     @model_validator(mode="after")
     def _baseline_is_a_setting(self) -> Self:

@@ -92,6 +92,10 @@ def test_a_clone_is_sent_along_instead_of_a_voice(tmp_path: Path) -> None:
     assert "voice" not in request_body("m", Line("1", "x"), {})
 
 
+def test_a_setting_may_be_another_model() -> None:
+    assert request_body("m", Line("1", "x"), {"model": "other"})["model"] == "other"
+
+
 def test_fields_that_are_not_a_setting_are_refused() -> None:
     with pytest.raises(EvalError, match="voice"):
         check_fields({"voice": "a"})

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serve_app.config_file import load
 from serve_app.quality.errors import EvalError
 from serve_app.quality.listener import word_errors
 from serve_app.quality.report import report
@@ -90,7 +91,7 @@ def test_suites_of_the_repository_ask_for_fields_that_there_are(path: Path) -> N
     suite = read_suite(path)
     for fields in suite.requests().values():
         check_fields(fields)
-        assert not SpeechBody(input="x", model=suite.model, **fields).ignored
+        assert not SpeechBody(input="x", **{"model": suite.model, **fields}).ignored
     if suite.voices is None or (path.parent / suite.voices).is_dir():
         assert len(suite.lines(path.parent).lines) >= 10
 
@@ -115,3 +116,10 @@ def test_a_suite_may_be_json(tmp_path: Path) -> None:
     }
     (tmp_path / "suite.json").write_text(json.dumps(content), encoding="utf-8")
     assert read_suite(tmp_path / "suite.json").requests() == {"a": {"speed": 1.1}, "b": {"speed": 2}}
+
+
+def test_the_server_of_the_variants_has_every_model_that_its_suite_asks_for() -> None:
+    folder = ROOT / "benchmarks" / "quality"
+    suite = read_suite(folder / "indextts2-servers.yaml")
+    asked = {fields.get("model", suite.model) for fields in suite.requests().values()}
+    assert asked == set(load(folder / "server" / "variants.yaml").args.models)
