@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,6 +39,9 @@ TEXT_WEIGHT = 0.1
 GUIDE_WEIGHT = 0.1
 GUIDE_UNTIL = 0.5
 DROPOUT = 0.1
+# Share of the codes read (not of those asked for) that is replaced by chance while training: a small model otherwise
+# learns hours of speech by heart, and its own first mistake leads it astray.
+MISREAD = 0.08
 IGNORED = -100
 
 
@@ -134,7 +138,9 @@ class GptTraining(Training):
         with torch.autocast(self.device, torch.bfloat16):
             latents = networks.latents(batch.features)
             rows = [
-                torch.cat([latents[index], self._embed(networks.gpt, sentence, gap)])
+                torch.cat(
+                    [latents[index], self._embed(networks.gpt, sentence, gap, MISREAD if dropout else 0.0)]
+                )
                 for index, sentence in enumerate(batch.sentences)
             ]
             x = F.dropout(pad_sequence(rows, batch_first=True), dropout)
@@ -151,12 +157,14 @@ class GptTraining(Training):
             torch.stack(attention.astray).mean() if attention.astray else speech.new_zeros(()),
         )
 
-    def _embed(self, gpt: SpeechGpt, sentence: Sentence, gap: int) -> Tensor:
+    def _embed(self, gpt: SpeechGpt, sentence: Sentence, gap: int, misread: float) -> Tensor:
         """Speed rows, text block, start code and codes: everything behind the latents."""
         dims = gpt.dims
         ids = torch.tensor([dims.start_text_token, *sentence.ids, dims.stop_text_token], device=self.device)
         text = gpt.text_embedding(ids) + gpt.text_pos_embedding.emb.weight[: len(ids)]
-        codes = [dims.start_mel_token, *sentence.codes.tolist()]
+        replaced = self.generator.random(len(sentence.codes)) < misread
+        chance = self.generator.integers(dims.start_mel_token, size=len(sentence.codes))
+        codes = [dims.start_mel_token, *np.where(replaced, chance, sentence.codes).tolist()]
         positions = [0, *range(1 + gap, len(codes) + gap)]
         return torch.cat(
             [gpt.speed_emb.weight[1:], gpt.speed_emb.weight[:1], text, gpt.embed(codes, positions)]

@@ -8,48 +8,58 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from training.nano.workspace import DEFAULT_ROOT
 
-# Step, and whether it is a training that takes --device.
-STEPS: tuple[tuple[str, bool], ...] = (
-    ("assets", False),
-    ("texts", False),
-    ("data", False),
-    ("features", False),
-    ("style", False),
-    ("encoder", True),
-    ("codec", True),
-    ("codes", False),
-    ("vocoder", True),
-    ("s2mel", True),
-    ("tokenizer", False),
-    ("gpt", True),
-    ("export", False),
-    ("plot", False),
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    trains: bool = False  # takes --device
+    options: tuple[str, ...] = ()
+
+
+STEPS = (
+    Step("assets"),
+    Step("texts"),
+    Step("data"),
+    Step("features"),
+    Step("style"),
+    Step("encoder", trains=True),
+    Step("codec", trains=True),
+    Step("codes"),
+    Step("vocoder", trains=True),
+    Step("s2mel", trains=True),
+    Step("generated"),
+    Step("vocoder", trains=True, options=("--minutes", "34")),
+    Step("tokenizer"),
+    Step("gpt", trains=True),
+    Step("export"),
+    Step("plot"),
 )
 
 
-def command(step: str, is_training: bool, root: Path, device: str) -> list[str]:
-    if step == "texts":
-        return [sys.executable, "-u", "-m", "training.nano.texts", str(root)]
-    extra = ["--device", device] if is_training else []
-    return [sys.executable, "-u", "-m", f"training.nano.{step}", "--root", str(root), *extra]
+def command(step: Step, root: Path, device: str) -> list[str]:
+    module = [sys.executable, "-u", "-m", f"training.nano.{step.name}"]
+    if step.name == "texts":
+        return [*module, str(root)]
+    return [*module, "--root", str(root), *(["--device", device] if step.trains else []), *step.options]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--until", choices=[step for step, _ in STEPS], default="plot")
+    parser.add_argument("--until", choices=list(dict.fromkeys(step.name for step in STEPS)), default="plot")
     arguments = parser.parse_args()
-    for step, is_training in STEPS:
-        if step == "texts" and (arguments.root / "texts.txt").exists():
+    for step in STEPS:
+        if step.name == "texts" and (arguments.root / "texts.txt").exists():
             continue
-        print(f"== {step}", flush=True)
-        subprocess.run(command(step, is_training, arguments.root, arguments.device), check=True)
-        if step == arguments.until:
+        print(f"== {step.name}", flush=True)
+        subprocess.run(command(step, arguments.root, arguments.device), check=True)
+        if step.name == arguments.until:
             return
 
 

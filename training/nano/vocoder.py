@@ -1,6 +1,7 @@
 """Step 5: a vocoder. `python -m training.nano.vocoder [--kind bigvgan]`.
 
-Spectral loss alone at first, then with least-squares discriminators and feature matching (nano-recipe.md 7).
+Spectral loss alone at first, then with least-squares discriminators and feature matching (nano-recipe.md 7). Where
+`training.nano.generated` has left mels of s2mel, half of what is learnt from are those.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class VocoderTraining(Training):
         betas = (0.8, 0.99)
         self.descent = Descent(self.network.parameters(), Schedule(kind.rate), betas=betas, clip=10.0)
         self.judges_descent = Descent(self.judges.parameters(), Schedule(4e-4), betas=betas, clip=10.0)
-        self.data = WaveData(workspace.audio("train"), self.generator, device)
+        self.data = WaveData(workspace.audio("train"), self.generator, device, workspace.generated("train"))
         self.held_out = WaveData(workspace.audio("held_out"), self.generator, device)
 
     @property

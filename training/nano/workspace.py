@@ -54,6 +54,10 @@ class Workspace:
     def codes(self, split: str) -> Path:
         return self._folder(f"codes/{split}")
 
+    def generated(self, split: str) -> Path:
+        """Mels that s2mel made from the codes, for the vocoder; may be empty."""
+        return self._folder(f"generated/{split}")
+
     def run(self, name: str) -> Path:
         """Checkpoint, log and plot of one training."""
         return self._folder(f"runs/{name}")

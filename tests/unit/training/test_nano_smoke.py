@@ -15,7 +15,20 @@ from deployments.s2mel.networks import load_s2mel
 from deployments.speaker_encoder.conditioner import load_conditioner
 from deployments.speaker_encoder.semantic_codec import load_semantic_codec
 from deployments.vocoder.istft import load_istft
-from training.nano import codec, codes, encoder, export, features, gpt, gpt_speech, s2mel, tokenizer, vocoder
+from training.nano import (
+    codec,
+    codes,
+    encoder,
+    export,
+    features,
+    generated,
+    gpt,
+    gpt_speech,
+    s2mel,
+    tokenizer,
+    vocoder,
+)
+from training.nano.acoustics import log_mel
 from training.nano.config import PHONES
 from training.nano.optimise import Schedule
 from training.nano.references import STOCK_VOICES
@@ -118,11 +131,21 @@ def test_chain(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.isfinite(work(vocoder.VocoderTraining(workspace, "cpu"), workspace.run("vocoder"), 3)["mel_l1"])
     mel = work(s2mel.S2MelTraining(workspace, "cpu", batch=2), workspace.run("s2mel"), 3)
     assert np.isfinite(mel["sampled_mel_l1"])
+    learns_from_generated_mels(workspace)
     assert np.isfinite(work(gpt.GptTraining(workspace, "cpu", 400), workspace.run("gpt"), 2)["speech"])
 
     monkeypatch.setattr("sys.argv", ["export", "--root", str(workspace.root)])
     export.main()
     loads_as_served(workspace)
+
+
+def learns_from_generated_mels(workspace: Workspace) -> None:
+    generated.write_generated(workspace, 1)
+    training = vocoder.VocoderTraining(workspace, "cpu")
+    mel, wave = training.data.draw(4, 8)
+    made = (mel - log_mel(wave)).abs().amax((1, 2)) > 1e-3
+    assert made.tolist() == [True, True, False, False]
+    assert np.isfinite(work(training, workspace.run("vocoder"), 4)["mel_l1"])
 
 
 def loads_as_served(workspace: Workspace) -> None:

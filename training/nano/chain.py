@@ -1,0 +1,91 @@
+"""The trained networks behind the GPT, with averaged weights, working on the recordings of a split."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from deployments.s2mel.flow import FlowSolver
+from deployments.s2mel.regulator import target_frames
+from deployments.vocoder.istft import IstftDims, IstftVocoder
+from training.nano.codes import load_frozen
+from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ
+from training.nano.s2mel_data import Recording, recordings
+from training.nano.s2mel_start import DirectHead, new_networks
+from training.nano.shard import load_shards
+from training.nano.workspace import Workspace
+
+PROMPT_SECONDS = (2.5, 4.5)
+
+
+class Chain:
+    """Recordings of a split and the trained networks with averaged weights."""
+
+    def __init__(self, workspace: Workspace, split: str, steps: int, guidance: float) -> None:
+        self.rows = recordings(workspace, split)
+        self.waves = [row["wave"].astype(np.float32) / 32767 for row in load_shards(workspace.audio(split))]
+        self._steps, self._guidance = steps, guidance
+        semantic = load_frozen(workspace)
+        self._embedding = semantic.project(semantic.codec.book.codebook.weight[None])[0]
+        self.vocoder = IstftVocoder(IstftDims())
+        self.vocoder.load_state_dict(_average(workspace, "vocoder"))
+        self.networks = new_networks(torch.zeros(MEL_BANDS)).requires_grad_(False)
+        self.head = DirectHead(torch.zeros(MEL_BANDS)).requires_grad_(False)
+        trained = workspace.run("s2mel") / "checkpoint.pt"
+        if trained.exists():
+            parts = torch.load(trained, map_location="cpu", weights_only=True)["parts"]
+            self.networks.load_state_dict(parts["average"]["state"])
+            if "head" in parts:
+                self.head.load_state_dict(parts["head"])
+
+    def prompt_of(self, index: int) -> int:
+        """Another recording of the same speaker, of a length fit for a reference."""
+        row = self.rows[index]
+        others = [
+            other for other, found in enumerate(self.rows) if found.speaker == row.speaker and other != index
+        ]
+        low, high = PROMPT_SECONDS
+        return min(others, key=lambda other: abs(len(self.waves[other]) / SAMPLE_RATE_HZ - (low + high) / 2))
+
+    def teacher(self, index: int) -> np.ndarray:
+        return self.waves[index]
+
+    @torch.inference_mode()
+    def copy(self, index: int) -> np.ndarray:
+        return self._vocode(torch.from_numpy(self.rows[index].mel.astype(np.float32)).T)
+
+    @torch.inference_mode()
+    def resynthesis(self, index: int) -> np.ndarray:
+        return self._vocode(self.mel(self.rows[index], self.rows[self.prompt_of(index)], index))
+
+    @torch.inference_mode()
+    def direct(self, index: int) -> np.ndarray:
+        codes = torch.from_numpy(self.rows[index].codes)
+        mu = self.networks.length_regulator(
+            [F.embedding(codes, self._embedding)], [target_frames(len(codes))]
+        )
+        style = torch.from_numpy(self.rows[self.prompt_of(index)].style)
+        return self._vocode(self.head(mu[0][None], style[None])[0].T)
+
+    def mel(self, row: Recording, prompt: Recording, seed: int) -> torch.Tensor:
+        """(80, T)"""
+        features = [F.embedding(torch.from_numpy(part.codes), self._embedding) for part in (prompt, row)]
+        frames = [len(prompt.mel), target_frames(len(row.codes))]
+        mu = torch.cat(self.networks.length_regulator(features, frames))
+        noise = torch.randn(MEL_BANDS, sum(frames), generator=torch.Generator().manual_seed(seed))
+        solver = FlowSolver(self.networks.estimator)
+        prompt_mel = torch.from_numpy(prompt.mel.astype(np.float32)).T
+        style = torch.from_numpy(prompt.style)
+        admitted = solver.admit(noise, prompt_mel, mu, style, steps=self._steps, guidance=self._guidance)
+        return solver.solve([admitted])[0]
+
+    def _vocode(self, mel: torch.Tensor) -> np.ndarray:
+        found: np.ndarray = self.vocoder(mel[None])[0].numpy()
+        return found
+
+
+def _average(workspace: Workspace, name: str) -> dict[str, torch.Tensor]:
+    stored = torch.load(workspace.run(name) / "checkpoint.pt", map_location="cpu", weights_only=True)
+    found: dict[str, torch.Tensor] = stored["parts"]["average"]["state"]
+    return found
