@@ -41,7 +41,8 @@ def _dimensions() -> list[list[str]]:
 def _figure(measured: Mapping[str, Any]) -> list[str]:
     percents = [f"{measured[name]:.1f}" for name in ("wer", "cer")]
     others = [f"{measured[name]:.2f}" for name in ("similarity", "dnsmos", "rtf")]
-    return [measured["what"], str(measured["steps"]), *percents, *others]
+    steps = str(measured["steps"]) if measured["what"] == "resynthesis" else ""
+    return [measured["what"], steps, *percents, *others]
 
 
 def _rows(rows: Iterable[Sequence[str]]) -> str:

@@ -16,8 +16,8 @@ from training.nano.chain import Chain
 from training.nano.shard import Row, load_shard, save_shard
 from training.nano.workspace import Workspace
 
-SHARDS = 12
-STEPS = 6
+SHARDS = 8
+STEPS = 4
 GUIDANCE = 0.7
 
 
