@@ -93,7 +93,8 @@ def test_weights_are_where_the_image_looks() -> None:
     baked = _environment(cpu)["VOICEGRAPH_MODELS"]
     assert f"VOICEGRAPH_MODELS={baked} voicegraph models pull kokoro" in _values(cpu, "RUN")
     assert baked.startswith("/opt/voicegraph/"), "only that folder goes from the build stage to the image"
-    mounted = _environment(gpu)["VOICEGRAPH_MODELS"]
+    mounted, carried = _environment(gpu)["VOICEGRAPH_MODELS"].split(":")
+    assert all(f"models {carried}" in _values(dockerfile, "COPY") for dockerfile in (cpu, gpu))
     for pod in (pod_specs("weights")[0], worker_group("gpu")["template"]["spec"]):
         for container in containers(pod):
             assert mounted in {mount["mountPath"] for mount in container["volumeMounts"]}

@@ -150,7 +150,7 @@ def test_serve_refuses_a_busy_port_in_one_line() -> None:
     ("arguments", "message"),
     [
         (["missing.yaml"], "cannot be read"),
-        ([str(CPU), "--models", "other"], "'other' is not in this file; it has kokoro"),
+        ([str(CPU), "--models", "other"], "'other' is not in this file; it has kokoro, indextts2"),
         ([str(CPU), "--models", ","], "at least one model"),
     ],
 )
