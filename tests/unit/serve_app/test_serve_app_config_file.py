@@ -81,7 +81,11 @@ def test_port_and_models_override_the_file(path: Path) -> None:
             "autoscaling_config.min_replica: unknown option; did you mean min_replicas?",
         ),
         ((*STAGE, "num_replicas"), "many", "num_replicas"),
-        ((*STAGE, "name"), "kokro", "'kokro' is not part of the graph; it has Ingress, Router, indextts2-gpt"),
+        (
+            (*STAGE, "name"),
+            "kokro",
+            "'kokro' is not part of the graph; it has Ingress, Router, indextts2-gpt",
+        ),
         ((*APP, "args", "limits", "max_activ"), 1, "args.limits.max_activ: Extra inputs are not permitted"),
         ((*APP, "args", "models", "kokoro", "thread"), 1, "args.models.kokoro: thread: Extra inputs"),
         ((*APP, "args", "models", "kokoro", "kind"), "other", "kind 'other': there is no module"),
