@@ -14,6 +14,7 @@ from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ
 from training.nano.s2mel_data import Recording, recordings
 from training.nano.s2mel_start import DirectHead, new_networks
 from training.nano.shard import load_shards
+from training.nano.train_loop import average_of
 from training.nano.workspace import Workspace
 
 PROMPT_SECONDS = (2.5, 4.5)
@@ -29,7 +30,7 @@ class Chain:
         semantic = load_frozen(workspace)
         self._embedding = semantic.project(semantic.codec.book.codebook.weight[None])[0]
         self.vocoder = IstftVocoder(IstftDims())
-        self.vocoder.load_state_dict(_average(workspace, "vocoder"))
+        self.vocoder.load_state_dict(average_of(workspace.run("vocoder")))
         self.networks = new_networks(torch.zeros(MEL_BANDS)).requires_grad_(False)
         self.head = DirectHead(torch.zeros(MEL_BANDS)).requires_grad_(False)
         trained = workspace.run("s2mel") / "checkpoint.pt"
@@ -83,9 +84,3 @@ class Chain:
     def _vocode(self, mel: torch.Tensor) -> np.ndarray:
         found: np.ndarray = self.vocoder(mel[None])[0].numpy()
         return found
-
-
-def _average(workspace: Workspace, name: str) -> dict[str, torch.Tensor]:
-    stored = torch.load(workspace.run(name) / "checkpoint.pt", map_location="cpu", weights_only=True)
-    found: dict[str, torch.Tensor] = stored["parts"]["average"]["state"]
-    return found

@@ -28,6 +28,7 @@ from training.nano.config import CONFIG, MEL_BANDS, SEMANTIC_ENCODER, STYLE_WIDT
 from training.nano.gpt import GptNetworks
 from training.nano.references import stock_voices, write_references
 from training.nano.s2mel_start import new_networks
+from training.nano.train_loop import average_of
 from training.nano.workspace import Workspace
 
 POSITION_ROWS = 5000
@@ -52,13 +53,6 @@ def half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         else value.detach().half().contiguous()
         for name, value in tensors.items()
     }
-
-
-def average_of(workspace: Workspace, name: str) -> dict[str, Tensor]:
-    """Averaged weights of a training."""
-    stored = torch.load(workspace.run(name) / "checkpoint.pt", map_location="cpu", weights_only=True)
-    found: dict[str, Tensor] = stored["parts"]["average"]["state"]
-    return found
 
 
 def export_semantic(workspace: Workspace, target: Path) -> None:
@@ -116,7 +110,7 @@ def unread_of_s2mel() -> dict[str, Tensor]:
 
 def export_s2mel(workspace: Workspace, target: Path) -> None:
     networks = new_networks(torch.zeros(MEL_BANDS))
-    networks.load_state_dict(average_of(workspace, "s2mel"))
+    networks.load_state_dict(average_of(workspace.run("s2mel")))
     nested: dict[str, dict[str, Tensor]] = {"cfm": {}, "length_regulator": {}, "gpt_layer": {}}
     for name, value in half({**unfolded(networks), **unread_of_s2mel()}).items():
         part, _, rest = name.partition(".")
@@ -127,14 +121,14 @@ def export_s2mel(workspace: Workspace, target: Path) -> None:
 def export_vocoder(workspace: Workspace, target: Path) -> None:
     folder = target / CONFIG["vocoder"]["name"]
     folder.mkdir(exist_ok=True)
-    save_file(half(average_of(workspace, "vocoder")), folder / "model.safetensors")
+    save_file(half(average_of(workspace.run("vocoder"))), folder / "model.safetensors")
     (folder / "config.json").write_text('{"type": "istft"}\n')
 
 
 def export_bigvgan(workspace: Workspace, target: Path) -> None:
     folder = target / "hf_cache/bigvgan"
     folder.mkdir(exist_ok=True)
-    torch.save({"generator": half(average_of(workspace, "bigvgan"))}, folder / "bigvgan_generator.pt")
+    torch.save({"generator": half(average_of(workspace.run("bigvgan")))}, folder / "bigvgan_generator.pt")
     (folder / "config.json").write_text(json.dumps(BIGVGAN_CONFIG, indent=1) + "\n")
 
 
@@ -148,7 +142,7 @@ def position_table(width: int) -> Tensor:
 def export_gpt(workspace: Workspace, target: Path) -> None:
     """gpt.pth with position tables, bpe.model and an emotion matrix of zeros."""
     networks = GptNetworks()
-    networks.load_state_dict(average_of(workspace, "gpt"))
+    networks.load_state_dict(average_of(workspace.run("gpt")))
     tensors = {**networks.gpt.state_dict(), **networks.conditioner.state_dict()}
     tensors |= {f"text_head.{name}": value for name, value in networks.text_head.state_dict().items()}
     section = CONFIG["gpt"]

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.nano.export import average_of, half
+from training.nano.export import half
 from training.nano.shard import load_shard, save_shard
+from training.nano.train_loop import average_of
 from training.nano.workspace import Workspace
 
 PART_BYTES = 15_000_000
@@ -64,7 +65,7 @@ def slim(workspace: Workspace, name: str, target: Path) -> int:
     """Averaged weights of a training as `NAME.K.pt`; returns the number of parts."""
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
-    for key, value in half(average_of(workspace, name)).items():
+    for key, value in half(average_of(workspace.run(name))).items():
         if size + value.nbytes > PART_BYTES and parts[-1]:
             parts.append({})
             size = 0

@@ -46,10 +46,8 @@ def recordings(workspace: Workspace, split: str) -> list[Recording]:
     """All recordings that have features, style and codes."""
     found = []
     for path in sorted(workspace.codes(split).glob("*.npz")):
-        parts = workspace.features(split) / path.name, workspace.styles(split) / path.name
-        if not all(part.exists() for part in parts):
-            continue
-        features, styles = (load_shard(part) for part in parts)
+        features = load_shard(workspace.features(split) / path.name)
+        styles = load_shard(workspace.styles(split) / path.name)
         for feature, style, code in zip(features, styles, load_shard(path), strict=True):
             found.append(
                 Recording(

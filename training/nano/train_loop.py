@@ -127,6 +127,13 @@ def _save(training: Training, folder: Path, step: int, clock: WorkClock) -> None
     write_atomically(folder / "checkpoint.pt", lambda temporary: torch.save(state, temporary))
 
 
+def average_of(folder: Path) -> dict[str, torch.Tensor]:
+    """Averaged weights of the training in `folder`."""
+    stored = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    found: dict[str, torch.Tensor] = stored["parts"]["average"]["state"]
+    return found
+
+
 def _restore(training: Training, folder: Path, clock: WorkClock) -> int:
     path = folder / "checkpoint.pt"
     if not path.exists():

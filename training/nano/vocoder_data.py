@@ -61,11 +61,11 @@ class WaveData:
                 mels[row] = self._cut(index, start // HOP, frames, gain)
             piece = self.waves[index][start : start + frames * HOP]
             waves[row, : len(piece)] = piece * (gain / 32767)
-        found = torch.from_numpy(waves)
+        found = torch.from_numpy(waves).to(self._device)
         mel = log_mel(found)
         for row, own in mels.items():
             mel[row] = own
-        return mel.to(self._device), found.to(self._device)
+        return mel, found
 
     def _cut(self, index: int, start: int, frames: int, gain: float) -> Tensor:
         """(80, frames) of a generated mel, as quiet as its wave; silence where it is shorter."""
