@@ -64,6 +64,7 @@ class Phonemizer:
 def split_phonemes(phonemes: str, limit: int = MAX_PHONEMES) -> list[str]:
     """Pieces of at most `limit` symbols, cut after the last punctuation, else the last space, that fits."""
     pieces = []
+    phonemes = phonemes.strip()
     while len(phonemes) > limit:
         head = phonemes[:limit]
         cut = max(head.rfind(mark) for mark in ".!?;:,—")

@@ -225,3 +225,4 @@ def test_pieces_end_at_punctuation_where_they_can() -> None:
     assert split_phonemes("aaaa bbbb, cccc dddd", 14) == ["aaaa bbbb,", "cccc dddd"]
     assert split_phonemes("aaaa bbbb cccc dddd", 14) == ["aaaa bbbb", "cccc dddd"]
     assert split_phonemes("a" * 20, 8) == ["a" * 8, "a" * 8, "a" * 4]
+    assert split_phonemes("  ab:", 4) == ["ab:"]
