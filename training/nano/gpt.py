@@ -30,6 +30,7 @@ from training.nano.gpt_data import PREFIX_ROWS, GptBatch, GptData, Sentence, sen
 from training.nano.gpt_speech import phone_error
 from training.nano.guided_attention import PackedCausal, bands
 from training.nano.optimise import Average, Descent, Schedule
+from training.nano.spliced_data import SplicedData
 from training.nano.train_loop import Training, train
 from training.nano.workspace import Workspace
 
@@ -42,6 +43,9 @@ DROPOUT = 0.1
 # Share of the codes read (not of those asked for) that is replaced by chance while training: a small model otherwise
 # learns hours of speech by heart, and its own first mistake leads it astray.
 MISREAD = 0.08
+# Share of the batches that are spliced (splicer.py), where there are some; it fades over the last quarter of the work,
+# so that the last word is natural speech.
+SPLICED = 0.6
 IGNORED = -100
 
 
@@ -113,6 +117,9 @@ class GptTraining(Training):
         self.device = device
         self.data = GptData(sentences(workspace, "train"), self.generator, device, positions)
         self.held_out = GptData(sentences(workspace, "held_out"), self.generator, device, positions)
+        references = [row.reference for row in self.data.rows]
+        self.spliced = SplicedData(workspace, references, self.generator, device, positions)
+        print(f"{len(self.data.rows)} recorded sentences, {len(self.spliced)} to splice")
         self.networks = GptNetworks().to(device)
         self.average = Average(self.networks, 0.999)
         self.descent = Descent(self.networks.trained(), Schedule(1e-3), betas=(0.9, 0.96), weight_decay=0.05)
@@ -126,10 +133,12 @@ class GptTraining(Training):
     def step(self, progress: float) -> dict[str, float]:
         gap = int(self.descent.steps % 2)
         guide = GUIDE_WEIGHT * max(0.0, 1 - progress / GUIDE_UNTIL)
-        found = self._losses(self.networks, self.data.draw(), gap, DROPOUT, guided=guide > 0)
+        spliced = len(self.spliced) > 0 and self.generator.random() < SPLICED * min(1.0, 4 * (1 - progress))
+        batch = self.spliced.draw() if spliced else self.data.draw()
+        found = self._losses(self.networks, batch, gap, DROPOUT, guided=guide > 0)
         self.descent.step(found.speech + TEXT_WEIGHT * found.text + guide * found.astray, progress)
         self.average.update()
-        return found.figures()
+        return {f"spliced_{name}" if spliced else name: value for name, value in found.figures().items()}
 
     def _losses(
         self, networks: GptNetworks, batch: GptBatch, gap: int, dropout: float, *, guided: bool

@@ -53,6 +53,16 @@ def _sentence(tokenizer: BpeTokenizer, row: Row) -> Sentence:
     return Sentence(row["text"], row["speaker"], ids, row["codes"].astype(np.int64), row["reference"])
 
 
+def features_of(references: list[np.ndarray], generator: np.random.Generator) -> Tensor:
+    """Random cuts of one length, (B, T, W) float32."""
+    frames = min(len(reference) for reference in references)
+    cut = []
+    for reference in references:
+        first = int(generator.integers(len(reference) - frames + 1))
+        cut.append(reference[first : first + frames].astype(np.float32))
+    return torch.from_numpy(np.stack(cut))
+
+
 class GptData:
     def __init__(
         self, rows: list[Sentence], generator: np.random.Generator, device: str, positions: int
@@ -72,14 +82,8 @@ class GptData:
 
     def batch(self, chosen: list[int]) -> GptBatch:
         references = [self.rows[self._companion(index)].reference for index in chosen]
-        frames = min(len(reference) for reference in references)
-        cut = []
-        for reference in references:
-            first = int(self._generator.integers(len(reference) - frames + 1))
-            cut.append(reference[first : first + frames].astype(np.float32))
-        return GptBatch(
-            [self.rows[index] for index in chosen], torch.from_numpy(np.stack(cut)).to(self._device)
-        )
+        features = features_of(references, self._generator).to(self._device)
+        return GptBatch([self.rows[index] for index in chosen], features)
 
     def _companion(self, index: int) -> int:
         known = self._of_speaker[self.rows[index].speaker]

@@ -1,9 +1,9 @@
 """Carrying a training to another machine and its weights back, in few small files (nano-recipe.md 9).
 
-`python -m training.nano.pack out s2mel DIR` writes a root that holds just what that training reads (codes, and
-styles and mels in steps of 1/8, or references). There: `python -m training.nano.s2mel --root DIR --device cuda`,
-then `pack slim NAME DIR` leaves averaged weights in fp16 in parts of at most 15 MB, and here `pack take NAME DIR`
-puts them into `runs/NAME` for `export` and `evaluate`.
+`python -m training.nano.pack out s2mel DIR` writes a root that holds just what that training reads: codes, and styles
+and mels in steps of 1/8, or references and what spliced sentences are made of. There:
+`python -m training.nano.s2mel --root DIR --device cuda`, then `pack slim NAME DIR` leaves averaged weights in fp16 in
+parts of at most 15 MB, and here `pack take NAME DIR` puts them into `runs/NAME` for `export` and `evaluate`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def pack(source: Workspace, target: Workspace, part: str, megabytes: float) -> i
     torch.save(half(torch.load(source.semantic, map_location="cpu", weights_only=True)), target.semantic)
     if part == "gpt":
         shutil.copy(source.bpe, target.bpe)
+        shutil.copy(source.phonemes, target.phonemes)
     paths = [("held_out", path) for path in sorted(source.codes("held_out").glob("*.npz"))[:1]]
     paths += [("train", path) for path in sorted(source.codes("train").glob("*.npz"))]
     for number, (split, path) in enumerate(paths):
@@ -41,6 +42,8 @@ def pack(source: Workspace, target: Workspace, part: str, megabytes: float) -> i
             return number - 1
         if part == "gpt":
             save_shard(target.codes(split) / path.name, load_shard(path), compressed=True)
+            labels = load_shard(source.audio(split) / path.name, ("symbols", "durations"))
+            save_shard(target.audio(split) / path.name, labels, compressed=True)
             continue
         codes = [{"text": row["text"], "codes": row["codes"]} for row in load_shard(path)]
         save_shard(target.codes(split) / path.name, codes, compressed=True)

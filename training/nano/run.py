@@ -35,6 +35,7 @@ STEPS = (
     Step("generated"),
     Step("vocoder", trains=True, options=("--minutes", "34")),
     Step("tokenizer"),
+    Step("phonemes"),
     Step("gpt", trains=True),
     Step("export"),
     Step("plot"),

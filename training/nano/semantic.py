@@ -66,7 +66,7 @@ class Heads(nn.Module):
 def new_encoder() -> Wav2Vec2BertModel:
     """Random weights. Layer drop and masking of transformers are off; the trainer masks by itself."""
     settings = Wav2Vec2BertConfig(
-        **SEMANTIC_ENCODER, layerdrop=0.0, apply_spec_augment=False, hidden_dropout=0.05
+        **SEMANTIC_ENCODER, layerdrop=0.0, apply_spec_augment=False, hidden_dropout=0.1
     )
     return Wav2Vec2BertModel(settings)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,12 @@ def save_shard(path: Path, rows: list[Row], *, compressed: bool = False) -> None
     write_atomically(path, write)
 
 
-def load_shard(path: Path) -> list[Row]:
+def load_shard(path: Path, only: Container[str] | None = None) -> list[Row]:
+    """Rows of a shard, with all arrays or with those named in `only`."""
     with np.load(path) as stored:
         rows: list[Row] = json.loads(stored["json"].tobytes())
         for key in stored.files:
-            if f"{key}.lengths" not in stored.files:
+            if f"{key}.lengths" not in stored.files or (only is not None and key not in only):
                 continue
             lengths = stored[f"{key}.lengths"]
             pieces = np.split(stored[key], np.cumsum(lengths)[:-1])

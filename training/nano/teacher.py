@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import onnxruntime
 import soxr
-from misaki.espeak import EspeakFallback
 
+from training.nano.phonemes import Phonemizer
 from training.nano.speakers import Speaker, VoiceBank
 from training.nano.workspace import write_atomically
 
@@ -42,21 +40,13 @@ class Teacher:
 
     def __init__(self, folder: Path, rate_hz: int = 22_050) -> None:
         self._rate_hz = rate_hz
-        self._vocabulary: dict[str, int] = json.loads((folder / "tokenizer.json").read_text())["model"][
-            "vocab"
-        ]
-        self._phonemes = EspeakFallback(british=False)
+        self._phonemizer = Phonemizer(folder)
         self._voices = VoiceBank(folder / "voices")
         self._session = _session_with_inner_outputs(folder / "kokoro-quantized.onnx")
 
-    def phonemes(self, text: str) -> str:
-        """American phonemes in Kokoro's alphabet; the same for every voice, so that labels mean one thing."""
-        spoken, _ = self._phonemes(SimpleNamespace(text=text))
-        return "".join(symbol for symbol in (spoken or "") if symbol in self._vocabulary)
-
     def speak(self, text: str, speaker: Speaker, speed: float) -> Utterance:
         """Raises ValueError when the text has no speakable symbol or more than 500 of them."""
-        ids = [self._vocabulary[symbol] for symbol in self.phonemes(text)]
+        ids = self._phonemizer.numbers(text)
         if not 0 < len(ids) <= 500:
             raise ValueError(f"{len(ids)} symbols in {text!r}; the teacher takes 1 to 500")
         symbols = np.array([0, *ids, 0], np.int64)

