@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.nano.semantic import Semantic
-from training.nano.semantic_data import valid_frames
+from training.nano.semantic_data import disguised, valid_frames
 from training.nano.shard import Row, make_missing
 from training.nano.workspace import Workspace, write_atomically
 
 REFERENCE_FRAMES = 200  # 4 s
+# The encoder names more phones right in what it was trained on (92 % of the frames) than in anything else (86 %); in
+# voices disguised like this it is wrong as often as in new ones. Networks that read its codes learn from both.
+ROUGH_NOISE = 0.5
 
 
 def freeze(workspace: Workspace) -> None:
@@ -60,9 +64,14 @@ def digest(path: Path) -> str:
 
 
 @torch.inference_mode()
-def encode(network: Semantic, row: Row) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (T,) and features (T, W) of one recording as the server computes them: odd last frame masked."""
+def encode(network: Semantic, row: Row, noise: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (T,) and features (T, W) of one recording as the server computes them: odd last frame masked.
+
+    With `noise` the voice is disguised first, the same way for the same text.
+    """
     stacked = torch.from_numpy(row["input"].astype(np.float32))[None]
+    if noise:
+        stacked = disguised(stacked, np.random.default_rng(zlib.crc32(row["text"].encode())), noise)
     mask = torch.arange(stacked.shape[1])[None] < valid_frames(row)
     features = network.normalised(network.tap(stacked, mask), mask)
     codes = network.nearest(network.points(features))[0].numpy().astype(np.int16)
@@ -70,11 +79,17 @@ def encode(network: Semantic, row: Row) -> tuple[np.ndarray, np.ndarray]:
 
 
 def code_row(network: Semantic, row: Row) -> Row:
-    """What s2mel and GPT read: codes, and a stretch of features as a reference for other sentences."""
+    """What s2mel and GPT read: codes, rough codes, and a stretch of features as a reference for other sentences."""
     codes, features = encode(network, row)
     first = max(0, (len(features) - REFERENCE_FRAMES) // 2)
     reference = features[first : first + REFERENCE_FRAMES].astype(np.float16)
-    return {"text": row["text"], "speaker": row["speaker"], "codes": codes, "reference": reference}
+    return {
+        "text": row["text"],
+        "speaker": row["speaker"],
+        "codes": codes,
+        "rough": encode(network, row, ROUGH_NOISE)[0],
+        "reference": reference,
+    }
 
 
 def main() -> None:

@@ -154,7 +154,7 @@ class GptTraining(Training):
             ]
             x = F.dropout(pad_sequence(rows, batch_first=True), dropout)
             guide = bands(batch.sentences, x.shape[1], self.device) if guided else None
-            attention = PackedCausal(len(rows), networks.gpt.dims.heads, dropout, guide)
+            attention = PackedCausal(len(rows), networks.gpt.dims.heads, guide)
             hidden = networks.gpt.final_norm(networks.gpt.gpt(x.flatten(0, 1), attention)).view_as(x)
         speech_targets, text_targets = self._targets(batch.sentences, x.shape[1], networks.gpt.dims)
         speech_at, text_at = speech_targets != IGNORED, text_targets != IGNORED

@@ -25,10 +25,11 @@ class PackedCausal:
     """Attention over B rows of equal padded length, as the served trunk asks for it: flat rows in and out.
 
     With `bands` (B, T, T), true where a row should look, `astray` holds the loss of the guided heads afterwards.
+    No dropout here: on a CPU it takes the fused kernel away and a fifth of the time of a step.
     """
 
-    def __init__(self, rows: int, heads: int, dropout: float, bands: Tensor | None = None) -> None:
-        self._rows, self._heads, self._dropout = rows, heads, dropout
+    def __init__(self, rows: int, heads: int, bands: Tensor | None = None) -> None:
+        self._rows, self._heads = rows, heads
         self._bands = bands
         self.astray: list[Tensor] = []
 
@@ -37,7 +38,7 @@ class PackedCausal:
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         if self._bands is not None and layer in GUIDED_LAYERS:
             self.astray.append(_outside(q[:, GUIDED_HEAD], k[:, GUIDED_HEAD], self._bands))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=self._dropout)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return mixed.transpose(1, 2).reshape(len(qkv), -1)
 
 

@@ -45,7 +45,7 @@ def pack(source: Workspace, target: Workspace, part: str, megabytes: float) -> i
             labels = load_shard(source.audio(split) / path.name, ("symbols", "durations"))
             save_shard(target.audio(split) / path.name, labels, compressed=True)
             continue
-        codes = [{"text": row["text"], "codes": row["codes"]} for row in load_shard(path)]
+        codes = load_shard(path, ("codes", "rough"))
         save_shard(target.codes(split) / path.name, codes, compressed=True)
         save_shard(target.styles(split) / path.name, load_shard(source.styles(split) / path.name))
         features = [

@@ -38,6 +38,7 @@ DROP_PROMPT = 0.10
 # Share of the rows at t = 0, where everything has to come from the codes. Without them the content is learnt late, and
 # after hours of one core one Euler step was still clearer than ten.
 FROM_NOISE = 0.4
+ROUGH = 0.5
 BATCH = 8
 
 
@@ -57,7 +58,7 @@ class S2MelTraining(Training):
         semantic = load_frozen(workspace, device)
         with torch.no_grad():
             self.embedding = semantic.project(semantic.codec.book.codebook.weight[None])[0]
-        self.data = MelData(recordings(workspace, "train"), self.generator, device, batch)
+        self.data = MelData(recordings(workspace, "train"), self.generator, device, batch, ROUGH)
         self.held_out = MelData(recordings(workspace, "held_out"), self.generator, device, batch)
         self.mean_mel = torch.from_numpy(self.data.rows[0].mel.astype("float32").mean(0))
         self.networks = new_networks(self.mean_mel).to(device)

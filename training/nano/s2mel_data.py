@@ -24,6 +24,7 @@ class Recording:
     speaker: str
     mel: np.ndarray  # (T, 80) float16
     codes: np.ndarray  # (n,)
+    rough: np.ndarray  # (n,), codes with the mistakes of an unknown voice
     style: np.ndarray  # (192,)
 
 
@@ -55,6 +56,7 @@ def recordings(workspace: Workspace, split: str) -> list[Recording]:
                     feature["speaker"],
                     feature["mel"],
                     code["codes"].astype(np.int64),
+                    code["rough"].astype(np.int64),
                     style["style"],
                 )
             )
@@ -69,10 +71,18 @@ def usable_codes(recording: Recording) -> int:
 
 
 class MelData:
+    """`rough` is the share of the cuts whose codes are the rough ones."""
+
     def __init__(
-        self, rows: list[Recording], generator: np.random.Generator, device: str, batch: int = 8
+        self,
+        rows: list[Recording],
+        generator: np.random.Generator,
+        device: str,
+        batch: int = 8,
+        rough: float = 0.0,
     ) -> None:
         self.rows = rows
+        self._rough = rough
         self._generator = generator
         self._device = device
         self._of_speaker: dict[str, list[int]] = defaultdict(list)
@@ -108,7 +118,8 @@ class MelData:
         for row in rows:
             first = int(self._generator.integers(usable_codes(row) - count + 1))
             start = min(target_frames(first), len(row.mel) - frames)
-            codes.append(row.codes[first : first + count])
+            read = row.rough if self._generator.random() < self._rough else row.codes
+            codes.append(read[first : first + count])
             mels.append(row.mel[start : start + frames].astype(np.float32))
         return Piece(
             torch.from_numpy(np.stack(codes)).to(self._device),

@@ -59,11 +59,9 @@ class SemanticData:
 
 
 def augment(inputs: Tensor, mask: Tensor, generator: np.random.Generator) -> Tensor:
-    """Another vocal tract (stretched mel axis), noise, one band and two short stretches of time masked."""
+    """`disguised`, with one band and two short stretches of time masked."""
     batch, frames, _ = inputs.shape
-    mels = inputs.reshape(batch, frames, 2, MEL_BANDS)
-    mels = torch.einsum("btsm,bmn->btsn", mels, _stretches(batch, generator).to(inputs.device))
-    mels = mels + torch.randn_like(mels) * float(generator.uniform(0, 0.25))
+    mels = disguised(inputs, generator, 0.25).reshape(batch, frames, 2, MEL_BANDS)
     for row in range(batch):
         band = int(generator.integers(MEL_BANDS - 10))
         mels[row, :, :, band : band + int(generator.integers(10))] = 0
@@ -71,6 +69,15 @@ def augment(inputs: Tensor, mask: Tensor, generator: np.random.Generator) -> Ten
             start = int(generator.integers(max(1, frames - 8)))
             mels[row, start : start + int(generator.integers(8))] = 0
     return mels.reshape(inputs.shape) * mask[..., None]
+
+
+def disguised(inputs: Tensor, generator: np.random.Generator, noise: float) -> Tensor:
+    """Another vocal tract (stretched mel axis), and noise of up to so much. (B, T, 160) to the same."""
+    batch, frames, _ = inputs.shape
+    mels = inputs.reshape(batch, frames, 2, MEL_BANDS)
+    mels = torch.einsum("btsm,bmn->btsn", mels, _stretches(batch, generator).to(inputs.device))
+    hiss = generator.standard_normal(inputs.shape, np.float32) * np.float32(generator.uniform(0, noise))
+    return mels.reshape(inputs.shape) + torch.from_numpy(hiss).to(inputs.device)
 
 
 def _stretches(batch: int, generator: np.random.Generator) -> Tensor:

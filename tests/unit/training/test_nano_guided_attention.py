@@ -32,11 +32,11 @@ def test_attention_is_that_of_the_plain_one_and_the_loss_falls_where_it_looks_ri
     width = PREFIX_ROWS + pieces + 2 + codes + 1
     guide = bands([sentence(pieces, codes)] * 2, width, "cpu")
     qkv = torch.randn(2 * width, 3 * 8)
-    guided, plain = PackedCausal(2, 2, 0.0, guide), PackedCausal(2, 2, 0.0)
+    guided, plain = PackedCausal(2, 2, guide), PackedCausal(2, 2)
     assert torch.equal(guided(2, qkv), plain(2, qkv))
     guided(0, qkv)
     assert len(guided.astray) == 1
     assert plain.astray == []
-    everywhere = PackedCausal(2, 2, 0.0, guide.any(-1, keepdim=True).expand_as(guide))
+    everywhere = PackedCausal(2, 2, guide.any(-1, keepdim=True).expand_as(guide))
     everywhere(2, qkv)
     assert everywhere.astray[0] < guided.astray[0]
