@@ -39,6 +39,10 @@ DROP_PROMPT = 0.10
 # after hours of one core one Euler step was still clearer than ten.
 FROM_NOISE = 0.4
 ROUGH = 0.5
+# Share of the batches whose target goes on from its own first frames, as chunks of a stream do. There they are the
+# network's own work, so here they are blurred by up to so much noise.
+CONTINUED = 0.4
+BLUR = 0.3
 BATCH = 8
 
 
@@ -92,10 +96,18 @@ class S2MelTraining(Training):
         shown = Shown((draw >= DROP_ALL).float(), (draw >= DROP_ALL + DROP_PROMPT).float())
         t = torch.rand(rows, device=self.device) ** 1.5
         t = torch.where(torch.rand(rows, device=self.device) < FROM_NOISE, 0.0, t)
-        velocity = self._velocity_error(self.networks.estimator, batch, mu, t, shown)
+        velocity = self._velocity_error(self.networks.estimator, batch, mu, t, shown, self._committed(batch))
         self.descent.step(velocity + AUXILIARY_WEIGHT * direct, progress)
         self.average.update()
         return {"velocity": velocity.item(), "direct": direct.item()}
+
+    def _committed(self, batch: MelBatch) -> Tensor:
+        """(B, F0, 80): first frames of the target that are given; mostly none."""
+        mel = batch.target.mel
+        if self.generator.random() >= CONTINUED:
+            return mel[:, :0]
+        given = mel[:, : int(self.generator.integers(mel.shape[1] // 8, mel.shape[1] * 3 // 4))]
+        return given + torch.randn_like(given) * float(self.generator.uniform(0, BLUR))
 
     def _regulate(self, networks: S2MelNetworks, piece: Piece) -> Tensor:
         frames = piece.mel.shape[1]
@@ -103,13 +115,21 @@ class S2MelTraining(Training):
         return torch.stack(networks.length_regulator(rows, [frames] * len(rows)))
 
     def _velocity_error(
-        self, estimator: Estimator, batch: MelBatch, mu: Tensor, t: Tensor, shown: Shown
+        self,
+        estimator: Estimator,
+        batch: MelBatch,
+        mu: Tensor,
+        t: Tensor,
+        shown: Shown,
+        committed: Tensor,
     ) -> Tensor:
-        """L1 of the velocity over target frames at times t (B,)."""
-        prompt, frames = batch.prompt.mel.shape[1], mu.shape[1]
-        noise = torch.randn_like(batch.target.mel)
+        """L1 of the velocity at times t (B,) over the target frames behind `committed` (B, F0, 80)."""
+        given = torch.cat([batch.prompt.mel, committed], dim=1)
+        prompt, frames = given.shape[1], mu.shape[1]
+        target = batch.target.mel[:, committed.shape[1] :]
+        noise = torch.randn_like(target)
         time = t[:, None, None]
-        x = F.pad((1 - time) * noise + time * batch.target.mel, (0, 0, prompt, 0))
+        x = F.pad((1 - time) * noise + time * target, (0, 0, prompt, 0))
         mel, hidden = estimator.dims.mel_channels, estimator.dims.hidden
         layout = make_layout(
             [frames] * len(t),
@@ -122,14 +142,14 @@ class S2MelTraining(Training):
         with torch.autocast(self.device, torch.bfloat16):
             weight, bias = estimator.cond_x_merge_linear.weight, estimator.cond_x_merge_linear.bias
             content = estimator.cond_projection(mu * shown.condition[:, None, None])
-            prompt_mel = F.pad(batch.prompt.mel * shown.prompt[:, None, None], (0, 0, 0, frames - prompt))
+            prompt_mel = F.pad(given * shown.prompt[:, None, None], (0, 0, 0, frames - prompt))
             columns = torch.cat([x, prompt_mel, content.float()], dim=-1)
             merged = F.linear(columns, weight[:, : 2 * mel + hidden], bias)
             style = batch.style * shown.condition[:, None]
             merged = merged + F.linear(style, weight[:, 2 * mel + hidden :])[:, None]
             velocity = estimator(merged, x, times, layout)
         start = layout.target_starts[0]
-        wanted = batch.target.mel - noise
+        wanted = target - noise
         return F.l1_loss(velocity[:, start : start + wanted.shape[1]].float(), wanted)
 
     @torch.no_grad()
@@ -144,9 +164,10 @@ class S2MelTraining(Training):
             figures["direct"] += F.l1_loss(self.head(target_mu, batch.style), batch.target.mel).item()
             mu = torch.cat([self._regulate(networks, batch.prompt), target_mu], dim=1)
             ones = torch.ones(len(batch.style), device=self.device)
-            error = self._velocity_error(networks.estimator, batch, mu, ones * 0.5, Shown(ones, ones))
+            shown, nothing = Shown(ones, ones), batch.target.mel[:, :0]
+            error = self._velocity_error(networks.estimator, batch, mu, ones * 0.5, shown, nothing)
             figures["velocity"] += error.item()
-            error = self._velocity_error(networks.estimator, batch, mu, ones * 0, Shown(ones, ones))
+            error = self._velocity_error(networks.estimator, batch, mu, ones * 0, shown, nothing)
             figures["from_noise"] += error.item()
         batch = self._checks[0]
         mels = sample(networks, self.embedding, batch, steps=10)
