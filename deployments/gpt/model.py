@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deployments.checkpoints.dims import GptDims
+from deployments.checkpoints.packed_linear import LEAST_ROWS, can_pack
 from deployments.checkpoints.tensors import load_strict
 from deployments.errors import InvalidRequest
 from deployments.gpt.attention import Attention, Span, SpanAttention, StepAttention
 from deployments.gpt.cache import SlotCache
-from deployments.gpt.packed import LEAST_ROWS, can_pack, pack
+from deployments.gpt.packed import pack
 from deployments.gpt.trunk import NORM_EPS, Trunk
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class SpeechGpt(nn.Module):
 
         The weights become this process's own memory instead of pages shared with other readers of the file.
         """
-        if self.device.type == "cpu" and not self._packed and can_pack(self.dtype):
+        if not self._packed and can_pack(self.device, self.dtype):
             pack(self)
             self._packed = True
 

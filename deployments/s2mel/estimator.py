@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deployments.checkpoints.packed_linear import PackedLinear, can_pack, pack_linears
 from deployments.checkpoints.weight_norm import fold_weight_norm, normed
 from deployments.s2mel.dims import EstimatorDims
 from deployments.s2mel.layout import Layout
 from deployments.s2mel.times import TimeEmbedder, TimeProjections
-from deployments.s2mel.transformer import Rope, Transformer
+from deployments.s2mel.transformer import AdaptiveNorm, Rope, Transformer
 from deployments.s2mel.wavenet import WaveNet
 
 ROPE_GROWTH = 1024  # frames by which the position table grows
@@ -64,18 +65,32 @@ class Estimator(nn.Module):
         return _UNUSED.fullmatch(name) is not None
 
     def prepare(self, device: torch.device | str, dtype: torch.dtype) -> None:
-        """Fold the weight norms and move to `device`; the time embedders stay float32 (angles reach 1000)."""
+        """Fold the weight norms and move to `device`; the time embedders stay float32 (angles reach 1000).
+
+        On a CPU in float32 the weights become this process's own memory, laid out for its fastest kernel.
+        """
         fold_weight_norm(self)
         for name, child in self.named_children():
             child.to(device, torch.float32 if name.startswith("t_embedder") else dtype)
+        # bfloat16 has the fast kernel without packing.
+        if self.dtype == torch.float32 and can_pack(self.device, self.dtype):
+            self._pack()
+
+    def _pack(self) -> None:
+        """What sees many rows: not the layers of the time, nor the merge layer, which is used column by column."""
+        pack_linears(self.transformer, keep=AdaptiveNorm)
+        names = ("cond_projection", "skip_linear", "conv1", "res_projection")
+        for parent, name in (*((self, name) for name in names), (self.final_layer, "linear")):
+            layer = getattr(parent, name)
+            setattr(parent, name, PackedLinear(layer.weight, layer.bias))
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.conv1.weight.dtype
+        return self.conv2.weight.dtype
 
     @property
     def device(self) -> torch.device:
-        return self.conv1.weight.device
+        return self.conv2.weight.device
 
     def project_times(self, t: Tensor) -> TimeProjections:
         """Everything that depends on t (N,) float32 alone."""

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from deployments.errors import CheckpointError
+from deployments.s2mel import estimator
 from deployments.s2mel.code_embedding import load_code_embedding
 from deployments.s2mel.dims import S2MelDims
 from deployments.s2mel.flow import FlowSolver
@@ -56,6 +57,25 @@ def test_file_with_module_prefix_and_optimiser(
     assert loaded.keys() == networks.state_dict().keys()
     for name, value in networks.state_dict().items():
         assert torch.equal(loaded[name], value)
+
+
+def test_packed_layers_are_the_same_function(
+    tiny_tensors: dict[str, Tensor], tiny_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = load_s2mel(tiny_tensors, tiny_config)
+    monkeypatch.setattr(estimator, "can_pack", lambda device, dtype: False)
+    plain = load_s2mel(tiny_tensors, tiny_config)
+    assert isinstance(plain.estimator.conv1, nn.Linear)
+    mels = []
+    for networks in (packed, plain):
+        noise, prompt, mu = (
+            torch.randn(*shape, generator=torch.Generator().manual_seed(3))
+            for shape in ((6, 50), (6, 20), (50, 12))
+        )
+        solver = FlowSolver(networks.estimator)
+        mels += solver.solve([solver.admit(noise, prompt, mu, torch.ones(5), steps=4)])
+    assert mels[0].shape == (6, 30)
+    torch.testing.assert_close(mels[0], mels[1], atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("network", ["cfm.estimator.conv1.bias", "gpt_layer.1.weight"])
