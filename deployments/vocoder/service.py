@@ -114,7 +114,7 @@ class VocoderService:
 def load_service(
     checkpoint: IndexTTSCheckpoint, *, device: str, dtype: torch.dtype, max_batch_frames: int
 ) -> VocoderService:
-    """The vocoder of a checkpoint; its `config.json` says which kind. Raises CheckpointError."""
+    """The vocoder of a checkpoint. Raises CheckpointError."""
     folder = checkpoint.path("vocoder_config").parent
-    vocoder = load_vocoder(folder, device=device, dtype=dtype)
+    vocoder = load_vocoder(folder, checkpoint.path("vocoder"), device=device, dtype=dtype)
     return VocoderService(vocoder, device=device, max_batch_frames=max_batch_frames)

@@ -34,9 +34,13 @@ class Vocoder(Protocol):
 
 
 def load_vocoder(
-    folder: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    folder: Path,
+    weights: Path | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> Vocoder:
-    """The vocoder in `folder`: `config.json` beside `bigvgan_generator.pt` or `model.safetensors`.
+    """The vocoder in `folder`: `config.json` beside `weights`, or else `bigvgan_generator.pt` or `model.safetensors`.
 
     `dtype` is that of the convolutions; mel and wave stay float32.
     """
@@ -46,11 +50,11 @@ def load_vocoder(
         raise CheckpointError(f"{folder / 'config.json'}: cannot be read as JSON ({error})") from error
     kind = config.get("type", "bigvgan")
     if kind == "istft":
-        return load_istft(folder / WEIGHTS, config, device=device).to(dtype)
+        return load_istft(weights or folder / WEIGHTS, config, device=device).to(dtype)
     if kind == "bigvgan":
         generator = folder / GENERATOR
-        path = generator if generator.is_file() else folder / WEIGHTS
-        return load_bigvgan(path, config, device=device).to(dtype)
+        usual = generator if generator.is_file() else folder / WEIGHTS
+        return load_bigvgan(weights or usual, config, device=device).to(dtype)
     raise CheckpointError(f"{folder / 'config.json'}: type is {kind!r}, allowed are bigvgan and istft")
 
 

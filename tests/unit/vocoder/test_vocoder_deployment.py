@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +16,13 @@ import torch
 from ray.serve.batching import _BatchQueue
 from safetensors.torch import load_file, save_file
 
+from deployments.checkpoints.convert import convert
+from deployments.checkpoints.indextts import IndexTTSCheckpoint
 from deployments.errors import CheckpointError, InvalidRequest, Unavailable
 from deployments.vocoder.deployment import Vocoder
 from deployments.vocoder.istft import IstftDims, IstftVocoder
 from deployments.vocoder.job import VocodeJob
-from deployments.vocoder.service import VocoderService
+from deployments.vocoder.service import VocoderService, load_service
 from deployments.vocoder.vocoder import load_vocoder
 
 
@@ -178,6 +181,7 @@ async def test_a_lost_device_fails_the_health_check(directory: Path) -> None:
 
 
 async def test_an_istft_vocoder_is_served_as_well(directory: Path) -> None:
+    (directory / "config.yaml").write_text("vocoder: {type: istft, name: voc}")
     folder = directory / "voc"
     (folder / "bigvgan_generator.pt").unlink()
     dims = {"hidden": 16, "inner": 24, "layers": 2, "n_fft": 64, "hop": 16}
@@ -193,8 +197,15 @@ async def test_an_istft_vocoder_is_served_as_well(directory: Path) -> None:
 @pytest.mark.parametrize("lost", ["config.yaml", "voc/config.json", "voc/bigvgan_generator.pt"])
 async def test_a_missing_file_is_named(directory: Path, lost: str) -> None:
     (directory / lost).unlink()
-    with pytest.raises(CheckpointError, match=r"config\.(yaml|json)|model\.safetensors"):
+    with pytest.raises(CheckpointError, match=re.escape(lost)):
         await started(directory)
+
+
+def test_a_converted_generator_needs_no_pickle_beside_it(directory: Path) -> None:
+    convert(directory)
+    (directory / "voc" / "bigvgan_generator.pt").unlink()
+    checkpoint = IndexTTSCheckpoint(directory)
+    assert load_service(checkpoint, device="cpu", dtype=torch.float32, max_batch_frames=500).vocoder.hop == 256
 
 
 @pytest.mark.parametrize("kind", ["bigvgan", "istft"])
