@@ -205,7 +205,9 @@ def test_a_converted_generator_needs_no_pickle_beside_it(directory: Path) -> Non
     convert(directory)
     (directory / "voc" / "bigvgan_generator.pt").unlink()
     checkpoint = IndexTTSCheckpoint(directory)
-    assert load_service(checkpoint, device="cpu", dtype=torch.float32, max_batch_frames=500).vocoder.hop == 256
+    assert (
+        load_service(checkpoint, device="cpu", dtype=torch.float32, max_batch_frames=500).vocoder.hop == 256
+    )
 
 
 @pytest.mark.parametrize("kind", ["bigvgan", "istft"])
