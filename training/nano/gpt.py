@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,7 +25,7 @@ from deployments.speaker_encoder.perceiver import Perceiver, RmsNorm
 from training.nano.arguments import add_common, budget_of
 from training.nano.codes import load_frozen
 from training.nano.config import CONFIG, SEMANTIC_WIDTH
-from training.nano.gpt_data import PREFIX_ROWS, GptBatch, GptData, Sentence, sentences
+from training.nano.gpt_data import PREFIX_ROWS, GptBatch, GptData, Sentence, misread, sentences
 from training.nano.gpt_speech import phone_error
 from training.nano.guided_attention import PackedCausal, bands
 from training.nano.optimise import Average, Descent, Schedule
@@ -40,9 +39,6 @@ TEXT_WEIGHT = 0.1
 GUIDE_WEIGHT = 0.1
 GUIDE_UNTIL = 0.5
 DROPOUT = 0.1
-# Share of the codes read (not of those asked for) that is replaced by chance while training: a small model otherwise
-# learns hours of speech by heart, and its own first mistake leads it astray.
-MISREAD = 0.08
 # Share of the batches that are spliced (splicer.py), where there are some; it fades over the last quarter of the work,
 # so that the last word is natural speech.
 SPLICED = 0.6
@@ -135,24 +131,22 @@ class GptTraining(Training):
         guide = GUIDE_WEIGHT * max(0.0, 1 - progress / GUIDE_UNTIL)
         spliced = len(self.spliced) > 0 and self.generator.random() < SPLICED * min(1.0, 4 * (1 - progress))
         batch = self.spliced.draw() if spliced else self.data.draw()
-        found = self._losses(self.networks, batch, gap, DROPOUT, guided=guide > 0)
+        found = self._losses(self.networks, batch, gap, training=True, guided=guide > 0)
         self.descent.step(found.speech + TEXT_WEIGHT * found.text + guide * found.astray, progress)
         self.average.update()
         return {f"spliced_{name}" if spliced else name: value for name, value in found.figures().items()}
 
     def _losses(
-        self, networks: GptNetworks, batch: GptBatch, gap: int, dropout: float, *, guided: bool
+        self, networks: GptNetworks, batch: GptBatch, gap: int, *, training: bool, guided: bool
     ) -> Losses:
-        """`gap` 1 leaves out position 1, as generation does."""
+        """`gap` 1 leaves out position 1, as generation does; `training`: with dropout and misread codes."""
         with torch.autocast(self.device, torch.bfloat16):
             latents = networks.latents(batch.features)
             rows = [
-                torch.cat(
-                    [latents[index], self._embed(networks.gpt, sentence, gap, MISREAD if dropout else 0.0)]
-                )
+                torch.cat([latents[index], self._embed(networks.gpt, sentence, gap, misreading=training)])
                 for index, sentence in enumerate(batch.sentences)
             ]
-            x = F.dropout(pad_sequence(rows, batch_first=True), dropout)
+            x = F.dropout(pad_sequence(rows, batch_first=True), DROPOUT, training)
             guide = bands(batch.sentences, x.shape[1], self.device) if guided else None
             attention = PackedCausal(len(rows), networks.gpt.dims.heads, guide)
             hidden = networks.gpt.final_norm(networks.gpt.gpt(x.flatten(0, 1), attention)).view_as(x)
@@ -166,14 +160,13 @@ class GptTraining(Training):
             torch.stack(attention.astray).mean() if attention.astray else speech.new_zeros(()),
         )
 
-    def _embed(self, gpt: SpeechGpt, sentence: Sentence, gap: int, misread: float) -> Tensor:
+    def _embed(self, gpt: SpeechGpt, sentence: Sentence, gap: int, *, misreading: bool) -> Tensor:
         """Speed rows, text block, start code and codes: everything behind the latents."""
         dims = gpt.dims
         ids = torch.tensor([dims.start_text_token, *sentence.ids, dims.stop_text_token], device=self.device)
         text = gpt.text_embedding(ids) + gpt.text_pos_embedding.emb.weight[: len(ids)]
-        replaced = self.generator.random(len(sentence.codes)) < misread
-        chance = self.generator.integers(dims.start_mel_token, size=len(sentence.codes))
-        codes = [dims.start_mel_token, *np.where(replaced, chance, sentence.codes).tolist()]
+        read = misread(sentence.codes, self.generator) if misreading else sentence.codes
+        codes = [dims.start_mel_token, *read.tolist()]
         positions = [0, *range(1 + gap, len(codes) + gap)]
         return torch.cat(
             [gpt.speed_emb.weight[1:], gpt.speed_emb.weight[:1], text, gpt.embed(codes, positions)]
@@ -195,7 +188,9 @@ class GptTraining(Training):
     def evaluate(self) -> dict[str, float]:
         networks = GptNetworks().to(self.device).eval()
         networks.load_state_dict(self.average.state)
-        losses = [self._losses(networks, batch, 1, 0.0, guided=True).figures() for batch in self._checks]
+        losses = [
+            self._losses(networks, batch, 1, training=False, guided=True).figures() for batch in self._checks
+        ]
         figures = {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}
         wrong, length = phone_error(networks.gpt, networks.latents, self.semantic, self.held_out)
         return {**figures, "phone_error": wrong, "length_ratio": length}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deployments.text.tokenizer import BpeTokenizer
 from training.nano.batches import LengthBatches
-from training.nano.config import CONFIG
+from training.nano.config import CODEBOOK_SIZE, CONFIG
 from training.nano.shard import Row, load_shards
 from training.nano.tokenizer import as_read
 from training.nano.workspace import Workspace
@@ -19,6 +19,10 @@ from training.nano.workspace import Workspace
 PREFIX_ROWS = 34  # 32 latents and two speed rows
 MAX_CODES = 600
 MIN_REFERENCE = 60
+# While training, of the codes read: the share replaced by chance, the share at which a stretch of so many codes sticks.
+MISREAD = 0.05
+STALLS = 0.012
+STALL_CODES = (4, 16)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,20 @@ def sentences(workspace: Workspace, split: str) -> list[Sentence]:
 def _sentence(tokenizer: BpeTokenizer, row: Row) -> Sentence:
     ids = tokenizer.ids(tokenizer.pieces(as_read(row["text"])))
     return Sentence(row["text"], row["speaker"], ids, row["codes"].astype(np.int64), row["reference"])
+
+
+def misread(codes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Codes as they are read, not as they are asked for: some by chance, some stretches stuck at their first code.
+
+    A small model otherwise learns hours of speech by heart; its own first mistake leads it astray, and a code that it
+    has said ten times it says for ever.
+    """
+    read = codes.copy()
+    for first in np.flatnonzero(generator.random(len(read)) < STALLS):
+        read[first : first + int(generator.integers(*STALL_CODES))] = read[first]
+    replaced = generator.random(len(read)) < MISREAD
+    read[replaced] = generator.integers(CODEBOOK_SIZE, size=int(replaced.sum()))
+    return read
 
 
 def features_of(references: list[np.ndarray], generator: np.random.Generator) -> Tensor:
