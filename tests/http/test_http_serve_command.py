@@ -30,8 +30,8 @@ from serve_app.quality.speaker import SpeakerEncoder
 ROOT = Path(__file__).parents[2]
 VOICES = ROOT / "benchmarks" / "quality" / "voices" / "held-out"
 READY_WITHIN_S = 120
-# Babble has 1. indextts2-nano is not good yet (docs/quality.md), so of these few words this says little more than that the
-# text arrives.
+# Babble has 1. indextts2-nano is not good yet (docs/quality.md), so of these few words this says little more than that
+# the text arrives.
 MAX_WER = 0.6
 SENTENCES = (
     "The ferry leaves the harbour at seven every morning.",
