@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from index_fakes import BANDS, DIM, GEOMETRY, FakeGraph, FakeStages, SharedProfile, dawdle, turns
+from own_tasks import own_tasks
 
 from deployments.core import AudioChunk, Emotion, SpeechRequest, StreamEnd
 from deployments.errors import InvalidRequest, NotFound, SpeechError, Unavailable
@@ -109,7 +110,7 @@ async def test_segments_come_in_order_with_pauses(
     assert set(end.stage_s) == {"spk", "gpt", "s2mel", "voc"}
     assert [job.stream for job in graph.stages.gpt_jobs] == list(range(segments))
     assert graph.stages.open == 0
-    assert len(asyncio.all_tasks()) == 1
+    assert len(own_tasks()) == 1
     jobs = len(graph.stages.mel_jobs)
     assert jobs == segments if not stream else jobs > segments
 
@@ -222,7 +223,7 @@ async def test_a_silent_segment_is_an_error_and_stops_the_rest(bench: Bench) -> 
     await turns()
     assert segments == {0}
     assert graph.stages.open == 0
-    assert len(asyncio.all_tasks()) == 1
+    assert len(own_tasks()) == 1
 
 
 async def test_voices_of_the_checkpoint_aliases_and_the_default(bench: Bench) -> None:
@@ -363,7 +364,7 @@ async def test_an_error_in_any_stage_of_any_segment_stops_everything(bench: Benc
             await heard(pipeline, request(LONG))
         await turns()
         assert stages.open == 0
-        assert len(asyncio.all_tasks()) == 1
+        assert len(own_tasks()) == 1
 
 
 async def test_nothing_is_left_running_wherever_the_client_leaves(bench: Bench) -> None:
@@ -389,7 +390,7 @@ async def test_nothing_is_left_running_wherever_the_client_leaves(bench: Bench) 
             await task
         await turns()
         assert graph.stages.open == 0, count
-        assert len(asyncio.all_tasks()) == 1, count
+        assert len(own_tasks()) == 1, count
         if done:
             break
     assert done
@@ -402,7 +403,7 @@ async def test_nothing_is_left_running_wherever_the_client_leaves(bench: Bench) 
         await events.aclose()
         await turns()
         assert graph.stages.open == 0
-        assert len(asyncio.all_tasks()) == 1
+        assert len(own_tasks()) == 1
 
 
 async def test_leaving_while_the_voice_is_encoded_does_not_stop_it_for_others(bench: Bench) -> None:

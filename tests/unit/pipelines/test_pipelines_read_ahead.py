@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from own_tasks import own_tasks
 
 from serve_app.pipelines.playback import FIRST_DUE_S, Playback
 from serve_app.pipelines.read_ahead import ReadAhead
@@ -73,7 +74,7 @@ async def test_closing_waits_for_the_cleanup_of_the_source(turns: int) -> None:
     await ahead.aclose()
     await ahead.aclose()
     assert source.closed or turns == 0  # a source that has not begun has nothing to clean up
-    assert len(asyncio.all_tasks()) == 1
+    assert len(own_tasks()) == 1
 
 
 async def test_who_waits_for_an_item_is_told_of_a_cancellation_from_outside() -> None:

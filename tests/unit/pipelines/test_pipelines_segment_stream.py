@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_fakes import BANDS, DIM, GEOMETRY, FakeStages, SharedProfile, dawdle, turns
+from own_tasks import own_tasks
 
 from deployments.errors import Unavailable
 from deployments.gpt.job import GptJob, Sampling
@@ -237,7 +238,7 @@ async def test_nothing_is_left_running_wherever_the_caller_leaves(chunked: bool)
             await task
         await turns()
         assert stages.open == 0, count
-        assert len(asyncio.all_tasks()) == 1, count
+        assert len(own_tasks()) == 1, count
         if done:
             break
         count += 1
