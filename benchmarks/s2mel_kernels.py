@@ -16,7 +16,8 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from unittest.mock import patch
@@ -31,7 +32,7 @@ from deployments.checkpoints.indextts import IndexTTSCheckpoint
 from deployments.checkpoints.locate import locate
 from deployments.s2mel import estimator as estimators
 from deployments.s2mel.code_embedding import CodeEmbedding, load_code_embedding
-from deployments.s2mel.flow import FlowRow, FlowSolver
+from deployments.s2mel.flow import FlowSolver
 from deployments.s2mel.networks import S2MelNetworks, load_s2mel
 from deployments.s2mel.regulator import target_frames
 from deployments.speaker_encoder.encoder import EncodedVoice, SpeakerEncoder
@@ -58,18 +59,10 @@ class Int8Linear(nn.Module):
         return torch.ops.quantized.linear_dynamic(x, self._packed, True)
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """A voice, and the codes of another recording."""
-
-    voice: EncodedVoice
-    codes: Tensor
-
-
 def plain(checkpoint: IndexTTSCheckpoint) -> S2MelNetworks:
     """float32 with nn.Linear."""
     with patch.object(estimators, "can_pack", lambda device, dtype: False):
-        return load_s2mel(checkpoint.path("s2mel"), checkpoint.config)
+        return served(checkpoint)
 
 
 def quantised(checkpoint: IndexTTSCheckpoint) -> S2MelNetworks:
@@ -89,45 +82,41 @@ def compiled(checkpoint: IndexTTSCheckpoint) -> S2MelNetworks:
     return networks
 
 
-def narrow(checkpoint: IndexTTSCheckpoint) -> S2MelNetworks:
-    return load_s2mel(checkpoint.path("s2mel"), checkpoint.config, dtype=torch.bfloat16)
-
-
-def served(checkpoint: IndexTTSCheckpoint) -> S2MelNetworks:
-    return load_s2mel(checkpoint.path("s2mel"), checkpoint.config)
+def served(checkpoint: IndexTTSCheckpoint, dtype: torch.dtype = torch.float32) -> S2MelNetworks:
+    return load_s2mel(checkpoint.path("s2mel"), checkpoint.config, dtype=dtype)
 
 
 VARIANTS: dict[str, Callable[[IndexTTSCheckpoint], S2MelNetworks]] = {
     SERVED: served,
     "float32, nn.Linear": plain,
-    "bfloat16": narrow,
+    "bfloat16": partial(served, dtype=torch.bfloat16),
     "int8 linear layers": quantised,
     "torch.compile, float32": compiled,
 }
 
 
 class Work:
-    """Makes the same mel with any networks."""
+    """Makes the same mel with any networks: `voice` speaks the codes of `other`."""
 
-    def __init__(self, networks: S2MelNetworks, embedding: CodeEmbedding, spoken: Spoken) -> None:
-        voice = spoken.voice
+    def __init__(
+        self, networks: S2MelNetworks, embedding: CodeEmbedding, voice: EncodedVoice, other: EncodedVoice
+    ) -> None:
         self._prompt, self._style = torch.from_numpy(voice.mel), torch.from_numpy(voice.style)
-        frames = [voice.mel.shape[1], target_frames(len(spoken.codes))]
-        features = [embedding(torch.from_numpy(voice.codes)), embedding(spoken.codes)]
+        frames = [voice.mel.shape[1], target_frames(len(other.codes))]
+        features = [embedding(torch.from_numpy(part.codes)) for part in (voice, other)]
         with torch.inference_mode():
             self._mu = torch.cat(networks.length_regulator(features, frames))
         self._noise = torch.randn(80, sum(frames), generator=torch.Generator().manual_seed(0))
 
     def mel(self, solver: FlowSolver, steps: int) -> Tensor:
-        row: FlowRow = solver.admit(self._noise, self._prompt, self._mu, self._style, steps=steps)
+        row = solver.admit(self._noise, self._prompt, self._mu, self._style, steps=steps)
         return solver.solve([row])[0]
 
 
-def spoken_by_stock_voices(checkpoint: IndexTTSCheckpoint, folder: Path) -> Spoken:
+def stock_voices(checkpoint: IndexTTSCheckpoint, folder: Path) -> list[EncodedVoice]:
+    """The first two."""
     paths = sorted((folder / "voices").iterdir())[:2]
-    encoder = SpeakerEncoder.load(checkpoint)
-    first, second = encoder.encode([decode_reference(path.read_bytes()) for path in paths])
-    return Spoken(first, torch.from_numpy(second.codes))
+    return SpeakerEncoder.load(checkpoint).encode([decode_reference(path.read_bytes()) for path in paths])
 
 
 def times(solvers: dict[str, FlowSolver], work: Work, steps: int, rounds: int) -> dict[str, list[float]]:
@@ -160,7 +149,7 @@ def main(
     networks = {name: make(files) for name, make in makers.items()}
     solvers = {name: FlowSolver(each.estimator) for name, each in networks.items()}
     embedding = load_code_embedding(files.path("semantic_codec"))
-    work = Work(networks[SERVED], embedding, spoken_by_stock_voices(files, folder))
+    work = Work(networks[SERVED], embedding, *stock_voices(files, folder))
     exact = work.mel(solvers[SERVED], steps)
     spent = times(solvers, work, steps, rounds)
     rows = {

@@ -7,7 +7,6 @@ their time to the next phone; short spaces are shared by their neighbours, pause
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 
 from training.nano.acoustics import encoder_input, log_mel, to_16k
 from training.nano.config import PHONES, STRESS_MARKS
+from training.nano.phonemes import vocabulary_of
 from training.nano.shard import Row, make_missing
 from training.nano.workspace import Workspace
 
@@ -89,10 +89,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Workspace().root)
     workspace = Workspace(parser.parse_args().root)
     torch.set_num_threads(1)
-    vocabulary: dict[str, int] = json.loads((workspace.kokoro / "tokenizer.json").read_text())["model"][
-        "vocab"
-    ]
-    alphabet = {number: symbol for symbol, number in vocabulary.items() if number}
+    alphabet = {number: symbol for symbol, number in vocabulary_of(workspace.kokoro).items() if number}
     for split in ("train", "held_out"):
         make_missing(
             workspace.audio(split), workspace.features(split), partial(feature_row, alphabet=alphabet)

@@ -18,6 +18,7 @@ from training.nano.workspace import Workspace
 
 PREFIX_ROWS = 34  # 32 latents and two speed rows
 MAX_CODES = 600
+MAX_TEXT = CONFIG["gpt"]["max_text_tokens"]
 MIN_REFERENCE = 60
 # While training, of the codes read: the share replaced by chance, the share at which a stretch of so many codes sticks.
 MISREAD = 0.05
@@ -47,13 +48,17 @@ class GptBatch:
 def sentences(workspace: Workspace, split: str) -> list[Sentence]:
     """All sentences that fit the tables of the model."""
     tokenizer = BpeTokenizer(workspace.bpe)
-    longest = CONFIG["gpt"]["max_text_tokens"]
     found = [_sentence(tokenizer, row) for row in load_shards(workspace.codes(split))]
-    return [one for one in found if len(one.codes) <= MAX_CODES and len(one.ids) <= longest]
+    return [one for one in found if len(one.codes) <= MAX_CODES and len(one.ids) <= MAX_TEXT]
+
+
+def text_ids(tokenizer: BpeTokenizer, text: str) -> list[int]:
+    """Pieces of a text as the GPT reads it."""
+    return tokenizer.ids(tokenizer.pieces(as_read(text)))
 
 
 def _sentence(tokenizer: BpeTokenizer, row: Row) -> Sentence:
-    ids = tokenizer.ids(tokenizer.pieces(as_read(row["text"])))
+    ids = text_ids(tokenizer, row["text"])
     return Sentence(row["text"], row["speaker"], ids, row["codes"].astype(np.int64), row["reference"])
 
 

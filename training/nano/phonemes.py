@@ -21,13 +21,18 @@ FIRST = 12_000
 COUNT = 42_000
 
 
+def vocabulary_of(kokoro: Path) -> dict[str, int]:
+    """Number of every symbol that the teacher knows."""
+    stored = json.loads((kokoro / "tokenizer.json").read_text(encoding="utf-8"))
+    found: dict[str, int] = stored["model"]["vocab"]
+    return found
+
+
 class Phonemizer:
     """Text to the numbers of the teacher's symbols: American phonemes, the same for every voice."""
 
     def __init__(self, kokoro: Path) -> None:
-        self._vocabulary: dict[str, int] = json.loads((kokoro / "tokenizer.json").read_text())["model"][
-            "vocab"
-        ]
+        self._vocabulary = vocabulary_of(kokoro)
         self._espeak = EspeakFallback(british=False)
 
     def numbers(self, text: str) -> list[int]:

@@ -6,15 +6,21 @@ import numpy as np
 
 from deployments.text.tokenizer import BpeTokenizer
 from training.nano.batches import LengthBatches
-from training.nano.config import CONFIG
-from training.nano.gpt_data import MAX_CODES, MIN_REFERENCE, PREFIX_ROWS, GptBatch, Sentence, features_of
+from training.nano.gpt_data import (
+    MAX_CODES,
+    MAX_TEXT,
+    MIN_REFERENCE,
+    PREFIX_ROWS,
+    GptBatch,
+    Sentence,
+    features_of,
+    text_ids,
+)
 from training.nano.phonemes import read_phonemes
 from training.nano.shard import load_shard
 from training.nano.splicer import Recorded, Splicer, recorded
-from training.nano.tokenizer import as_read
 from training.nano.workspace import Workspace
 
-MAX_TEXT = CONFIG["gpt"]["max_text_tokens"]
 CODES_PER_SYMBOL = 3.5  # measured; only the size of a batch depends on it
 
 
@@ -43,7 +49,7 @@ class SplicedData:
         tokenizer = BpeTokenizer(workspace.bpe)
         rows = []
         for text, numbers in read_phonemes(workspace):
-            ids = tokenizer.ids(tokenizer.pieces(as_read(text)))
+            ids = text_ids(tokenizer, text)
             fits = len(ids) <= MAX_TEXT and len(numbers) * CODES_PER_SYMBOL < 0.9 * MAX_CODES
             if fits and self._splicer.knows(numbers):
                 rows.append((ids, numbers))
