@@ -60,9 +60,10 @@ def speech_routes(service: SpeechService, settings: HttpSettings) -> APIRouter:
         delivery = await Delivery.open(service.stream(body.request(request_id)), fmt, sample_rate_hz)
         headers = _headers(delivery, body, time.monotonic() - arrived)
         if body.stream_format == "sse":
-            return ClosingStream(sse_events(delivery, len(body.input)), "text/event-stream", headers)
+            events = sse_events(delivery, len(body.input))
+            return ClosingStream(events, "text/event-stream", headers, delivery)
         if body.stream:
-            return ClosingStream(delivery.encoded(), fmt.media_type, headers)
+            return ClosingStream(delivery.encoded(), fmt.media_type, headers, delivery)
         data = await delivery.whole()
         elapsed_s = time.monotonic() - arrived
         headers["X-Audio-Duration"] = f"{delivery.duration_s:.3f}"

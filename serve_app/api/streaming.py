@@ -21,13 +21,22 @@ CODES_PER_S = 50  # `usage` counts audio in 20 ms units, the code rate of the mo
 
 
 class ClosingStream(StreamingResponse):
-    """Closes its generator whatever ends the response; Starlette leaves it to the garbage collector."""
+    """Closes its generator, and the delivery it reads, whatever ends the response.
+
+    Starlette leaves the generator to the garbage collector. One that was never asked for anything (the client left
+    before the first byte) does not run its own clean-up, so `delivery` is closed here as well.
+    """
 
     def __init__(
-        self, content: AsyncGenerator[bytes, None], media_type: str, headers: Mapping[str, str]
+        self,
+        content: AsyncGenerator[bytes, None],
+        media_type: str,
+        headers: Mapping[str, str],
+        delivery: Delivery | None = None,
     ) -> None:
         super().__init__(content, media_type=media_type, headers=dict(headers))
         self._generator = content
+        self._delivery = delivery
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -36,6 +45,8 @@ class ClosingStream(StreamingResponse):
             pass  # nobody is left to tell, and nothing has failed
         finally:
             await self._generator.aclose()
+            if self._delivery is not None:
+                await self._delivery.close()
 
 
 async def sse_events(delivery: Delivery, input_chars: int) -> AsyncGenerator[bytes, None]:

@@ -398,6 +398,25 @@ async def test_cancelling_the_request_stops_the_service(
     assert not wire.ended_cleanly
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("stream_format", ["audio", "sse"])
+async def test_cancelling_at_any_turn_of_the_loop_stops_the_service(stream: bool, stream_format: str) -> None:
+    """Also between the first audio and the first byte, when nobody has asked the body for anything yet."""
+    for turns in range(60):
+        service = FakeService([0, *(item for event in speech(0.1, 20) for item in (event, 0))])
+        body = {**FAST, "stream": stream, "stream_format": stream_format}
+        task = asyncio.create_task(Wire(make_app(service), body).run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if task.done():
+            break
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert service.closed == service.opened, f"cancelled after {turns} turns"
+    assert turns > 10
+
+
 async def test_audio_leaves_before_the_text_is_finished() -> None:
     held = asyncio.Event()
     events = speech(4.0, 8)
