@@ -11,7 +11,8 @@ from deployments.s2mel.regulator import target_frames
 from deployments.vocoder.istft import IstftDims, IstftVocoder
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ
-from training.nano.s2mel_data import Recording, recordings
+from training.nano.s2mel import content
+from training.nano.s2mel_data import recordings
 from training.nano.s2mel_start import DirectHead, new_networks
 from training.nano.shard import load_shards
 from training.nano.train_loop import average_of
@@ -58,7 +59,16 @@ class Chain:
 
     @torch.inference_mode()
     def resynthesis(self, index: int) -> np.ndarray:
-        return self._vocode(self.mel(self.rows[index], self.rows[self.prompt_of(index)], index))
+        return self._vocode(self._mel(index, latents=True))
+
+    @torch.inference_mode()
+    def codes_alone(self, index: int) -> np.ndarray:
+        return self._vocode(self._mel(index, latents=False))
+
+    @torch.inference_mode()
+    def mel(self, index: int) -> torch.Tensor:
+        """(80, T): what s2mel makes of recording `index`, prompted by another recording of its speaker."""
+        return self._mel(index, latents=True)
 
     @torch.inference_mode()
     def direct(self, index: int) -> np.ndarray:
@@ -69,12 +79,16 @@ class Chain:
         style = torch.from_numpy(self.rows[self.prompt_of(index)].style)
         return self._vocode(self.head(mu[0][None], style[None])[0].T)
 
-    def mel(self, row: Recording, prompt: Recording, seed: int) -> torch.Tensor:
-        """(80, T)"""
-        features = [F.embedding(torch.from_numpy(part.codes), self._embedding) for part in (prompt, row)]
+    def _mel(self, index: int, *, latents: bool) -> torch.Tensor:
+        row, prompt = self.rows[index], self.rows[self.prompt_of(index)]
+        known = torch.from_numpy(row.latents.astype(np.float32)) if latents else None
+        features = [
+            content(self.networks, self._embedding, torch.from_numpy(prompt.codes), None),
+            content(self.networks, self._embedding, torch.from_numpy(row.codes), known),
+        ]
         frames = [len(prompt.mel), target_frames(len(row.codes))]
         mu = torch.cat(self.networks.length_regulator(features, frames))
-        noise = torch.randn(MEL_BANDS, sum(frames), generator=torch.Generator().manual_seed(seed))
+        noise = torch.randn(MEL_BANDS, sum(frames), generator=torch.Generator().manual_seed(index))
         solver = FlowSolver(self.networks.estimator)
         prompt_mel = torch.from_numpy(prompt.mel.astype(np.float32)).T
         style = torch.from_numpy(prompt.style)

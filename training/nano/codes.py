@@ -79,7 +79,7 @@ def encode(network: Semantic, row: Row, noise: float = 0.0) -> tuple[np.ndarray,
 
 
 def code_row(network: Semantic, row: Row) -> Row:
-    """What s2mel and GPT read: codes, rough codes, and a stretch of features as a reference for other sentences."""
+    """What s2mel and GPT read: codes, rough codes, phones, and some features as a reference for other sentences."""
     codes, features = encode(network, row)
     first = max(0, (len(features) - REFERENCE_FRAMES) // 2)
     reference = features[first : first + REFERENCE_FRAMES].astype(np.float16)
@@ -88,6 +88,7 @@ def code_row(network: Semantic, row: Row) -> Row:
         "speaker": row["speaker"],
         "codes": codes,
         "rough": encode(network, row, ROUGH_NOISE)[0],
+        "phone": row["phone"],
         "reference": reference,
     }
 

@@ -1,7 +1,8 @@
 """Figures of the chain on held-out speakers and sentences. `python -m training.nano.evaluate --count 60`.
 
-teacher: the recordings themselves; copy: mel of the recording through the vocoder; resynthesis: codes of the
-recording through s2mel and vocoder, with another recording of the speaker as prompt. All networks as served.
+teacher: the recordings themselves; copy: mel of the recording through the vocoder; codes: codes of the
+recording through s2mel and vocoder, with another recording of the speaker as prompt; resynthesis: the same with the
+GPT's latents beside the codes, as in the server. All networks as served.
 Text to speech is measured through a server, by `voicegraph eval`.
 direct: codes through the length regulator and its training-only head; an early sign of what the codes carry.
 """
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="Euler steps of s2mel")
     parser.add_argument("--guidance", type=float, default=0.7)
     parser.add_argument("--split", choices=["held_out", "train"], default="held_out")
-    parser.add_argument("--only", nargs="*", default=["teacher", "copy", "resynthesis"])
+    parser.add_argument("--only", nargs="*", default=["teacher", "copy", "codes", "resynthesis"])
     arguments = parser.parse_args()
     workspace = Workspace(arguments.root)
     torch.set_num_threads(1)
@@ -102,6 +103,7 @@ def main() -> None:
         "teacher": chain.teacher,
         "copy": chain.copy,
         "direct": chain.direct,
+        "codes": chain.codes_alone,
         "resynthesis": chain.resynthesis,
     }
     for name in arguments.only:

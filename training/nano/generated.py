@@ -1,4 +1,4 @@
-"""Step 6b: mels of training recordings as s2mel makes them from their codes. `python -m training.nano.generated`.
+"""Step 7b: mels of training recordings as s2mel makes them from their codes. `python -m training.nano.generated`.
 
 A vocoder that has only seen mels of recordings makes those of a network buzz. These mels lie frame by frame beside the
 recording's wave, so `vocoder` can learn from both (nano-recipe.md 7).
@@ -21,12 +21,10 @@ STEPS = 4
 GUIDANCE = 0.7
 
 
-@torch.inference_mode()
 def generated(chain: Chain, index: int) -> Row:
     """(T, 80): recording `index` of the chain, prompted by another recording of its speaker."""
     row = chain.rows[index]
-    mel = chain.mel(row, chain.rows[chain.prompt_of(index)], index)
-    return {"text": row.text, "mel": mel.T.numpy().astype(np.float16)}
+    return {"text": row.text, "mel": chain.mel(index).T.numpy().astype(np.float16)}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Step 7: GPT and speaker conditioner. `python -m training.nano.gpt`.
+"""Step 6: GPT and speaker conditioner. `python -m training.nano.gpt`.
 
 Trained are the served networks. Half of the batches number the code positions as generation does (0, 2, 3,
 ...), half as the latent pass does (0, 1, 2, ...), because a small model notices the difference (nano-recipe.md 8).
@@ -29,6 +29,7 @@ from training.nano.gpt_data import PREFIX_ROWS, GptBatch, GptData, Sentence, mis
 from training.nano.gpt_speech import phone_error
 from training.nano.guided_attention import PackedCausal, bands
 from training.nano.optimise import Average, Descent, Schedule
+from training.nano.phone_head import PhoneHead, stacked_phones
 from training.nano.spliced_data import SplicedData
 from training.nano.train_loop import Training, train
 from training.nano.workspace import Workspace
@@ -38,6 +39,7 @@ POSITIONS = 6000
 TEXT_WEIGHT = 0.1
 GUIDE_WEIGHT = 0.1
 GUIDE_UNTIL = 0.5
+PHONE_WEIGHT = 0.5
 DROPOUT = 0.1
 # Share of the batches that are spliced (splicer.py), where there are some; it fades over the last quarter of the work,
 # so that the last word is natural speech.
@@ -96,10 +98,15 @@ class GptNetworks(nn.Module):
 
 @dataclass(frozen=True)
 class Losses:
-    """Cross-entropies of codes and text; -log of the guided heads' attention where it belongs."""
+    """Cross-entropies of codes, text and phones; -log of the guided heads' attention where it belongs.
+
+    phones_right: share of the states that know the phone of the next code.
+    """
 
     speech: Tensor
     text: Tensor
+    phone: Tensor
+    phones_right: Tensor
     astray: Tensor
 
     def figures(self) -> dict[str, float]:
@@ -117,14 +124,21 @@ class GptTraining(Training):
         self.spliced = SplicedData(workspace, references, self.generator, device, positions)
         print(f"{len(self.data.rows)} recorded sentences, {len(self.spliced)} to splice")
         self.networks = GptNetworks().to(device)
+        self.phone_head = PhoneHead(self.networks.gpt.dims.model_dim).to(device)
         self.average = Average(self.networks, 0.999)
-        self.descent = Descent(self.networks.trained(), Schedule(1e-3), betas=(0.9, 0.96), weight_decay=0.05)
+        trained = [*self.networks.trained(), *self.phone_head.parameters()]
+        self.descent = Descent(trained, Schedule(1e-3), betas=(0.9, 0.96), weight_decay=0.05)
         self.semantic = load_frozen(workspace)
         self._checks = [self.held_out.draw() for _ in range(4)]
 
     @property
     def parts(self) -> dict[str, Any]:
-        return {"networks": self.networks, "average": self.average, "descent": self.descent}
+        return {
+            "networks": self.networks,
+            "phone_head": self.phone_head,
+            "average": self.average,
+            "descent": self.descent,
+        }
 
     def step(self, progress: float) -> dict[str, float]:
         gap = int(self.descent.steps % 2)
@@ -132,7 +146,8 @@ class GptTraining(Training):
         spliced = len(self.spliced) > 0 and self.generator.random() < SPLICED * min(1.0, 4 * (1 - progress))
         batch = self.spliced.draw() if spliced else self.data.draw()
         found = self._losses(self.networks, batch, gap, training=True, guided=guide > 0)
-        self.descent.step(found.speech + TEXT_WEIGHT * found.text + guide * found.astray, progress)
+        spoken = found.speech + PHONE_WEIGHT * found.phone
+        self.descent.step(spoken + TEXT_WEIGHT * found.text + guide * found.astray, progress)
         self.average.update()
         return {f"spliced_{name}" if spliced else name: value for name, value in found.figures().items()}
 
@@ -154,9 +169,14 @@ class GptTraining(Training):
         speech_at, text_at = speech_targets != IGNORED, text_targets != IGNORED
         speech = networks.gpt.mel_head(hidden[speech_at].float())
         text = networks.text_head(hidden[text_at].float())
+        coded = speech_at & (speech_targets != networks.gpt.dims.stop_mel_token)
+        asked = stacked_phones([sentence.phones for sentence in batch.sentences], self.device)
+        phone, phones_right = self.phone_head(hidden[coded].float(), asked)
         return Losses(
             F.cross_entropy(speech, speech_targets[speech_at]),
             F.cross_entropy(text, text_targets[text_at]),
+            phone,
+            phones_right,
             torch.stack(attention.astray).mean() if attention.astray else speech.new_zeros(()),
         )
 

@@ -31,7 +31,8 @@ class Sentence:
     text: str
     speaker: str
     ids: list[int]
-    codes: np.ndarray
+    codes: np.ndarray  # (n,)
+    phones: np.ndarray  # (n,), classes of config.py
     reference: np.ndarray  # (T, W) float16
 
     @property
@@ -59,7 +60,8 @@ def text_ids(tokenizer: BpeTokenizer, text: str) -> list[int]:
 
 def _sentence(tokenizer: BpeTokenizer, row: Row) -> Sentence:
     ids = text_ids(tokenizer, row["text"])
-    return Sentence(row["text"], row["speaker"], ids, row["codes"].astype(np.int64), row["reference"])
+    codes, phones = row["codes"].astype(np.int64), row["phone"].astype(np.int64)
+    return Sentence(row["text"], row["speaker"], ids, codes, phones, row["reference"])
 
 
 def misread(codes: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Carrying a training to another machine and its weights back, in few small files (nano-recipe.md 9).
 
-`python -m training.nano.pack out s2mel DIR` writes a root that holds just what that training reads: codes, and styles
-and mels in steps of 1/8, or references and what spliced sentences are made of. There:
+`python -m training.nano.pack out s2mel DIR` writes a root that holds just what that training reads: codes, and styles,
+latents and mels in steps of 1/8, or references and what spliced sentences are made of. There:
 `python -m training.nano.s2mel --root DIR --device cuda`, then `pack slim NAME DIR` leaves averaged weights in fp16 in
 parts of at most 15 MB, and here `pack take NAME DIR` puts them into `runs/NAME` for `export` and `evaluate`.
 """
@@ -47,6 +47,8 @@ def pack(source: Workspace, target: Workspace, part: str, megabytes: float) -> i
             continue
         codes = load_shard(path, ("codes", "rough"))
         save_shard(target.codes(split) / path.name, codes, compressed=True)
+        latents = load_shard(source.latents(split) / path.name)
+        save_shard(target.latents(split) / path.name, latents, compressed=True)
         save_shard(target.styles(split) / path.name, load_shard(source.styles(split) / path.name))
         features = [
             {"text": row["text"], "speaker": row["speaker"], "mel": _coarse(row["mel"])}

@@ -1,4 +1,4 @@
-"""Step 6: length regulator and DiT by flow matching. `python -m training.nano.s2mel`.
+"""Step 7: length regulator and DiT by flow matching. `python -m training.nano.s2mel`.
 
 Trained are the served networks of `deployments.s2mel`. A throw-away head reads the mel directly from the
 regulator's output: alone at first, then as an auxiliary loss, because the content path is otherwise learnt
@@ -39,6 +39,8 @@ DROP_PROMPT = 0.10
 # after hours of one core one Euler step was still clearer than ten.
 FROM_NOISE = 0.4
 ROUGH = 0.5
+# Share of the batches without the GPT's latents, so that codes alone can still be heard.
+BLIND = 0.15
 # Share of the batches whose target goes on from its own first frames, as chunks of a stream do. There they are the
 # network's own work, so here they are blurred by up to so much noise.
 CONTINUED = 0.4
@@ -62,7 +64,7 @@ class S2MelTraining(Training):
         semantic = load_frozen(workspace, device)
         with torch.no_grad():
             self.embedding = semantic.project(semantic.codec.book.codebook.weight[None])[0]
-        self.data = MelData(recordings(workspace, "train"), self.generator, device, batch, ROUGH)
+        self.data = MelData(recordings(workspace, "train"), self.generator, device, batch, ROUGH, BLIND)
         self.held_out = MelData(recordings(workspace, "held_out"), self.generator, device, batch)
         self.mean_mel = torch.from_numpy(self.data.rows[0].mel.astype("float32").mean(0))
         self.networks = new_networks(self.mean_mel).to(device)
@@ -111,8 +113,8 @@ class S2MelTraining(Training):
 
     def _regulate(self, networks: S2MelNetworks, piece: Piece) -> Tensor:
         frames = piece.mel.shape[1]
-        rows = list(F.embedding(piece.codes, self.embedding))
-        return torch.stack(networks.length_regulator(rows, [frames] * len(rows)))
+        rows = content(networks, self.embedding, piece.codes, piece.latents)
+        return torch.stack(networks.length_regulator(list(rows), [frames] * len(rows)))
 
     def _velocity_error(
         self,
@@ -176,12 +178,23 @@ class S2MelTraining(Training):
         return {name: value / len(self._checks) for name, value in figures.items()}
 
 
+def content(networks: S2MelNetworks, embedding: Tensor, codes: Tensor, latents: Tensor | None) -> Tensor:
+    """Codes (…, n) and, unless they are of a prompt, latents (…, n, D) to (…, n, C) (indextts2-back.md 3.1)."""
+    found = F.embedding(codes, embedding)
+    return found if latents is None else found + networks.gpt_layer(latents)
+
+
 def sample(networks: S2MelNetworks, embedding: Tensor, batch: MelBatch, steps: int) -> Tensor:
     """Mels (B, T, 80) of the targets of a batch, by the server's own solver."""
     solver = FlowSolver(networks.estimator)
     rows = []
     for row in range(len(batch.style)):
-        features = [F.embedding(piece.codes[row], embedding) for piece in (batch.prompt, batch.target)]
+        features = [
+            content(
+                networks, embedding, piece.codes[row], None if piece.latents is None else piece.latents[row]
+            )
+            for piece in (batch.prompt, batch.target)
+        ]
         frames = [batch.prompt.mel.shape[1], target_frames(len(batch.target.codes[row]))]
         mu = torch.cat(networks.length_regulator(features, frames))
         noise = torch.randn(MEL_BANDS, sum(frames), device=mu.device)

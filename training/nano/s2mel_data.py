@@ -25,15 +25,18 @@ class Recording:
     mel: np.ndarray  # (T, 80) float16
     codes: np.ndarray  # (n,)
     rough: np.ndarray  # (n,), codes with the mistakes of an unknown voice
+    latents: np.ndarray  # (n, D) float16, of the GPT before these codes
+    rough_latents: np.ndarray  # (n, D) float16, before the rough ones
     style: np.ndarray  # (192,)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Equal-length cuts of B recordings: codes (B, n) and mels (B, frames, 80)."""
+    """Equal-length cuts of B recordings: codes (B, n), mels (B, frames, 80), and latents (B, n, D) if they are used."""
 
     codes: Tensor
     mel: Tensor
+    latents: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ class MelBatch:
 
 
 def recordings(workspace: Workspace, split: str) -> list[Recording]:
-    """All recordings that have features, style and codes."""
+    """All recordings that have codes."""
     found = []
     for path in sorted(workspace.codes(split).glob("*.npz")):
-        features = load_shard(workspace.features(split) / path.name)
+        features = load_shard(workspace.features(split) / path.name, ("mel",))
         styles = load_shard(workspace.styles(split) / path.name)
-        for feature, style, code in zip(features, styles, load_shard(path), strict=True):
+        latents = load_shard(workspace.latents(split) / path.name)
+        coded = load_shard(path, ("codes", "rough"))
+        for feature, style, code, latent in zip(features, styles, coded, latents, strict=True):
             found.append(
                 Recording(
                     feature["text"],
@@ -57,6 +62,8 @@ def recordings(workspace: Workspace, split: str) -> list[Recording]:
                     feature["mel"],
                     code["codes"].astype(np.int64),
                     code["rough"].astype(np.int64),
+                    latent["latents"],
+                    latent["rough_latents"],
                     style["style"],
                 )
             )
@@ -71,7 +78,7 @@ def usable_codes(recording: Recording) -> int:
 
 
 class MelData:
-    """`rough` is the share of the cuts whose codes are the rough ones."""
+    """`rough` is the share of the cuts whose codes are the rough ones, `blind` that of the batches without latents."""
 
     def __init__(
         self,
@@ -80,9 +87,11 @@ class MelData:
         device: str,
         batch: int = 8,
         rough: float = 0.0,
+        blind: float = 0.0,
     ) -> None:
         self.rows = rows
         self._rough = rough
+        self._blind = blind
         self._generator = generator
         self._device = device
         self._of_speaker: dict[str, list[int]] = defaultdict(list)
@@ -105,23 +114,30 @@ class MelData:
         wanted = int(self._generator.integers(*PROMPT_FRAMES) / FRAMES_PER_CODE)
         style = np.stack([self.rows[index].style for index in prompts])
         return MelBatch(
-            prompt=self._cut(prompts, wanted),
-            target=self._cut(targets, int(MAX_TARGET_FRAMES / FRAMES_PER_CODE)),
+            prompt=self._cut(prompts, wanted, blind=True),
+            target=self._cut(
+                targets,
+                int(MAX_TARGET_FRAMES / FRAMES_PER_CODE),
+                blind=self._generator.random() < self._blind,
+            ),
             style=torch.from_numpy(style).to(self._device),
         )
 
-    def _cut(self, indices: list[int], most: int) -> Piece:
+    def _cut(self, indices: list[int], most: int, *, blind: bool) -> Piece:
         rows = [self.rows[index] for index in indices]
         count = min(most, *(usable_codes(row) for row in rows))
         frames = target_frames(count)
-        codes, mels = [], []
+        codes, mels, latents = [], [], []
         for row in rows:
             first = int(self._generator.integers(usable_codes(row) - count + 1))
             start = min(target_frames(first), len(row.mel) - frames)
-            read = row.rough if self._generator.random() < self._rough else row.codes
-            codes.append(read[first : first + count])
+            rough = self._generator.random() < self._rough
+            codes.append((row.rough if rough else row.codes)[first : first + count])
+            if not blind:
+                latents.append((row.rough_latents if rough else row.latents)[first : first + count])
             mels.append(row.mel[start : start + frames].astype(np.float32))
         return Piece(
             torch.from_numpy(np.stack(codes)).to(self._device),
             torch.from_numpy(np.stack(mels)).to(self._device),
+            None if blind else torch.from_numpy(np.stack(latents).astype(np.float32)).to(self._device),
         )

@@ -21,7 +21,7 @@ def new_networks(mean_mel: Tensor) -> S2MelNetworks:
     """Served networks, weight norms folded; `mean_mel` (80,) becomes the bias of the last layer.
 
     Starts that matter (nano-recipe.md 6): gains 1 and biases 0 from the adaptive norms, small outputs of the
-    blocks, no modulation at the end, nothing from the GPT latents.
+    blocks, no modulation at the end, nothing from the GPT latents at first.
     """
     networks = S2MelNetworks(S2MelDims.from_config(CONFIG))
     tensors = networks.state_dict()

@@ -37,7 +37,8 @@ class SplicedData:
     ) -> None:
         self._generator, self._device = generator, device
         self._references = [each for each in references if len(each) >= MIN_REFERENCE]
-        self._splicer = Splicer(_recordings(workspace), generator)
+        recordings, self._codes, self._phones = _recordings(workspace)
+        self._splicer = Splicer(recordings, generator)
         self._rows = self._readable(workspace)
         self._batches = LengthBatches([_positions(*row) for row in self._rows], positions, generator)
 
@@ -63,7 +64,8 @@ class SplicedData:
         sentences = []
         for index, reference in zip(chosen, references, strict=True):
             ids, numbers = self._rows[index]
-            sentences.append(Sentence("", "", ids, self._splicer.splice(numbers), reference))
+            at = self._splicer.splice(numbers)
+            sentences.append(Sentence("", "", ids, self._codes[at], self._phones[at], reference))
         return GptBatch(sentences, features)
 
 
@@ -71,10 +73,13 @@ def _positions(ids: list[int], numbers: list[int]) -> int:
     return PREFIX_ROWS + len(ids) + round(len(numbers) * CODES_PER_SYMBOL)
 
 
-def _recordings(workspace: Workspace) -> list[Recorded]:
-    found = []
+def _recordings(workspace: Workspace) -> tuple[list[Recorded], np.ndarray, np.ndarray]:
+    """All training recordings, their codes and their phones behind one another."""
+    found, codes, phones = [], [], []
     for path in sorted(workspace.codes("train").glob("*.npz")):
         spoken = load_shard(workspace.audio("train") / path.name, ("symbols", "durations"))
-        for row, coded in zip(spoken, load_shard(path, ("codes",)), strict=True):
-            found.append(recorded(row["symbols"], row["durations"], coded["codes"].astype(np.int64)))
-    return found
+        for row, coded in zip(spoken, load_shard(path, ("codes", "phone")), strict=True):
+            found.append(recorded(row["symbols"], row["durations"], len(coded["codes"])))
+            codes.append(coded["codes"])
+            phones.append(coded["phone"])
+    return found, np.concatenate(codes).astype(np.int64), np.concatenate(phones).astype(np.int64)

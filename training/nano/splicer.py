@@ -24,19 +24,18 @@ _END = 255  # before, between and after recordings; no symbol has this number
 
 @dataclass(frozen=True)
 class Recorded:
-    """`symbols` (N,) uint8 with silence 0 at both ends, the code after the last of each (N,), and all codes."""
+    """`symbols` (N,) uint8 with silence 0 at both ends, and the code after the last of each (N,)."""
 
     symbols: np.ndarray
     stops: np.ndarray
-    codes: np.ndarray
 
 
-def recorded(symbols: np.ndarray, durations: np.ndarray, codes: np.ndarray) -> Recorded:
+def recorded(symbols: np.ndarray, durations: np.ndarray, codes: int) -> Recorded:
     """`durations` in units of 25 ms. A code belongs to the symbol that sounds in its middle."""
     ends = np.cumsum(durations.astype(np.int64)) * UNIT_SECONDS
-    stops = np.searchsorted(frame_times(len(codes)), ends - CODE_SECONDS / 1000)
-    stops[-1] = len(codes)
-    return Recorded(symbols, stops, codes)
+    stops = np.searchsorted(frame_times(codes), ends - CODE_SECONDS / 1000)
+    stops[-1] = codes
+    return Recorded(symbols, stops)
 
 
 class Splicer:
@@ -44,15 +43,13 @@ class Splicer:
 
     def __init__(self, recordings: Sequence[Recorded], generator: np.random.Generator) -> None:
         self._generator = generator
-        symbols, starts, codes, shift = bytearray([_END]), [0], [], 0
+        symbols, starts, shift = bytearray([_END]), [0], 0
         for recording in recordings:
             symbols += recording.symbols.astype(np.uint8).tobytes() + bytes([_END])
             starts += [shift, *(recording.stops + shift).tolist()]
-            codes.append(recording.codes)
-            shift += len(recording.codes)
+            shift += int(recording.stops[-1])
         self._symbols = bytes(symbols)
         self._starts = [*starts, shift]  # the codes of symbol p are [starts[p], starts[p + 1])
-        self._codes = np.concatenate(codes)
         self._places = self._index()
 
     def _index(self) -> dict[bytes, list[int]]:
@@ -69,7 +66,7 @@ class Splicer:
         return all(bytes([number]) in self._places for number in (0, *numbers))
 
     def splice(self, numbers: Sequence[int]) -> np.ndarray:
-        """Codes of a sentence, given the numbers of its symbols without the silence at its ends.
+        """Where the codes of a sentence lie in those of all recordings, given its symbols without the silence around.
 
         Raises KeyError when no recording has one of the symbols.
         """
@@ -78,7 +75,7 @@ class Splicer:
         at = 1
         while at < len(wanted) - 1:
             place, count = self._longest(wanted, at)
-            found.append(self._codes[self._starts[place] : self._starts[place + count]])
+            found.append(np.arange(self._starts[place], self._starts[place + count]))
             at += count
         return np.concatenate(found)
 

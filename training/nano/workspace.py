@@ -59,6 +59,10 @@ class Workspace:
     def codes(self, split: str) -> Path:
         return self._folder(f"codes/{split}")
 
+    def latents(self, split: str) -> Path:
+        """What the GPT knew before each code, for s2mel."""
+        return self._folder(f"latents/{split}")
+
     def generated(self, split: str) -> Path:
         """Mels that s2mel made from the codes, for the vocoder; may be empty."""
         return self._folder(f"generated/{split}")

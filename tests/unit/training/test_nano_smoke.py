@@ -24,11 +24,13 @@ from training.nano import (
     generated,
     gpt,
     gpt_speech,
+    latents,
     s2mel,
     tokenizer,
     vocoder,
 )
 from training.nano.acoustics import log_mel
+from training.nano.chain import Chain
 from training.nano.config import PHONES
 from training.nano.optimise import Schedule
 from training.nano.references import STOCK_VOICES
@@ -132,18 +134,30 @@ def test_chain(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
         save_shard(workspace.codes(split) / "00000.npz", [codes.code_row(network, row) for row in rows])
 
     assert np.isfinite(work(vocoder.VocoderTraining(workspace, "cpu"), workspace.run("vocoder"), 3)["mel_l1"])
-    monkeypatch.setattr(s2mel, "CONTINUED", 0.5)
-    mel = work(s2mel.S2MelTraining(workspace, "cpu", batch=2), workspace.run("s2mel"), 3)
-    assert np.isfinite(mel["sampled_mel_l1"])
-    learns_from_generated_mels(workspace)
     speech = gpt.GptTraining(workspace, "cpu", 400)
     assert np.isfinite(work(speech, workspace.run("gpt"), 2)["speech"])
     assert len(speech.spliced) == 1  # the other has a symbol that was never recorded
     assert speech.spliced.draw().sentences[0].codes.max() < codec.CODEBOOK_SIZE
 
+    reads_the_latents(workspace, monkeypatch)
+    learns_from_generated_mels(workspace)
     monkeypatch.setattr("sys.argv", ["export", "--root", str(workspace.root)])
     export.main()
     loads_as_served(workspace)
+
+
+def reads_the_latents(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "held_out"):
+        latents.write_latents(workspace, split)
+    made = load_shard(workspace.latents("train") / "00000.npz")[0]
+    coded = load_shard(workspace.codes("train") / "00000.npz")[0]
+    assert made["latents"].shape == made["rough_latents"].shape == (len(coded["codes"]), 256)
+    monkeypatch.setattr(s2mel, "CONTINUED", 0.5)
+    training = s2mel.S2MelTraining(workspace, "cpu", batch=2)
+    assert np.isfinite(work(training, workspace.run("s2mel"), 3)["sampled_mel_l1"])
+    assert training.networks.gpt_layer[2].weight.abs().max() > 0  # it began as zero
+    chain = Chain(workspace, "held_out", steps=1, guidance=0.0)
+    assert np.abs(chain.resynthesis(0) - chain.codes_alone(0)).max() > 0
 
 
 def learns_from_generated_mels(workspace: Workspace) -> None:

@@ -1,0 +1,82 @@
+"""Step 6b: what the GPT knew before each code of every recording. `python -m training.nano.latents`.
+
+s2mel gets these latents beside the codes (indextts2-back.md 3.1). They are the server's own second pass, over the codes
+of a recording and over its rough codes. When the GPT has learnt on, move them away and make them anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zlib
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deployments.gpt.latents import latents_of
+from deployments.text.tokenizer import BpeTokenizer
+from training.nano.gpt import GptNetworks
+from training.nano.gpt_data import text_ids
+from training.nano.shard import Row, load_shard, load_shards, save_shard
+from training.nano.train_loop import average_of
+from training.nano.workspace import Workspace
+
+
+class LatentMaker:
+    """The GPT with averaged weights, as served, and the recordings of a split to prompt it with."""
+
+    def __init__(self, workspace: Workspace, split: str) -> None:
+        self._networks = GptNetworks().eval().requires_grad_(False)
+        self._networks.load_state_dict(average_of(workspace.run("gpt")))
+        self._networks.gpt.pack()
+        self._tokenizer = BpeTokenizer(workspace.bpe)
+        self._of_speaker: dict[str, list[Row]] = defaultdict(list)
+        for row in load_shards(workspace.codes(split)):
+            self._of_speaker[row["speaker"]].append(row)
+
+    def made(self, row: Row) -> Row:
+        """(n, D) for the codes and for the rough codes, each with another prompt of the speaker."""
+        prefixes = [self._prefix(row, variant) for variant in ("codes", "rough")]
+        latents, rough = (
+            latents_of(self._networks.gpt, prefix, row[variant].tolist()).numpy().astype(np.float16)
+            for prefix, variant in zip(prefixes, ("codes", "rough"), strict=True)
+        )
+        return {"text": row["text"], "speaker": row["speaker"], "latents": latents, "rough_latents": rough}
+
+    @torch.inference_mode()
+    def _prefix(self, row: Row, variant: str) -> Tensor:
+        """The prompt depends on the recording and the variant alone, so that a resumed run makes the same."""
+        rows = self._of_speaker[row["speaker"]]
+        others = [other for other in rows if other["text"] != row["text"]] or rows
+        chosen = others[zlib.crc32(f"{variant} {row['text']}".encode()) % len(others)]
+        features = torch.from_numpy(chosen["reference"].astype(np.float32))[None]
+        gpt = self._networks.gpt
+        no_emotion = torch.zeros(gpt.dims.model_dim)
+        return gpt.prefix(
+            self._networks.latents(features)[0], no_emotion, text_ids(self._tokenizer, row["text"])
+        )
+
+
+def write_latents(workspace: Workspace, split: str) -> None:
+    """The shards that are missing."""
+    maker = LatentMaker(workspace, split)
+    for path in sorted(workspace.codes(split).glob("*.npz")):
+        target = workspace.latents(split) / path.name
+        if not target.exists():
+            save_shard(target, [maker.made(row) for row in load_shard(path)])
+            print(f"latents {split} {path.stem}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=Workspace().root)
+    workspace = Workspace(parser.parse_args().root)
+    torch.set_num_threads(1)
+    for split in ("held_out", "train"):
+        write_latents(workspace, split)
+
+
+if __name__ == "__main__":
+    main()
