@@ -6,21 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from deployments.errors import CheckpointError
+from deployments.mel_bank import mel_bank
 
 FLOOR = 1e-5
 MAGNITUDE_EPSILON = 1e-9
-# Slaney's mel scale: linear below 1 kHz, logarithmic above.
-LINEAR_HZ_PER_MEL = 200 / 3
-LOG_START_HZ = 1000.0
-LOG_START_MEL = LOG_START_HZ / LINEAR_HZ_PER_MEL
-LOG_STEP = np.log(6.4) / 27
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,8 @@ class LogMel:
     def __init__(self, dims: MelDims, *, device: torch.device | str = "cpu") -> None:
         self.dims = dims
         self._window = torch.hann_window(dims.window, device=device)
-        self._bank = torch.from_numpy(mel_bank(dims)).to(device)
+        bank = mel_bank(dims.bands, dims.n_fft, dims.sample_rate_hz, dims.low_hz, dims.high_hz)
+        self._bank = torch.from_numpy(bank).to(device)
 
     @torch.inference_mode()
     def __call__(self, wave: Tensor) -> Tensor:
@@ -75,25 +70,3 @@ class LogMel:
         )
         power = torch.view_as_real(spectrum).square().sum(-1)
         return (self._bank @ (power + MAGNITUDE_EPSILON).sqrt()).clamp(min=FLOOR).log()
-
-
-def mel_bank(dims: MelDims) -> npt.NDArray[np.float32]:
-    """Triangles of equal area, (bands, n_fft / 2 + 1)."""
-    low, high = _mel_of_hz(np.array([dims.low_hz, dims.high_hz]))
-    edges = _hz_of_mel(np.linspace(low, high, dims.bands + 2))
-    bins = np.linspace(0, dims.sample_rate_hz / 2, dims.n_fft // 2 + 1)
-    widths = np.diff(edges)[:, None]
-    rising = (bins - edges[:-2, None]) / widths[:-1]
-    falling = (edges[2:, None] - bins) / widths[1:]
-    area = 2 / (edges[2:] - edges[:-2])[:, None]
-    return (np.maximum(0, np.minimum(rising, falling)) * area).astype(np.float32)
-
-
-def _mel_of_hz(hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    above = LOG_START_MEL + np.log(np.maximum(hz, LOG_START_HZ) / LOG_START_HZ) / LOG_STEP
-    return np.where(hz < LOG_START_HZ, hz / LINEAR_HZ_PER_MEL, above)
-
-
-def _hz_of_mel(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    above = LOG_START_HZ * np.exp(LOG_STEP * (mel - LOG_START_MEL))
-    return np.where(mel < LOG_START_MEL, mel * LINEAR_HZ_PER_MEL, above)

@@ -1,9 +1,15 @@
-"""A light vocoder: ConvNeXt blocks over the mel, then an inverse STFT (guides/nano-recipe.md 7A)."""
+"""A light vocoder: ConvNeXt blocks over the mel, then an inverse STFT (guides/nano-recipe.md 7A).
+
+What a small network gets wrong most is the loudness of the bands, and that is known: it is the mel. So the wave may
+be fitted to it afterwards (`mel_fits` times): its spectrum is scaled band by band, phases kept, and inverted again.
+These are steps of Griffin and Lim (1984) with the mel in the place of the magnitudes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +19,15 @@ from torch.nn import functional as F
 
 from deployments.checkpoints.tensors import load_strict, read_tensors
 from deployments.errors import CheckpointError
+from deployments.mel_bank import mel_bank
 
 MEL_SHIFT, MEL_SCALE = 5.0, 3.0  # log-mels lie around -5
 MAX_MAGNITUDE = 100.0
+MAGNITUDE_EPSILON = 1e-9  # under the root, and the floor of the mel: indextts2-back.md 1
+MEL_FLOOR = 1e-5
+# A fit goes half of the way, in log: the mels of s2mel are blurred, and a wave that follows them all the way sounds so.
+FIT_STRENGTH = 0.5
+LEAST_WEIGHT = 1e-3  # of overlapping windows: at the very ends of a wave they vanish
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,7 @@ class IstftDims:
     n_fft: int = 1024
     hop: int = 256
     sample_rate_hz: int = 22050
+    mel_fits: int = 0
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> IstftDims:
@@ -47,9 +60,13 @@ class IstftDims:
 
     @property
     def halo_frames(self) -> int:
-        """Frames of the convolutions, plus the neighbours whose windows overlap the samples of a frame."""
+        """Frames of the convolutions, plus the neighbours whose windows overlap the samples of a frame.
+
+        A fit hears a frame through all windows that overlap its own.
+        """
         convolutions = (self.layers + 1) * (self.kernel // 2)
-        return convolutions + (self.n_fft - 1 - self.trim) // self.hop
+        fits = self.mel_fits * ((self.n_fft - 1) // self.hop)
+        return convolutions + fits + (self.n_fft - 1 - self.trim) // self.hop
 
 
 class Block(nn.Module):
@@ -89,17 +106,39 @@ class IstftVocoder(nn.Module):
             x = block(x)
         magnitude, phase = self.head(self.final_norm(x)).float().chunk(2, dim=-1)
         spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
-        return self._overlap_add(torch.fft.irfft(spectrum, n=self.dims.n_fft)).clamp(-1, 1)
+        wave = self._overlap_add(spectrum)
+        for _ in range(self.dims.mel_fits):
+            wave = self._overlap_add(self._fitted(wave, mel))
+        return wave[:, self.dims.trim : wave.shape[1] - self.dims.trim].clamp(-1, 1)
 
-    def _overlap_add(self, frames: Tensor) -> Tensor:
-        """(B, T, n_fft) -> (B, hop * T), divided by the summed squares of the windows that are there."""
+    def _fitted(self, wave: Tensor, mel: Tensor) -> Tensor:
+        """Spectrum (B, T, bins) of an untrimmed wave, each bin scaled by what the bands around it lack."""
+        bank = _bank(self.dims, str(wave.device))
+        frames = wave.unfold(1, self.dims.n_fft, self.hop)
+        spectrum = torch.fft.rfft(frames * torch.hann_window(self.dims.n_fft, device=wave.device))
+        magnitude = (spectrum.real.square() + spectrum.imag.square() + MAGNITUDE_EPSILON).sqrt()
+        lacking = (mel.mT.float().exp() / (magnitude @ bank.T).clamp(min=MEL_FLOOR)) ** FIT_STRENGTH
+        shares = bank / bank.sum(dim=0).clamp(min=torch.finfo().tiny)
+        # No band holds the lowest bin and the highest one.
+        return spectrum * torch.where(bank.any(dim=0), lacking @ shares, 1.0)
+
+    def _overlap_add(self, spectrum: Tensor) -> Tensor:
+        """(B, T, bins) -> (B, hop * (T - 1) + n_fft), divided by the summed squares of the windows that are there."""
+        frames = torch.fft.irfft(spectrum, n=self.dims.n_fft)
         window = torch.hann_window(self.dims.n_fft, device=frames.device)
         both = torch.stack([frames * window, window.square().expand_as(frames)], dim=1).flatten(0, 1)
         length = (frames.shape[1] - 1) * self.hop + self.dims.n_fft
         summed = F.fold(both.mT, (1, length), (1, self.dims.n_fft), stride=(1, self.hop))
         wave, weight = summed.flatten(1).unflatten(0, (-1, 2)).unbind(1)
-        inside = slice(self.dims.trim, length - self.dims.trim)
-        return wave[:, inside] / weight[:, inside]
+        return wave / weight.clamp(min=LEAST_WEIGHT)
+
+
+@lru_cache(maxsize=4)
+def _bank(dims: IstftDims, device: str) -> Tensor:
+    """(mel_channels, bins)"""
+    half_rate_hz = dims.sample_rate_hz / 2
+    bank = mel_bank(dims.mel_channels, dims.n_fft, dims.sample_rate_hz, 0.0, half_rate_hz)
+    return torch.from_numpy(bank).to(device)
 
 
 def load_istft(

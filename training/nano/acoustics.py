@@ -9,6 +9,7 @@ import torchaudio
 from torch import Tensor
 from torchaudio.compliance import kaldi
 
+from deployments.mel_bank import mel_bank
 from training.nano.config import HOP, MEL_BANDS, SAMPLE_RATE_HZ
 
 _FFT = 1024
@@ -17,11 +18,9 @@ _FBANK_FLOOR = 1.192092955078125e-07
 
 @lru_cache(maxsize=4)
 def mel_filters(device: str = "cpu") -> Tensor:
-    """Slaney-scale, area-normalised triangles (80, 513), 0 to 11 025 Hz (indextts2-back.md 1)."""
-    bank = torchaudio.functional.melscale_fbanks(
-        _FFT // 2 + 1, 0.0, SAMPLE_RATE_HZ / 2, MEL_BANDS, SAMPLE_RATE_HZ, norm="slaney", mel_scale="slaney"
-    )
-    return bank.T.contiguous().to(device)
+    """Filters (80, 513) up to 11 025 Hz (indextts2-back.md 1)."""
+    bank = mel_bank(MEL_BANDS, _FFT, SAMPLE_RATE_HZ, 0.0, SAMPLE_RATE_HZ / 2)
+    return torch.from_numpy(bank).to(device)
 
 
 def log_mel(wave: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from deployments.s2mel.flow import FlowSolver
 from deployments.s2mel.regulator import target_frames
 from deployments.vocoder.istft import IstftDims, IstftVocoder
 from training.nano.codes import load_frozen
-from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ
+from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ, VOCODER
 from training.nano.s2mel import content
 from training.nano.s2mel_data import recordings
 from training.nano.s2mel_start import DirectHead, new_networks
@@ -30,7 +30,7 @@ class Chain:
         self._steps, self._guidance = steps, guidance
         semantic = load_frozen(workspace)
         self._embedding = semantic.project(semantic.codec.book.codebook.weight[None])[0]
-        self.vocoder = IstftVocoder(IstftDims())
+        self.vocoder = IstftVocoder(IstftDims.from_config(VOCODER))
         self.vocoder.load_state_dict(average_of(workspace.run("vocoder")))
         self.networks = new_networks(torch.zeros(MEL_BANDS)).requires_grad_(False)
         self.head = DirectHead(torch.zeros(MEL_BANDS)).requires_grad_(False)

@@ -33,6 +33,8 @@ SEMANTIC_ENCODER: dict[str, Any] = {
     "add_adapter": False,
 }
 
+VOCODER: dict[str, Any] = {"type": "istft", "mel_fits": 1}
+
 CONFIG: dict[str, Any] = {
     "dataset": {
         "bpe_model": "bpe.model",

@@ -24,7 +24,7 @@ from deployments.s2mel.networks import S2MelNetworks
 from training.nano.bigvgan import CONFIG as BIGVGAN_CONFIG
 from training.nano.card import card
 from training.nano.codes import load_frozen
-from training.nano.config import CONFIG, MEL_BANDS, SEMANTIC_ENCODER, STYLE_WIDTH
+from training.nano.config import CONFIG, MEL_BANDS, SEMANTIC_ENCODER, STYLE_WIDTH, VOCODER
 from training.nano.gpt import GptNetworks
 from training.nano.references import stock_voices, write_references
 from training.nano.s2mel_start import new_networks
@@ -122,7 +122,7 @@ def export_vocoder(workspace: Workspace, target: Path) -> None:
     folder = target / CONFIG["vocoder"]["name"]
     folder.mkdir(exist_ok=True)
     save_file(half(average_of(workspace.run("vocoder"))), folder / "model.safetensors")
-    (folder / "config.json").write_text('{"type": "istft"}\n')
+    (folder / "config.json").write_text(json.dumps(VOCODER) + "\n")
 
 
 def export_bigvgan(workspace: Workspace, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Step 7a: how the sentences sound that nobody has spoken. `python -m training.nano.phonemes`.
+"""Step 6a: how the sentences sound that nobody has spoken. `python -m training.nano.phonemes`.
 
 `phonemes.tsv` holds a text and the numbers of the teacher's symbols for it per line. Spliced sentences
 (`splicer.py`) are made from it.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-import torchaudio
 from torch import Tensor
 
+from deployments.mel_bank import mel_bank
 from training.nano.config import SAMPLE_RATE_HZ
 
 _SIZES = ((256, 20), (512, 40), (1024, 80), (2048, 128))
@@ -15,10 +15,8 @@ _SIZES = ((256, 20), (512, 40), (1024, 80), (2048, 128))
 
 @lru_cache(maxsize=8)
 def _bank(size: int, bands: int, device: str) -> tuple[Tensor, Tensor]:
-    filters = torchaudio.functional.melscale_fbanks(
-        size // 2 + 1, 0.0, SAMPLE_RATE_HZ / 2, bands, SAMPLE_RATE_HZ, norm="slaney", mel_scale="slaney"
-    )
-    return filters.T.contiguous().to(device), torch.hann_window(size, device=device)
+    filters = torch.from_numpy(mel_bank(bands, size, SAMPLE_RATE_HZ, 0.0, SAMPLE_RATE_HZ / 2))
+    return filters.to(device), torch.hann_window(size, device=device)
 
 
 def spectral_loss(fake: Tensor, real: Tensor) -> Tensor:

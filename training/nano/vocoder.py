@@ -20,6 +20,7 @@ from deployments.vocoder.istft import IstftDims, IstftVocoder
 from training.nano.acoustics import log_mel
 from training.nano.arguments import add_common, budget_of
 from training.nano.bigvgan import TrainableBigVgan
+from training.nano.config import VOCODER
 from training.nano.discriminators import Discriminators, fool_loss, judge_loss
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.spectral_loss import spectral_loss
@@ -46,7 +47,7 @@ class Kind:
 
 
 KINDS = {
-    "istft": Kind(lambda: IstftVocoder(IstftDims()), 12, 1e-3, 0.3, "vocoder"),
+    "istft": Kind(lambda: IstftVocoder(IstftDims.from_config(VOCODER)), 12, 1e-3, 0.3, "vocoder"),
     "bigvgan": Kind(TrainableBigVgan, 8, 5e-4, 0.4, "bigvgan"),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,16 +12,21 @@ import torch
 from safetensors.torch import save_file
 
 from deployments.errors import CheckpointError
+from deployments.speaker_encoder.mel import LogMel, MelDims
 from deployments.vocoder.istft import IstftDims, IstftVocoder, load_istft
 from deployments.vocoder.vocoder import MelWindow, load_vocoder, vocode_windows
 
 DIMS = IstftDims(hidden=16, inner=24, layers=3)
 
 
-@pytest.fixture
-def vocoder() -> IstftVocoder:
+def make(mel_fits: int) -> IstftVocoder:
     torch.manual_seed(5)
-    return IstftVocoder(DIMS).requires_grad_(False)
+    return IstftVocoder(replace(DIMS, mel_fits=mel_fits)).requires_grad_(False)
+
+
+@pytest.fixture(params=[0, 1, 2])
+def vocoder(request: pytest.FixtureRequest) -> IstftVocoder:
+    return make(request.param)
 
 
 def test_length_and_range(vocoder: IstftVocoder) -> None:
@@ -42,6 +47,7 @@ def test_windows_equal_one_pass(vocoder: IstftVocoder) -> None:
 
 def test_halo_is_the_exact_support(vocoder: IstftVocoder) -> None:
     assert IstftDims().halo_frames == 23
+    assert IstftDims(mel_fits=2).halo_frames == 29
     halo = vocoder.halo_frames
     middle = halo + 3
     mel = torch.randn(1, 80, 2 * halo + 7)
@@ -60,13 +66,24 @@ def test_halo_is_the_exact_support(vocoder: IstftVocoder) -> None:
 def test_sample_of_frame_lies_hop_times_frame_after_the_trim(vocoder: IstftVocoder) -> None:
     frames = torch.zeros(1, 3, DIMS.n_fft)
     frames[0, 1, DIMS.trim + 10] = 1.0
-    wave = vocoder._overlap_add(frames)[0]
-    assert wave.nonzero().flatten().tolist() == [DIMS.hop + 10]
+    wave = vocoder._overlap_add(torch.fft.rfft(frames))[0]
+    assert (wave.abs() > 1e-3).nonzero().flatten().tolist() == [DIMS.trim + DIMS.hop + 10]
+
+
+def test_every_fit_brings_the_wave_nearer_to_its_mel() -> None:
+    time_s = torch.arange(22_050) / 22_050
+    voice = torch.stack([(2 * torch.pi * 150 * k * time_s).sin() / k for k in range(1, 40)]).sum(0) / 8
+    log_mel = LogMel(MelDims(22_050, 1024, 1024, 256, 80, 0.0, 11_025.0))
+    mel = log_mel(voice[None])
+    middle = slice(5, -5)  # the mel of a whole wave is reflected at its ends
+    distances = [(log_mel(make(fits)(mel)) - mel)[..., middle].abs().mean().item() for fits in (0, 1, 2, 8)]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[1] < 0.75 * distances[0]
 
 
 def test_folder_round_trip(vocoder: IstftVocoder, tmp_path: Path) -> None:
     save_file(vocoder.state_dict(), tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"type": "istft"} | asdict(DIMS)))
+    (tmp_path / "config.json").write_text(json.dumps({"type": "istft"} | asdict(vocoder.dims)))
     mel = torch.randn(1, 80, 12)
     assert torch.equal(load_vocoder(tmp_path)(mel), vocoder(mel))
 
