@@ -25,7 +25,7 @@ from training.nano.arguments import add_common, budget_of
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS
 from training.nano.optimise import Average, Descent, Schedule
-from training.nano.s2mel_data import MelBatch, MelData, Piece, recordings
+from training.nano.s2mel_data import MelBatch, MelData, Piece, Shares, recordings
 from training.nano.s2mel_start import DirectHead, new_networks
 from training.nano.train_loop import Training, train
 from training.nano.workspace import Workspace
@@ -38,9 +38,8 @@ DROP_PROMPT = 0.10
 # Share of the rows at t = 0, where everything has to come from the codes. Without them the content is learnt late, and
 # after hours of one core one Euler step was still clearer than ten.
 FROM_NOISE = 0.4
-ROUGH = 0.5
-# Share of the batches without the GPT's latents, so that codes alone can still be heard.
-BLIND = 0.15
+# Some batches lack the GPT's latents, so that codes alone can still be heard.
+SHARES = Shares(rough=0.5, blind=0.15, short=0.3)
 # Share of the batches whose target goes on from its own first frames, as chunks of a stream do. There they are the
 # network's own work, so here they are blurred by up to so much noise.
 CONTINUED = 0.4
@@ -64,7 +63,7 @@ class S2MelTraining(Training):
         semantic = load_frozen(workspace, device)
         with torch.no_grad():
             self.embedding = semantic.project(semantic.codec.book.codebook.weight[None])[0]
-        self.data = MelData(recordings(workspace, "train"), self.generator, device, batch, ROUGH, BLIND)
+        self.data = MelData(recordings(workspace, "train"), self.generator, device, batch, SHARES)
         self.held_out = MelData(recordings(workspace, "held_out"), self.generator, device, batch)
         self.mean_mel = torch.from_numpy(self.data.rows[0].mel.astype("float32").mean(0))
         self.networks = new_networks(self.mean_mel).to(device)

@@ -16,6 +16,7 @@ from training.nano.workspace import Workspace
 
 MAX_TARGET_FRAMES = 320
 PROMPT_FRAMES = (40, 170)
+SHORT_CODES = (14, 80)
 
 
 @dataclass(frozen=True)
@@ -77,21 +78,26 @@ def usable_codes(recording: Recording) -> int:
     return min(len(recording.codes), int(len(recording.mel) / FRAMES_PER_CODE))
 
 
-class MelData:
-    """`rough` is the share of the cuts whose codes are the rough ones, `blind` that of the batches without latents."""
+@dataclass(frozen=True)
+class Shares:
+    """What of the drawn is harder than a recording: shares of the cuts, of the batches, of the batches."""
 
+    rough: float = 0.0  # cuts with the rough codes
+    blind: float = 0.0  # without the GPT's latents
+    short: float = 0.0  # with targets as short as the first chunks of a stream
+
+
+class MelData:
     def __init__(
         self,
         rows: list[Recording],
         generator: np.random.Generator,
         device: str,
         batch: int = 8,
-        rough: float = 0.0,
-        blind: float = 0.0,
+        shares: Shares = Shares(),
     ) -> None:
         self.rows = rows
-        self._rough = rough
-        self._blind = blind
+        self._shares = shares
         self._generator = generator
         self._device = device
         self._of_speaker: dict[str, list[int]] = defaultdict(list)
@@ -112,14 +118,13 @@ class MelData:
 
     def batch(self, targets: list[int], prompts: list[int]) -> MelBatch:
         wanted = int(self._generator.integers(*PROMPT_FRAMES) / FRAMES_PER_CODE)
+        longest = int(MAX_TARGET_FRAMES / FRAMES_PER_CODE)
+        if self._generator.random() < self._shares.short:
+            longest = int(self._generator.integers(*SHORT_CODES))
         style = np.stack([self.rows[index].style for index in prompts])
         return MelBatch(
             prompt=self._cut(prompts, wanted, blind=True),
-            target=self._cut(
-                targets,
-                int(MAX_TARGET_FRAMES / FRAMES_PER_CODE),
-                blind=self._generator.random() < self._blind,
-            ),
+            target=self._cut(targets, longest, blind=self._generator.random() < self._shares.blind),
             style=torch.from_numpy(style).to(self._device),
         )
 
@@ -131,7 +136,7 @@ class MelData:
         for row in rows:
             first = int(self._generator.integers(usable_codes(row) - count + 1))
             start = min(target_frames(first), len(row.mel) - frames)
-            rough = self._generator.random() < self._rough
+            rough = self._generator.random() < self._shares.rough
             codes.append((row.rough if rough else row.codes)[first : first + count])
             if not blind:
                 latents.append((row.rough_latents if rough else row.latents)[first : first + count])
