@@ -11,7 +11,7 @@ from deployments.s2mel.regulator import target_frames
 from deployments.vocoder.istft import IstftDims, IstftVocoder
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ, VOCODER
-from training.nano.s2mel import content
+from training.nano.s2mel import code_features
 from training.nano.s2mel_data import recordings
 from training.nano.s2mel_start import DirectHead, new_networks
 from training.nano.shard import load_shards
@@ -83,8 +83,8 @@ class Chain:
         row, prompt = self.rows[index], self.rows[self.prompt_of(index)]
         known = torch.from_numpy(row.latents.astype(np.float32)) if latents else None
         features = [
-            content(self.networks, self._embedding, torch.from_numpy(prompt.codes), None),
-            content(self.networks, self._embedding, torch.from_numpy(row.codes), known),
+            code_features(self.networks, self._embedding, torch.from_numpy(prompt.codes), None),
+            code_features(self.networks, self._embedding, torch.from_numpy(row.codes), known),
         ]
         frames = [len(prompt.mel), target_frames(len(row.codes))]
         mu = torch.cat(self.networks.length_regulator(features, frames))

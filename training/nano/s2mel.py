@@ -112,7 +112,7 @@ class S2MelTraining(Training):
 
     def _regulate(self, networks: S2MelNetworks, piece: Piece) -> Tensor:
         frames = piece.mel.shape[1]
-        rows = content(networks, self.embedding, piece.codes, piece.latents)
+        rows = code_features(networks, self.embedding, piece.codes, piece.latents)
         return torch.stack(networks.length_regulator(list(rows), [frames] * len(rows)))
 
     def _velocity_error(
@@ -177,7 +177,9 @@ class S2MelTraining(Training):
         return {name: value / len(self._checks) for name, value in figures.items()}
 
 
-def content(networks: S2MelNetworks, embedding: Tensor, codes: Tensor, latents: Tensor | None) -> Tensor:
+def code_features(
+    networks: S2MelNetworks, embedding: Tensor, codes: Tensor, latents: Tensor | None
+) -> Tensor:
     """Codes (…, n) and, unless they are of a prompt, latents (…, n, D) to (…, n, C) (indextts2-back.md 3.1)."""
     found = F.embedding(codes, embedding)
     return found if latents is None else found + networks.gpt_layer(latents)
@@ -189,7 +191,7 @@ def sample(networks: S2MelNetworks, embedding: Tensor, batch: MelBatch, steps: i
     rows = []
     for row in range(len(batch.style)):
         features = [
-            content(
+            code_features(
                 networks, embedding, piece.codes[row], None if piece.latents is None else piece.latents[row]
             )
             for piece in (batch.prompt, batch.target)
