@@ -33,7 +33,7 @@ SEMANTIC_ENCODER: dict[str, Any] = {
     "add_adapter": False,
 }
 
-VOCODER: dict[str, Any] = {"type": "istft", "mel_fits": 1}
+VOCODER: dict[str, Any] = {"type": "istft", "mel_fits": 2}
 
 CONFIG: dict[str, Any] = {
     "dataset": {

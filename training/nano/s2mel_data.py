@@ -16,7 +16,7 @@ from training.nano.workspace import Workspace
 
 MAX_TARGET_FRAMES = 320
 PROMPT_FRAMES = (40, 170)
-SHORT_CODES = (14, 80)
+CUT_CODES = (14, 160)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Shares:
 
     rough: float = 0.0  # cuts with the rough codes
     blind: float = 0.0  # without the GPT's latents
-    short: float = 0.0  # with targets as short as the first chunks of a stream
+    cut: float = 0.0  # whose targets end in the middle of the speech, as chunks of a stream do
 
 
 class MelData:
@@ -119,8 +119,8 @@ class MelData:
     def batch(self, targets: list[int], prompts: list[int]) -> MelBatch:
         wanted = int(self._generator.integers(*PROMPT_FRAMES) / FRAMES_PER_CODE)
         longest = int(MAX_TARGET_FRAMES / FRAMES_PER_CODE)
-        if self._generator.random() < self._shares.short:
-            longest = int(self._generator.integers(*SHORT_CODES))
+        if self._generator.random() < self._shares.cut:
+            longest = int(self._generator.integers(*CUT_CODES))
         style = np.stack([self.rows[index].style for index in prompts])
         return MelBatch(
             prompt=self._cut(prompts, wanted, blind=True),
