@@ -41,7 +41,7 @@ def _dimensions() -> list[list[str]]:
 def _figure(measured: Mapping[str, Any]) -> list[str]:
     percents = [f"{measured[name]:.1f}" for name in ("wer", "cer")]
     others = [f"{measured[name]:.2f}" for name in ("similarity", "dnsmos", "rtf")]
-    steps = str(measured["steps"]) if measured["what"] in {"codes", "resynthesis"} else ""
+    steps = str(measured["steps"]) if measured["what"] in {"codes", "resynthesis", "chunks"} else ""
     return [measured["what"], steps, *percents, *others]
 
 

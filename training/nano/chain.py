@@ -9,6 +9,9 @@ from torch.nn import functional as F
 from deployments.s2mel.flow import FlowSolver
 from deployments.s2mel.regulator import target_frames
 from deployments.vocoder.istft import IstftDims, IstftVocoder
+from serve_app.pipelines.chunk_planner import ChunkParameters, ChunkPlanner, Progress
+from serve_app.pipelines.geometry import Geometry
+from serve_app.pipelines.stage_speeds import StageSpeeds
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ, VOCODER
 from training.nano.s2mel import code_features
@@ -59,16 +62,33 @@ class Chain:
 
     @torch.inference_mode()
     def resynthesis(self, index: int) -> np.ndarray:
-        return self._vocode(self._mel(index, latents=True))
+        return self._vocode(self.mel(index))
 
     @torch.inference_mode()
     def codes_alone(self, index: int) -> np.ndarray:
-        return self._vocode(self._mel(index, latents=False))
+        return self._vocode(self.mel(index, latents=False))
 
     @torch.inference_mode()
-    def mel(self, index: int) -> torch.Tensor:
+    def chunks(self, index: int) -> np.ndarray:
+        """As `resynthesis`, in the chunks that a stream with a seed is made in."""
+        codes, prompt_frames = len(self.rows[index].codes), len(self.rows[self.prompt_of(index)].mel)
+        geometry = Geometry(self.vocoder.halo_frames, self.vocoder.hop, SAMPLE_RATE_HZ)
+        planner = ChunkPlanner(ChunkParameters(), geometry, StageSpeeds(), prompt_frames, self._steps)
+        mel = torch.zeros(MEL_BANDS, 0)
+        committed = number = size = 0
+        while True:
+            chunk = planner.plan(Progress(0, number, committed, size, codes, True, slack_s=None))
+            mel = torch.cat([mel, self._continued(index, mel, min(chunk.needs, codes), latents=True)], dim=1)
+            if chunk.final:
+                return self._vocode(mel)
+            mel = mel[:, : geometry.frames(chunk.commit)]
+            number, size, committed = number + 1, chunk.commit - committed, chunk.commit
+
+    @torch.inference_mode()
+    def mel(self, index: int, *, latents: bool = True) -> torch.Tensor:
         """(80, T): what s2mel makes of recording `index`, prompted by another recording of its speaker."""
-        return self._mel(index, latents=True)
+        nothing = torch.zeros(MEL_BANDS, 0)
+        return self._continued(index, nothing, len(self.rows[index].codes), latents=latents)
 
     @torch.inference_mode()
     def direct(self, index: int) -> np.ndarray:
@@ -79,20 +99,28 @@ class Chain:
         style = torch.from_numpy(self.rows[self.prompt_of(index)].style)
         return self._vocode(self.head(mu[0][None], style[None])[0].T)
 
-    def _mel(self, index: int, *, latents: bool) -> torch.Tensor:
+    def _continued(self, index: int, made: torch.Tensor, count: int, *, latents: bool) -> torch.Tensor:
+        """Mel of the first `count` codes behind the part (80, F) that is made."""
         row, prompt = self.rows[index], self.rows[self.prompt_of(index)]
-        known = torch.from_numpy(row.latents.astype(np.float32)) if latents else None
+        known = torch.from_numpy(row.latents[:count].astype(np.float32)) if latents else None
         features = [
             code_features(self.networks, self._embedding, torch.from_numpy(prompt.codes), None),
-            code_features(self.networks, self._embedding, torch.from_numpy(row.codes), known),
+            code_features(self.networks, self._embedding, torch.from_numpy(row.codes[:count]), known),
         ]
-        frames = [len(prompt.mel), target_frames(len(row.codes))]
+        frames = [len(prompt.mel), target_frames(count)]
         mu = torch.cat(self.networks.length_regulator(features, frames))
-        noise = torch.randn(MEL_BANDS, sum(frames), generator=torch.Generator().manual_seed(index))
+        longest = len(prompt.mel) + target_frames(len(row.codes))
+        noise = torch.randn(MEL_BANDS, longest, generator=torch.Generator().manual_seed(index))
         solver = FlowSolver(self.networks.estimator)
-        prompt_mel = torch.from_numpy(prompt.mel.astype(np.float32)).T
-        style = torch.from_numpy(prompt.style)
-        admitted = solver.admit(noise, prompt_mel, mu, style, steps=self._steps, guidance=self._guidance)
+        given = torch.cat([torch.from_numpy(prompt.mel.astype(np.float32)).T, made], dim=1)
+        admitted = solver.admit(
+            noise[:, : sum(frames)],
+            given,
+            mu,
+            torch.from_numpy(prompt.style),
+            steps=self._steps,
+            guidance=self._guidance,
+        )
         return solver.solve([admitted])[0]
 
     def _vocode(self, mel: torch.Tensor) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 teacher: the recordings themselves; copy: mel of the recording through the vocoder; codes: codes of the
 recording through s2mel and vocoder, with another recording of the speaker as prompt; resynthesis: the same with the
-GPT's latents beside the codes, as in the server. All networks as served.
+GPT's latents beside the codes, as in the server; chunks: the same as a stream is made. All networks as served.
 Text to speech is measured through a server, by `voicegraph eval`.
 direct: codes through the length regulator and its training-only head; an early sign of what the codes carry.
 """
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="Euler steps of s2mel")
     parser.add_argument("--guidance", type=float, default=0.7)
     parser.add_argument("--split", choices=["held_out", "train"], default="held_out")
-    parser.add_argument("--only", nargs="*", default=["teacher", "copy", "codes", "resynthesis"])
+    parser.add_argument("--only", nargs="*", default=["teacher", "copy", "codes", "resynthesis", "chunks"])
     arguments = parser.parse_args()
     workspace = Workspace(arguments.root)
     torch.set_num_threads(1)
@@ -105,6 +105,7 @@ def main() -> None:
         "direct": chain.direct,
         "codes": chain.codes_alone,
         "resynthesis": chain.resynthesis,
+        "chunks": chain.chunks,
     }
     for name in arguments.only:
         listen = workspace.run(f"listen/{arguments.split}/{name}")

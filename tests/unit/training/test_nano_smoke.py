@@ -157,7 +157,9 @@ def reads_the_latents(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> 
     assert np.isfinite(work(training, workspace.run("s2mel"), 3)["sampled_mel_l1"])
     assert training.networks.gpt_layer[2].weight.abs().max() > 0  # it began as zero
     chain = Chain(workspace, "held_out", steps=1, guidance=0.0)
-    assert np.abs(chain.resynthesis(0) - chain.codes_alone(0)).max() > 0
+    whole = chain.resynthesis(0)
+    assert np.abs(whole - chain.codes_alone(0)).max() > 0
+    assert len(chain.chunks(0)) == len(whole)
 
 
 def learns_from_generated_mels(workspace: Workspace) -> None:
