@@ -41,7 +41,7 @@ GUIDE_WEIGHT = 0.1
 GUIDE_UNTIL = 0.5
 PHONE_WEIGHT = 0.5
 DROPOUT = 0.1
-# Share of the batches that are spliced (splicer.py), where there are some; it fades over the last quarter of the work,
+# Share of the batches that are spliced (splicer.py), where there are some; it fades over the last eighth of the work,
 # so that the last word is natural speech.
 SPLICED = 0.6
 IGNORED = -100
@@ -143,7 +143,7 @@ class GptTraining(Training):
     def step(self, progress: float) -> dict[str, float]:
         gap = int(self.descent.steps % 2)
         guide = GUIDE_WEIGHT * max(0.0, 1 - progress / GUIDE_UNTIL)
-        spliced = len(self.spliced) > 0 and self.generator.random() < SPLICED * min(1.0, 4 * (1 - progress))
+        spliced = len(self.spliced) > 0 and self.generator.random() < SPLICED * min(1.0, 8 * (1 - progress))
         batch = self.spliced.draw() if spliced else self.data.draw()
         found = self._losses(self.networks, batch, gap, training=True, guided=guide > 0)
         spoken = found.speech + PHONE_WEIGHT * found.phone
