@@ -38,9 +38,9 @@ DROP_PROMPT = 0.10
 # Share of the rows at t = 0, where everything has to come from the codes. Without them the content is learnt late, and
 # after hours of one core one Euler step was still clearer than ten.
 FROM_NOISE = 0.4
-# Some batches lack the GPT's latents, so that codes alone can still be heard. Where targets were whole sentences, the
-# network without conditions knew that their ends are silent, and guidance made the ends of chunks loud instead.
-SHARES = Shares(rough=0.5, blind=0.15, cut=0.7)
+# Some batches lack the GPT's latents, so that codes alone can still be heard. Where most targets are whole sentences,
+# the network without conditions knows that their ends are silent, and guidance makes the ends of chunks loud instead.
+SHARES = Shares(rough=0.5, blind=0.15, cut=0.9)
 # Share of the batches whose target goes on from its own first frames, as chunks of a stream do. There they are the
 # network's own work, so here they are blurred by up to so much noise.
 CONTINUED = 0.4

@@ -16,7 +16,7 @@ from training.nano.workspace import Workspace
 
 MAX_TARGET_FRAMES = 320
 PROMPT_FRAMES = (40, 170)
-CUT_CODES = (14, 160)
+LEAST_CUT = 14  # codes
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ class MelData:
         wanted = int(self._generator.integers(*PROMPT_FRAMES) / FRAMES_PER_CODE)
         longest = int(MAX_TARGET_FRAMES / FRAMES_PER_CODE)
         if self._generator.random() < self._shares.cut:
-            longest = int(self._generator.integers(*CUT_CODES))
+            shortest = min(usable_codes(self.rows[index]) for index in targets)
+            longest = int(self._generator.integers(min(LEAST_CUT, shortest), min(longest, shortest) + 1))
         style = np.stack([self.rows[index].style for index in prompts])
         return MelBatch(
             prompt=self._cut(prompts, wanted, blind=True),
