@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+# Under the root of the magnitudes, and under the logarithm of the bands.
+MAGNITUDE_EPSILON = 1e-9
+MEL_FLOOR = 1e-5
 # Slaney's mel scale: linear below 1 kHz, logarithmic above.
 LINEAR_HZ_PER_MEL = 200 / 3
 LOG_START_HZ = 1000.0

@@ -11,10 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deployments.errors import CheckpointError
-from deployments.mel_bank import mel_bank
-
-FLOOR = 1e-5
-MAGNITUDE_EPSILON = 1e-9
+from deployments.mel_bank import MAGNITUDE_EPSILON, MEL_FLOOR, mel_bank
 
 
 @dataclass(frozen=True)
@@ -69,4 +66,4 @@ class LogMel:
             padded, dims.n_fft, dims.hop, dims.window, self._window, center=False, return_complex=True
         )
         power = torch.view_as_real(spectrum).square().sum(-1)
-        return (self._bank @ (power + MAGNITUDE_EPSILON).sqrt()).clamp(min=FLOOR).log()
+        return (self._bank @ (power + MAGNITUDE_EPSILON).sqrt()).clamp(min=MEL_FLOOR).log()

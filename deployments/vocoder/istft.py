@@ -19,12 +19,10 @@ from torch.nn import functional as F
 
 from deployments.checkpoints.tensors import load_strict, read_tensors
 from deployments.errors import CheckpointError
-from deployments.mel_bank import mel_bank
+from deployments.mel_bank import MAGNITUDE_EPSILON, MEL_FLOOR, mel_bank
 
 MEL_SHIFT, MEL_SCALE = 5.0, 3.0  # log-mels lie around -5
 MAX_MAGNITUDE = 100.0
-MAGNITUDE_EPSILON = 1e-9  # under the root, and the floor of the mel: indextts2-back.md 1
-MEL_FLOOR = 1e-5
 # A fit goes half of the way, in log: the mels of s2mel are blurred, and a wave that follows them all the way sounds so.
 FIT_STRENGTH = 0.5
 LEAST_WEIGHT = 1e-3  # of overlapping windows: at the very ends of a wave they vanish
@@ -113,14 +111,12 @@ class IstftVocoder(nn.Module):
 
     def _fitted(self, wave: Tensor, mel: Tensor) -> Tensor:
         """Spectrum (B, T, bins) of an untrimmed wave, each bin scaled by what the bands around it lack."""
-        bank = _bank(self.dims, str(wave.device))
+        bank, shares, held = _bands(self.dims, str(wave.device))
         frames = wave.unfold(1, self.dims.n_fft, self.hop)
         spectrum = torch.fft.rfft(frames * torch.hann_window(self.dims.n_fft, device=wave.device))
         magnitude = (spectrum.real.square() + spectrum.imag.square() + MAGNITUDE_EPSILON).sqrt()
         lacking = (mel.mT.float().exp() / (magnitude @ bank.T).clamp(min=MEL_FLOOR)) ** FIT_STRENGTH
-        shares = bank / bank.sum(dim=0).clamp(min=torch.finfo().tiny)
-        # No band holds the lowest bin and the highest one.
-        return spectrum * torch.where(bank.any(dim=0), lacking @ shares, 1.0)
+        return spectrum * torch.where(held, lacking @ shares, 1.0)
 
     def _overlap_add(self, spectrum: Tensor) -> Tensor:
         """(B, T, bins) -> (B, hop * (T - 1) + n_fft), divided by the summed squares of the windows that are there."""
@@ -134,11 +130,16 @@ class IstftVocoder(nn.Module):
 
 
 @lru_cache(maxsize=4)
-def _bank(dims: IstftDims, device: str) -> Tensor:
-    """(mel_channels, bins)"""
+def _bands(dims: IstftDims, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Filters (mel_channels, bins), the shares of the bands in every bin, and the bins (bins,) that have any.
+
+    No band holds the lowest bin and the highest one.
+    """
     half_rate_hz = dims.sample_rate_hz / 2
-    bank = mel_bank(dims.mel_channels, dims.n_fft, dims.sample_rate_hz, 0.0, half_rate_hz)
-    return torch.from_numpy(bank).to(device)
+    bank = torch.from_numpy(
+        mel_bank(dims.mel_channels, dims.n_fft, dims.sample_rate_hz, 0.0, half_rate_hz)
+    ).to(device)
+    return bank, bank / bank.sum(dim=0).clamp(min=torch.finfo().tiny), bank.any(dim=0)
 
 
 def load_istft(

@@ -9,7 +9,7 @@ import torchaudio
 from torch import Tensor
 from torchaudio.compliance import kaldi
 
-from deployments.mel_bank import mel_bank
+from deployments.mel_bank import MAGNITUDE_EPSILON, MEL_FLOOR, mel_bank
 from training.nano.config import HOP, MEL_BANDS, SAMPLE_RATE_HZ
 
 _FFT = 1024
@@ -29,8 +29,8 @@ def log_mel(wave: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(wave[:, None], (padding, padding), mode="reflect")[:, 0]
     window = torch.hann_window(_FFT, device=wave.device)
     spectrum = torch.stft(padded, _FFT, HOP, window=window, center=False, return_complex=True)
-    magnitude = torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-9)
-    return torch.log(torch.clamp(mel_filters(str(wave.device)) @ magnitude, min=1e-5))
+    magnitude = torch.sqrt(spectrum.real**2 + spectrum.imag**2 + MAGNITUDE_EPSILON)
+    return torch.log(torch.clamp(mel_filters(str(wave.device)) @ magnitude, min=MEL_FLOOR))
 
 
 def to_16k(wave: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from deployments.gpt.latents import latents_of
 from deployments.text.tokenizer import BpeTokenizer
 from training.nano.gpt import GptNetworks
 from training.nano.gpt_data import text_ids
-from training.nano.shard import Row, load_shard, load_shards, save_shard
+from training.nano.shard import Row, load_shards, make_missing
 from training.nano.train_loop import average_of
 from training.nano.workspace import Workspace
 
@@ -38,12 +38,16 @@ class LatentMaker:
 
     def made(self, row: Row) -> Row:
         """(n, D) for the codes and for the rough codes, each with another prompt of the speaker."""
-        prefixes = [self._prefix(row, variant) for variant in ("codes", "rough")]
-        latents, rough = (
-            latents_of(self._networks.gpt, prefix, row[variant].tolist()).numpy().astype(np.float16)
-            for prefix, variant in zip(prefixes, ("codes", "rough"), strict=True)
-        )
-        return {"text": row["text"], "speaker": row["speaker"], "latents": latents, "rough_latents": rough}
+        return {
+            "text": row["text"],
+            "speaker": row["speaker"],
+            "latents": self._latents(row, "codes"),
+            "rough_latents": self._latents(row, "rough"),
+        }
+
+    def _latents(self, row: Row, variant: str) -> np.ndarray:
+        found = latents_of(self._networks.gpt, self._prefix(row, variant), row[variant].tolist())
+        return found.numpy().astype(np.float16)
 
     @torch.inference_mode()
     def _prefix(self, row: Row, variant: str) -> Tensor:
@@ -61,12 +65,7 @@ class LatentMaker:
 
 def write_latents(workspace: Workspace, split: str) -> None:
     """The shards that are missing."""
-    maker = LatentMaker(workspace, split)
-    for path in sorted(workspace.codes(split).glob("*.npz")):
-        target = workspace.latents(split) / path.name
-        if not target.exists():
-            save_shard(target, [maker.made(row) for row in load_shard(path)])
-            print(f"latents {split} {path.stem}", flush=True)
+    make_missing(workspace.codes(split), workspace.latents(split), LatentMaker(workspace, split).made)
 
 
 def main() -> None:

@@ -189,16 +189,14 @@ def code_features(
 def sample(networks: S2MelNetworks, embedding: Tensor, batch: MelBatch, steps: int) -> Tensor:
     """Mels (B, T, 80) of the targets of a batch, by the server's own solver."""
     solver = FlowSolver(networks.estimator)
+    pieces = [
+        code_features(networks, embedding, piece.codes, piece.latents)
+        for piece in (batch.prompt, batch.target)
+    ]
+    frames = [batch.prompt.mel.shape[1], target_frames(batch.target.codes.shape[1])]
     rows = []
     for row in range(len(batch.style)):
-        features = [
-            code_features(
-                networks, embedding, piece.codes[row], None if piece.latents is None else piece.latents[row]
-            )
-            for piece in (batch.prompt, batch.target)
-        ]
-        frames = [batch.prompt.mel.shape[1], target_frames(len(batch.target.codes[row]))]
-        mu = torch.cat(networks.length_regulator(features, frames))
+        mu = torch.cat(networks.length_regulator([piece[row] for piece in pieces], frames))
         noise = torch.randn(MEL_BANDS, sum(frames), device=mu.device)
         rows.append(solver.admit(noise, batch.prompt.mel[row].mT, mu, batch.style[row], steps=steps))
     return torch.stack([mel.mT for mel in solver.solve(rows)])

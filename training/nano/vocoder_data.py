@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deployments.speaker_encoder.mel import FLOOR
+from deployments.mel_bank import MEL_FLOOR
 from training.nano.acoustics import log_mel
 from training.nano.config import HOP, MEL_BANDS
 from training.nano.shard import load_shard
 
-MEL_FLOOR = math.log(FLOOR)
+LOG_FLOOR = math.log(MEL_FLOOR)
 
 
 class WaveData:
@@ -70,8 +70,8 @@ class WaveData:
     def _cut(self, index: int, start: int, frames: int, gain: float) -> Tensor:
         """(80, frames) of a generated mel, as quiet as its wave; silence where it is shorter."""
         piece = self._made[index][start : start + frames].astype(np.float32) + math.log(gain)
-        cut = np.full((frames, MEL_BANDS), MEL_FLOOR, np.float32)
-        cut[: len(piece)] = np.maximum(piece, MEL_FLOOR)
+        cut = np.full((frames, MEL_BANDS), LOG_FLOOR, np.float32)
+        cut[: len(piece)] = np.maximum(piece, LOG_FLOOR)
         return torch.from_numpy(cut.T)
 
     def whole(self, index: int) -> tuple[Tensor, Tensor]:
