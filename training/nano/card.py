@@ -15,6 +15,7 @@ def card(summary: Mapping[str, Any]) -> str:
     """`summary` is the content of nano.json (`export.summary`)."""
     return TEMPLATE.read_text(encoding="utf-8").format(
         utterances=summary["utterances"],
+        scores=summary["scores"],
         dimensions=_rows(_dimensions()),
         trainings=_rows(
             [name, str(made["steps"]), str(made["core_minutes"])]
@@ -41,7 +42,9 @@ def _dimensions() -> list[list[str]]:
 def _figure(measured: Mapping[str, Any]) -> list[str]:
     percents = [f"{measured[name]:.1f}" for name in ("wer", "cer")]
     others = [f"{measured[name]:.2f}" for name in ("similarity", "dnsmos", "rtf")]
-    steps = str(measured["steps"]) if measured["what"] in {"codes", "resynthesis", "chunks"} else ""
+    steps = (
+        str(measured["steps"]) if measured["what"] in {"codes", "resynthesis", "chunks", "written"} else ""
+    )
     return [measured["what"], steps, *percents, *others]
 
 

@@ -15,7 +15,7 @@ from serve_app.pipelines.stage_speeds import StageSpeeds
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ, VOCODER
 from training.nano.s2mel import code_features
-from training.nano.s2mel_data import recordings
+from training.nano.s2mel_data import HEARD, WRITTEN, recordings
 from training.nano.s2mel_start import DirectHead, new_networks
 from training.nano.shard import load_shards
 from training.nano.train_loop import average_of
@@ -69,47 +69,54 @@ class Chain:
         return self._vocode(self.mel(index, latents=False))
 
     @torch.inference_mode()
+    def written(self, index: int) -> np.ndarray:
+        """As `resynthesis`, from the codes of what was said instead of those that the encoder heard."""
+        return self._vocode(self.mel(index, variant=WRITTEN))
+
+    @torch.inference_mode()
     def chunks(self, index: int) -> np.ndarray:
         """As `resynthesis`, in the chunks that a stream with a seed is made in."""
-        codes, prompt_frames = len(self.rows[index].codes), len(self.rows[self.prompt_of(index)].mel)
+        codes, prompt_frames = len(self.rows[index].codes[HEARD]), len(self.rows[self.prompt_of(index)].mel)
         geometry = Geometry(self.vocoder.halo_frames, self.vocoder.hop, SAMPLE_RATE_HZ)
         planner = ChunkPlanner(ChunkParameters(), geometry, StageSpeeds(), prompt_frames, self._steps)
         mel = torch.zeros(MEL_BANDS, 0)
         committed = number = size = 0
         while True:
             chunk = planner.plan(Progress(0, number, committed, size, codes, True, slack_s=None))
-            mel = torch.cat([mel, self._continued(index, mel, min(chunk.needs, codes), latents=True)], dim=1)
+            mel = torch.cat([mel, self._continued(index, mel, min(chunk.needs, codes))], dim=1)
             if chunk.final:
                 return self._vocode(mel)
             mel = mel[:, : geometry.frames(chunk.commit)]
             number, size, committed = number + 1, chunk.commit - committed, chunk.commit
 
     @torch.inference_mode()
-    def mel(self, index: int, *, latents: bool = True) -> torch.Tensor:
+    def mel(self, index: int, *, latents: bool = True, variant: str = HEARD) -> torch.Tensor:
         """(80, T): what s2mel makes of recording `index`, prompted by another recording of its speaker."""
-        nothing = torch.zeros(MEL_BANDS, 0)
-        return self._continued(index, nothing, len(self.rows[index].codes), latents=latents)
+        nothing, count = torch.zeros(MEL_BANDS, 0), len(self.rows[index].codes[variant])
+        return self._continued(index, nothing, count, latents=latents, variant=variant)
 
     @torch.inference_mode()
     def direct(self, index: int) -> np.ndarray:
-        codes = torch.from_numpy(self.rows[index].codes)
+        codes = torch.from_numpy(self.rows[index].codes[HEARD])
         mu = self.networks.length_regulator(
             [F.embedding(codes, self._embedding)], [target_frames(len(codes))]
         )
         style = torch.from_numpy(self.rows[self.prompt_of(index)].style)
         return self._vocode(self.head(mu[0][None], style[None])[0].T)
 
-    def _continued(self, index: int, made: torch.Tensor, count: int, *, latents: bool) -> torch.Tensor:
+    def _continued(
+        self, index: int, made: torch.Tensor, count: int, *, latents: bool = True, variant: str = HEARD
+    ) -> torch.Tensor:
         """Mel of the first `count` codes behind the part (80, F) that is made."""
         row, prompt = self.rows[index], self.rows[self.prompt_of(index)]
-        known = torch.from_numpy(row.latents[:count].astype(np.float32)) if latents else None
+        known = torch.from_numpy(row.latents[variant][:count].astype(np.float32)) if latents else None
         features = [
-            code_features(self.networks, self._embedding, torch.from_numpy(prompt.codes), None),
-            code_features(self.networks, self._embedding, torch.from_numpy(row.codes[:count]), known),
+            code_features(self.networks, self._embedding, torch.from_numpy(codes), after)
+            for codes, after in ((prompt.codes[HEARD], None), (row.codes[variant][:count], known))
         ]
         frames = [len(prompt.mel), target_frames(count)]
         mu = torch.cat(self.networks.length_regulator(features, frames))
-        longest = len(prompt.mel) + target_frames(len(row.codes))
+        longest = len(prompt.mel) + target_frames(len(row.codes[variant]))
         noise = torch.randn(MEL_BANDS, longest, generator=torch.Generator().manual_seed(index))
         solver = FlowSolver(self.networks.estimator)
         given = torch.cat([torch.from_numpy(prompt.mel.astype(np.float32)).T, made], dim=1)

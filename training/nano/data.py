@@ -51,9 +51,9 @@ def make_shard(workspace: Workspace, teacher: Teacher, split: str, number: int) 
     return sum(len(one.wave) for one in made) / 22_050
 
 
-def plan(shards: int) -> list[tuple[str, int]]:
-    """All shards; the held-out ones come after the first two, so that later steps can start early."""
-    wanted = [("train", number) for number in range(shards)]
+def plan(shards: int, first: int = 0) -> list[tuple[str, int]]:
+    """Shards from `first` on; the held-out ones come after the first two, so that later steps can start early."""
+    wanted = [("train", number) for number in range(first, first + shards)]
     wanted[2:2] = [("held_out", number) for number in range(HELD_OUT_ROWS // ROWS_PER_SHARD)]
     return wanted
 
@@ -64,13 +64,14 @@ def main() -> None:
     parser.add_argument(
         "--shards", type=int, default=40, help="training shards wanted, about 2.4 min of audio each"
     )
+    parser.add_argument("--first", type=int, default=0, help="number of the first shard; 139 were published")
     parser.add_argument(
         "--backwards", action="store_true", help="from the last shard on: a second process, until both meet"
     )
     arguments = parser.parse_args()
     workspace = Workspace(arguments.root)
     teacher = Teacher(workspace.kokoro)
-    wanted = plan(arguments.shards)
+    wanted = plan(arguments.shards, arguments.first)
     for split, number in reversed(wanted) if arguments.backwards else wanted:
         if (workspace.audio(split) / f"{number:05d}.npz").exists():
             continue

@@ -2,7 +2,8 @@
 
 teacher: the recordings themselves; copy: mel of the recording through the vocoder; codes: codes of the
 recording through s2mel and vocoder, with another recording of the speaker as prompt; resynthesis: the same with the
-GPT's latents beside the codes, as in the server; chunks: the same as a stream is made. All networks as served.
+GPT's latents beside the codes, as in the server; chunks: the same as a stream is made; written: the same from the codes
+of what was said (`written.py`), the best that a GPT can do. All networks as served.
 Text to speech is measured through a server, by `voicegraph eval`.
 direct: codes through the length regulator and its training-only head; an early sign of what the codes carry.
 """
@@ -93,7 +94,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="Euler steps of s2mel")
     parser.add_argument("--guidance", type=float, default=0.7)
     parser.add_argument("--split", choices=["held_out", "train"], default="held_out")
-    parser.add_argument("--only", nargs="*", default=["teacher", "copy", "codes", "resynthesis", "chunks"])
+    parser.add_argument(
+        "--only", nargs="*", default=["teacher", "copy", "codes", "resynthesis", "chunks", "written"]
+    )
     arguments = parser.parse_args()
     workspace = Workspace(arguments.root)
     torch.set_num_threads(1)
@@ -106,6 +109,7 @@ def main() -> None:
         "codes": chain.codes_alone,
         "resynthesis": chain.resynthesis,
         "chunks": chain.chunks,
+        "written": chain.written,
     }
     for name in arguments.only:
         listen = workspace.run(f"listen/{arguments.split}/{name}")

@@ -25,9 +25,11 @@ from training.nano.bigvgan import CONFIG as BIGVGAN_CONFIG
 from training.nano.card import card
 from training.nano.codes import load_frozen
 from training.nano.config import CONFIG, MEL_BANDS, SEMANTIC_ENCODER, STYLE_WIDTH, VOCODER
+from training.nano.data import ROWS_PER_SHARD
 from training.nano.gpt import GptNetworks
 from training.nano.references import stock_voices, write_references
 from training.nano.s2mel_start import new_networks
+from training.nano.scores import ROWS_PER_SHARD as SCORES_PER_SHARD
 from training.nano.train_loop import average_of
 from training.nano.workspace import Workspace
 
@@ -173,7 +175,9 @@ def export_config(target: Path) -> None:
 
 def summary(workspace: Workspace, target: Path) -> dict[str, Any]:
     """nano.json: hashes of the files, work and steps of every training, figures measured so far."""
-    trainings = {}
+    published = workspace.published
+    before = json.loads(published.read_text()) if published.exists() else {"trainings": {}, "utterances": 0}
+    trainings = before["trainings"]
     for path in sorted((workspace.root / "runs").glob("*/checkpoint.pt")):
         state = torch.load(path, map_location="cpu", weights_only=True)
         trainings[path.parent.name] = {
@@ -183,7 +187,9 @@ def summary(workspace: Workspace, target: Path) -> dict[str, Any]:
     measured = workspace.root / "figures.jsonl"
     return {
         "trainings": trainings,
-        "utterances": len(list(workspace.codes("train").glob("*.npz"))) * 40,
+        "utterances": before["utterances"]
+        + len(list(workspace.codes("train").glob("*.npz"))) * ROWS_PER_SHARD,
+        "scores": len(list(workspace.written("scores").glob("*.npz"))) * SCORES_PER_SHARD,
         "figures": [json.loads(line) for line in measured.read_text().splitlines()]
         if measured.exists()
         else [],

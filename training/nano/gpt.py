@@ -23,16 +23,24 @@ from deployments.gpt.trunk import InputMajorLinear
 from deployments.speaker_encoder.conditioner import Conditioner
 from deployments.speaker_encoder.perceiver import Perceiver, RmsNorm
 from training.nano.arguments import add_common, budget_of
-from training.nano.codes import load_frozen
 from training.nano.config import CONFIG, SEMANTIC_WIDTH
-from training.nano.gpt_data import PREFIX_ROWS, GptBatch, GptData, Sentence, misread, sentences
+from training.nano.gpt_data import (
+    PREFIX_ROWS,
+    GptBatch,
+    GptData,
+    References,
+    Sentence,
+    read_codes,
+    recorded,
+    unrecorded,
+)
 from training.nano.gpt_speech import phone_error
 from training.nano.guided_attention import PackedCausal, bands
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.phone_head import PhoneHead, stacked_phones
-from training.nano.spliced_data import SplicedData
 from training.nano.train_loop import Training, train
 from training.nano.workspace import Workspace
+from training.nano.writer_data import WriterData
 
 SEED = 71
 POSITIONS = 6000
@@ -41,9 +49,8 @@ GUIDE_WEIGHT = 0.1
 GUIDE_UNTIL = 0.5
 PHONE_WEIGHT = 0.5
 DROPOUT = 0.1
-# Share of the batches that are spliced (splicer.py), where there are some; it fades over the last eighth of the work,
-# so that the last word is natural speech.
-SPLICED = 0.6
+# Share of the batches of sentences that only have a score, where there are some.
+UNRECORDED = 0.7
 IGNORED = -100
 
 
@@ -118,17 +125,18 @@ class GptTraining(Training):
         super().__init__(SEED)
         torch.manual_seed(SEED)
         self.device = device
-        self.data = GptData(sentences(workspace, "train"), self.generator, device, positions)
-        self.held_out = GptData(sentences(workspace, "held_out"), self.generator, device, positions)
-        references = [row.reference for row in self.data.rows]
-        self.spliced = SplicedData(workspace, references, self.generator, device, positions)
-        print(f"{len(self.data.rows)} recorded sentences, {len(self.spliced)} to splice")
+        how = (self.generator, device, positions)
+        references = References(workspace, "train")
+        self.data = GptData(recorded(workspace, "train"), references, *how)
+        self.unrecorded = GptData(unrecorded(workspace), references, *how)
+        self.held_out = GptData(recorded(workspace, "held_out"), References(workspace, "held_out"), *how)
+        print(f"{len(self.data)} sentences with a recording, {len(self.unrecorded)} without")
         self.networks = GptNetworks().to(device)
         self.phone_head = PhoneHead(self.networks.gpt.dims.model_dim).to(device)
         self.average = Average(self.networks, 0.999)
         trained = [*self.networks.trained(), *self.phone_head.parameters()]
         self.descent = Descent(trained, Schedule(1e-3), betas=(0.9, 0.96), weight_decay=0.05)
-        self.semantic = load_frozen(workspace)
+        self.names = WriterData(workspace, "train", self.generator, device).phone_of_codes().tolist()
         self._checks = [self.held_out.draw() for _ in range(4)]
 
     @property
@@ -142,14 +150,16 @@ class GptTraining(Training):
 
     def step(self, progress: float) -> dict[str, float]:
         gap = int(self.descent.steps % 2)
-        guide = GUIDE_WEIGHT * max(0.0, 1 - progress / GUIDE_UNTIL)
-        spliced = len(self.spliced) > 0 and self.generator.random() < SPLICED * min(1.0, 8 * (1 - progress))
-        batch = self.spliced.draw() if spliced else self.data.draw()
+        guide = GUIDE_WEIGHT * max(0.0, 1 - progress / GUIDE_UNTIL) if self.fresh else 0.0
+        unrecorded = len(self.unrecorded) > 0 and self.generator.random() < UNRECORDED
+        batch = self.unrecorded.draw() if unrecorded else self.data.draw()
         found = self._losses(self.networks, batch, gap, training=True, guided=guide > 0)
         spoken = found.speech + PHONE_WEIGHT * found.phone
         self.descent.step(spoken + TEXT_WEIGHT * found.text + guide * found.astray, progress)
         self.average.update()
-        return {f"spliced_{name}" if spliced else name: value for name, value in found.figures().items()}
+        return {
+            f"unrecorded_{name}" if unrecorded else name: value for name, value in found.figures().items()
+        }
 
     def _losses(
         self, networks: GptNetworks, batch: GptBatch, gap: int, *, training: bool, guided: bool
@@ -185,7 +195,7 @@ class GptTraining(Training):
         dims = gpt.dims
         ids = torch.tensor([dims.start_text_token, *sentence.ids, dims.stop_text_token], device=self.device)
         text = gpt.text_embedding(ids) + gpt.text_pos_embedding.emb.weight[: len(ids)]
-        read = misread(sentence.codes, self.generator) if misreading else sentence.codes
+        read = read_codes(sentence, self.generator) if misreading else sentence.codes
         codes = [dims.start_mel_token, *read.tolist()]
         positions = [0, *range(1 + gap, len(codes) + gap)]
         return torch.cat(
@@ -212,7 +222,7 @@ class GptTraining(Training):
             self._losses(networks, batch, 1, training=False, guided=True).figures() for batch in self._checks
         ]
         figures = {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}
-        wrong, length = phone_error(networks.gpt, networks.latents, self.semantic, self.held_out)
+        wrong, length = phone_error(networks.gpt, networks.latents, self.names, self.held_out)
         return {**figures, "phone_error": wrong, "length_ratio": length}
 
 

@@ -12,19 +12,14 @@ from deployments.gpt.generate import generate
 from deployments.gpt.model import SpeechGpt
 from deployments.gpt.settings import DecodingSettings
 from training.nano.gpt_data import GptData
-from training.nano.semantic import Semantic
 
-CHECKED = 12
+CHECKED = 16
 MAX_GENERATED = 500
 _RUN = 2  # a phone counts when it lasts this many frames
 
 
-def phones_of(codes: Sequence[int], semantic: Semantic) -> list[int]:
-    """Phones that single codes name, runs of at least two frames, silence dropped."""
-    if not len(codes):
-        return []
-    embedding = semantic.project(semantic.codec.book.codebook(torch.as_tensor(codes))[None])
-    track = semantic.code_heads.phone(embedding)[0].argmax(-1).tolist()
+def phones_in(track: Sequence[int]) -> list[int]:
+    """Phones of a track, runs of at least two codes, silence dropped."""
     found: list[int] = []
     first = 0
     for index in range(1, len(track) + 1):
@@ -46,9 +41,9 @@ def edits(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def phone_error(
-    gpt: SpeechGpt, latents: Callable[[Tensor], Tensor], semantic: Semantic, data: GptData
+    gpt: SpeechGpt, latents: Callable[[Tensor], Tensor], names: Sequence[int], data: GptData
 ) -> tuple[float, float]:
-    """Phone error of generated codes against those of the recording, and their relative length."""
+    """Phone error of generated codes against what was said, and their relative length; `names`: the phone of a code."""
     settings = DecodingSettings(num_beams=1, repetition_penalty=1.0, max_codes=MAX_GENERATED)
     wrong = total = made = true = 0
     for index in range(min(CHECKED, len(data.rows))):
@@ -57,8 +52,8 @@ def phone_error(
         zero = torch.zeros(gpt.dims.model_dim, device=gpt.device)
         prefix = gpt.prefix(latents(batch.features)[0], zero, sentence.ids)
         codes = list(generate(gpt, prefix, settings, CounterDraws(index)).codes)
-        said = phones_of(sentence.codes.tolist(), semantic)
-        wrong += edits(said, phones_of(codes, semantic))
+        said = phones_in(sentence.phones.tolist())
+        wrong += edits(said, phones_in([names[code] for code in codes]))
         total += len(said)
         made += len(codes)
         true += len(sentence.codes)

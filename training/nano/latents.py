@@ -1,7 +1,8 @@
 """Step 6b: what the GPT knew before each code of every recording. `python -m training.nano.latents`.
 
 s2mel gets these latents beside the codes (indextts2-back.md 3.1). They are the server's own second pass, over the codes
-of a recording and over its rough codes. When the GPT has learnt on, move them away and make them anew.
+of a recording, over its rough codes and over the written ones. When the GPT has learnt on, move them away and make
+them anew.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from deployments.gpt.latents import latents_of
 from deployments.text.tokenizer import BpeTokenizer
 from training.nano.gpt import GptNetworks
 from training.nano.gpt_data import text_ids
-from training.nano.shard import Row, load_shards, make_missing
+from training.nano.s2mel_data import VARIANTS, coded
+from training.nano.shard import Row, load_shards, save_shard
 from training.nano.train_loop import average_of
 from training.nano.workspace import Workspace
 
@@ -37,13 +39,9 @@ class LatentMaker:
             self._of_speaker[row["speaker"]].append(row)
 
     def made(self, row: Row) -> Row:
-        """(n, D) for the codes and for the rough codes, each with another prompt of the speaker."""
-        return {
-            "text": row["text"],
-            "speaker": row["speaker"],
-            "latents": self._latents(row, "codes"),
-            "rough_latents": self._latents(row, "rough"),
-        }
+        """(n, D) for every variant of the codes, each with another prompt of the speaker."""
+        named = {"text": row["text"], "speaker": row["speaker"]}
+        return named | {variant: self._latents(row, variant) for variant in VARIANTS}
 
     def _latents(self, row: Row, variant: str) -> np.ndarray:
         found = latents_of(self._networks.gpt, self._prefix(row, variant), row[variant].tolist())
@@ -65,7 +63,12 @@ class LatentMaker:
 
 def write_latents(workspace: Workspace, split: str) -> None:
     """The shards that are missing."""
-    make_missing(workspace.codes(split), workspace.latents(split), LatentMaker(workspace, split).made)
+    maker = LatentMaker(workspace, split)
+    for path in sorted(workspace.codes(split).glob("*.npz")):
+        target = workspace.latents(split) / path.name
+        if not target.exists():
+            save_shard(target, [maker.made(row) for row in coded(workspace, split, path.name)])
+            print(f"{split} {path.stem}", flush=True)
 
 
 def main() -> None:

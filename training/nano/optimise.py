@@ -95,6 +95,11 @@ class Average:
     def state_dict(self) -> dict[str, Any]:
         return {"state": self.state, "updates": self._updates}
 
+    def adopt(self, state: dict[str, Tensor]) -> None:
+        """Give these weights to the module, and begin to average anew."""
+        self._module.load_state_dict(state)
+        self.load_state_dict({"state": state, "updates": 0})
+
     def load_state_dict(self, stored: dict[str, Any]) -> None:
         for name, value in stored["state"].items():
             self.state[name].copy_(value)

@@ -1,7 +1,7 @@
 """Carrying a training to another machine and its weights back, in few small files (nano-recipe.md 9).
 
 `python -m training.nano.pack out s2mel DIR` writes a root that holds just what that training reads: codes, and styles,
-latents and mels in steps of 1/8, or references and what spliced sentences are made of. There:
+latents and mels in steps of 1/8, or references and written codes. There:
 `python -m training.nano.s2mel --root DIR --device cuda`, then `pack slim NAME DIR` leaves averaged weights in fp16 in
 parts of at most 15 MB, and here `pack take NAME DIR` puts them into `runs/NAME` for `export` and `evaluate`.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from training.nano.export import half
 from training.nano.shard import load_shard, save_shard
-from training.nano.train_loop import average_of
+from training.nano.train_loop import Work, average_of, save_weights
 from training.nano.workspace import Workspace
 
 PART_BYTES = 15_000_000
@@ -34,7 +34,7 @@ def pack(source: Workspace, target: Workspace, part: str, megabytes: float) -> i
     torch.save(half(torch.load(source.semantic, map_location="cpu", weights_only=True)), target.semantic)
     if part == "gpt":
         shutil.copy(source.bpe, target.bpe)
-        shutil.copy(source.phonemes, target.phonemes)
+        shutil.copytree(source.written("scores"), target.written("scores"), dirs_exist_ok=True)
     paths = [("held_out", path) for path in sorted(source.codes("held_out").glob("*.npz"))[:1]]
     paths += [("train", path) for path in sorted(source.codes("train").glob("*.npz"))]
     for number, (split, path) in enumerate(paths):
@@ -82,18 +82,17 @@ def slim(workspace: Workspace, name: str, target: Path) -> int:
 
 
 def take(workspace: Workspace, name: str, source: Path) -> None:
-    """The weights of `slim` as a checkpoint that `export` and `evaluate` read; it cannot be trained on."""
+    """The weights of `slim` as a checkpoint."""
     state: dict[str, Tensor] = {}
     for path in sorted(source.glob(f"{name}.*.pt")):
         state |= torch.load(path, map_location="cpu", weights_only=True)
     if not state:
         raise FileNotFoundError(f"no {name}.0.pt in {source}")
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    checkpoint = {"step": 0, "worked_s": 0.0, "parts": {"average": {"state": state}}}
     target = workspace.run(name) / "checkpoint.pt"
     if target.exists():
         target.replace(target.with_name("checkpoint.before-take.pt"))
-    torch.save(checkpoint, target)
+    save_weights(workspace.run(name), state, Work())
 
 
 def main() -> None:

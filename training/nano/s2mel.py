@@ -40,7 +40,7 @@ DROP_PROMPT = 0.10
 FROM_NOISE = 0.4
 # Some batches lack the GPT's latents, so that codes alone can still be heard. Where most targets are whole sentences,
 # the network without conditions knows that their ends are silent, and guidance makes the ends of chunks loud instead.
-SHARES = Shares(rough=0.5, blind=0.15, cut=0.9)
+SHARES = Shares(rough=0.25, written=0.4, blind=0.15, cut=0.9)
 # Share of the batches whose target goes on from its own first frames, as chunks of a stream do. There they are the
 # network's own work, so here they are blurred by up to so much noise.
 CONTINUED = 0.4
@@ -88,7 +88,7 @@ class S2MelTraining(Training):
         batch = self.data.draw()
         target_mu = self._regulate(self.networks, batch.target)
         direct = F.l1_loss(self.head(target_mu, batch.style), batch.target.mel)
-        if progress < WARM_UP:
+        if self.fresh and progress < WARM_UP:
             self.descent.step(direct, progress)
             self.average.update()
             return {"direct": direct.item()}

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from deployments.s2mel.regulator import FRAMES_PER_CODE, target_frames
 from training.nano.batches import LengthBatches
-from training.nano.shard import load_shard
+from training.nano.shard import Row, load_shard
 from training.nano.workspace import Workspace
 
 MAX_TARGET_FRAMES = 320
 PROMPT_FRAMES = (40, 170)
 LEAST_CUT = 14  # codes
+# Codes of the encoder, of the encoder in an unknown voice, and of what was really said.
+VARIANTS = HEARD, ROUGH, WRITTEN = "codes", "rough", "written"
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,8 @@ class Recording:
     text: str
     speaker: str
     mel: np.ndarray  # (T, 80) float16
-    codes: np.ndarray  # (n,)
-    rough: np.ndarray  # (n,), codes with the mistakes of an unknown voice
-    latents: np.ndarray  # (n, D) float16, of the GPT before these codes
-    rough_latents: np.ndarray  # (n, D) float16, before the rough ones
+    codes: dict[str, np.ndarray]  # (n,), by variant
+    latents: dict[str, np.ndarray]  # (n, D) float16, of the GPT before these codes
     style: np.ndarray  # (192,)
 
 
@@ -54,17 +54,15 @@ def recordings(workspace: Workspace, split: str) -> list[Recording]:
         features = load_shard(workspace.features(split) / path.name, ("mel",))
         styles = load_shard(workspace.styles(split) / path.name)
         latents = load_shard(workspace.latents(split) / path.name)
-        coded = load_shard(path, ("codes", "rough"))
-        for feature, style, code, latent in zip(features, styles, coded, latents, strict=True):
+        codes = coded(workspace, split, path.name)
+        for feature, style, code, latent in zip(features, styles, codes, latents, strict=True):
             found.append(
                 Recording(
                     feature["text"],
                     feature["speaker"],
                     feature["mel"],
-                    code["codes"].astype(np.int64),
-                    code["rough"].astype(np.int64),
-                    latent["latents"],
-                    latent["rough_latents"],
+                    {variant: code[variant].astype(np.int64) for variant in VARIANTS},
+                    {variant: latent[variant] for variant in VARIANTS},
                     style["style"],
                 )
             )
@@ -73,9 +71,16 @@ def recordings(workspace: Workspace, split: str) -> list[Recording]:
     return found
 
 
+def coded(workspace: Workspace, split: str, shard: str) -> list[Row]:
+    """Rows of a shard with all variants of their codes."""
+    heard = load_shard(workspace.codes(split) / shard, (HEARD, ROUGH))
+    written = load_shard(workspace.written(split) / shard, ("codes",))
+    return [row | {WRITTEN: other["codes"]} for row, other in zip(heard, written, strict=True)]
+
+
 def usable_codes(recording: Recording) -> int:
     """Codes whose frames all lie within the mel."""
-    return min(len(recording.codes), int(len(recording.mel) / FRAMES_PER_CODE))
+    return min(len(recording.codes[HEARD]), int(len(recording.mel) / FRAMES_PER_CODE))
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class Shares:
     """What of the drawn is harder than a recording: shares of the cuts, of the batches, of the batches."""
 
     rough: float = 0.0  # cuts with the rough codes
+    written: float = 0.0  # cuts with the written codes, as the GPT says them
     blind: float = 0.0  # without the GPT's latents
     cut: float = 0.0  # whose targets end in the middle of the speech, as chunks of a stream do
 
@@ -124,12 +130,19 @@ class MelData:
             longest = int(self._generator.integers(min(LEAST_CUT, shortest), min(longest, shortest) + 1))
         style = np.stack([self.rows[index].style for index in prompts])
         return MelBatch(
-            prompt=self._cut(prompts, wanted, blind=True),
+            prompt=self._cut(prompts, wanted, blind=True, prompt=True),
             target=self._cut(targets, longest, blind=self._generator.random() < self._shares.blind),
             style=torch.from_numpy(style).to(self._device),
         )
 
-    def _cut(self, indices: list[int], most: int, *, blind: bool) -> Piece:
+    def _variant(self, *, prompt: bool) -> str:
+        """A prompt is a recording, whose codes the encoder names."""
+        drawn = self._generator.random()
+        if drawn < self._shares.rough:
+            return ROUGH
+        return WRITTEN if not prompt and drawn < self._shares.rough + self._shares.written else HEARD
+
+    def _cut(self, indices: list[int], most: int, *, blind: bool, prompt: bool = False) -> Piece:
         rows = [self.rows[index] for index in indices]
         count = min(most, *(usable_codes(row) for row in rows))
         frames = target_frames(count)
@@ -137,10 +150,10 @@ class MelData:
         for row in rows:
             first = int(self._generator.integers(usable_codes(row) - count + 1))
             start = min(target_frames(first), len(row.mel) - frames)
-            rough = self._generator.random() < self._shares.rough
-            codes.append((row.rough if rough else row.codes)[first : first + count])
+            variant = self._variant(prompt=prompt)
+            codes.append(row.codes[variant][first : first + count])
             if not blind:
-                latents.append((row.rough_latents if rough else row.latents)[first : first + count])
+                latents.append(row.latents[variant][first : first + count])
             mels.append(row.mel[start : start + frames].astype(np.float32))
         return Piece(
             torch.from_numpy(np.stack(codes)).to(self._device),

