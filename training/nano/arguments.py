@@ -14,6 +14,12 @@ def add_common(parser: argparse.ArgumentParser, minutes: float) -> None:
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="folder of all data and checkpoints")
     parser.add_argument("--device", default="cpu", help="torch device: cpu or cuda")
     parser.add_argument("--minutes", type=float, default=minutes, help="work in all, earlier runs counted in")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=1.0,
+        help="factor of the learning rate; below 1 for short later schedules",
+    )
     parser.add_argument("--steps", type=int, default=None, help="stop earlier, after this many steps")
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.nano.arguments import add_common, budget_of
+from training.nano.codes import phone_of_codes
 from training.nano.config import CODEBOOK_SIZE, PHONE_CLASSES
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.tracks import SYMBOLS
@@ -82,7 +83,7 @@ class WriterTraining(Training):
         self.device = device
         self.data = WriterData(workspace, "train", self.generator, device)
         self.held_out = WriterData(workspace, "held_out", self.generator, device).everything()
-        self.names = self.data.phone_of_codes().to(device)
+        self.names = torch.from_numpy(phone_of_codes(workspace)).to(device)
         self.network = CodeWriter().to(device)
         self.average = Average(self.network, 0.995)
         self.descent = Descent(self.network.parameters(), Schedule(2e-3, warmup_steps=100))
@@ -133,7 +134,7 @@ def main() -> None:
     arguments = parser.parse_args()
     workspace = Workspace(Path(arguments.root))
     training = WriterTraining(workspace, arguments.device)
-    train(training, workspace.run("code_writer"), budget_of(arguments), arguments.device)
+    train(training, workspace.run("code_writer"), budget_of(arguments), arguments.device, arguments.rate)
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ def main() -> None:
     arguments = parser.parse_args()
     workspace = Workspace(Path(arguments.root))
     training = CodecTraining(workspace, arguments.device)
-    train(training, workspace.run("codec"), budget_of(arguments), arguments.device)
+    train(training, workspace.run("codec"), budget_of(arguments), arguments.device, arguments.rate)
 
 
 if __name__ == "__main__":

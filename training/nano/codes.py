@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.nano.config import CODEBOOK_SIZE, PHONE_CLASSES
 from training.nano.semantic import Semantic
 from training.nano.semantic_data import disguised, valid_frames
-from training.nano.shard import Row, make_missing
+from training.nano.shard import Row, load_shard, make_missing
 from training.nano.workspace import Workspace, write_atomically
 
 REFERENCE_FRAMES = 200  # 4 s
@@ -91,6 +92,15 @@ def code_row(network: Semantic, row: Row) -> Row:
         "phone": row["phone"],
         "reference": reference,
     }
+
+
+def phone_of_codes(workspace: Workspace) -> np.ndarray:
+    """(codes,): the phone that each code was most often given to in the training recordings."""
+    counts = np.zeros((CODEBOOK_SIZE, PHONE_CLASSES))
+    for path in sorted(workspace.codes("train").glob("*.npz")):
+        for row in load_shard(path, ("codes", "phone")):
+            np.add.at(counts, (row["codes"], row["phone"]), 1)
+    return counts.argmax(1)
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
     workspace = Workspace(Path(arguments.root))
     training = EncoderTraining(workspace, arguments.device)
-    train(training, workspace.run("encoder"), budget_of(arguments), arguments.device)
+    train(training, workspace.run("encoder"), budget_of(arguments), arguments.device, arguments.rate)
 
 
 if __name__ == "__main__":

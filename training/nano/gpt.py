@@ -23,6 +23,7 @@ from deployments.gpt.trunk import InputMajorLinear
 from deployments.speaker_encoder.conditioner import Conditioner
 from deployments.speaker_encoder.perceiver import Perceiver, RmsNorm
 from training.nano.arguments import add_common, budget_of
+from training.nano.codes import phone_of_codes
 from training.nano.config import CONFIG, SEMANTIC_WIDTH
 from training.nano.gpt_data import (
     PREFIX_ROWS,
@@ -40,7 +41,6 @@ from training.nano.optimise import Average, Descent, Schedule
 from training.nano.phone_head import PhoneHead, stacked_phones
 from training.nano.train_loop import Training, train
 from training.nano.workspace import Workspace
-from training.nano.writer_data import WriterData
 
 SEED = 71
 POSITIONS = 6000
@@ -136,7 +136,7 @@ class GptTraining(Training):
         self.average = Average(self.networks, 0.999)
         trained = [*self.networks.trained(), *self.phone_head.parameters()]
         self.descent = Descent(trained, Schedule(1e-3), betas=(0.9, 0.96), weight_decay=0.05)
-        self.names = WriterData(workspace, "train", self.generator, device).phone_of_codes().tolist()
+        self.names = phone_of_codes(workspace).tolist()
         self._checks = [self.held_out.draw() for _ in range(4)]
 
     @property
@@ -235,7 +235,7 @@ def main() -> None:
     arguments = parser.parse_args()
     workspace = Workspace(Path(arguments.root))
     training = GptTraining(workspace, arguments.device, arguments.positions)
-    train(training, workspace.run("gpt"), budget_of(arguments), arguments.device)
+    train(training, workspace.run("gpt"), budget_of(arguments), arguments.device, arguments.rate)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ class Descent:
             self._parameters, lr=schedule.rate, betas=betas, weight_decay=weight_decay, fused=True
         )
         self.steps = 0
+        self.factor = 1.0
 
     def step(self, loss: Tensor, progress: float) -> float:
         """Back-propagate `loss`, take one step and return the norm of the gradient before clipping."""
@@ -58,7 +59,7 @@ class Descent:
         """One step with the gradients that are there."""
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self._clip))
         for group in self._adam.param_groups:
-            group["lr"] = self._schedule.at(self.steps, progress)
+            group["lr"] = self.factor * self._schedule.at(self.steps, progress)
         # A broken batch must not poison the moments for thousands of steps.
         if math.isfinite(norm):
             self._adam.step()

@@ -40,10 +40,10 @@ def pack(source: Workspace, target: Workspace, part: str, megabytes: float) -> i
     for number, (split, path) in enumerate(paths):
         if _size(target.root) > megabytes * 1e6:
             return number - 1
+        written = load_shard(source.written(split) / path.name)
+        save_shard(target.written(split) / path.name, written, compressed=True)
         if part == "gpt":
             save_shard(target.codes(split) / path.name, load_shard(path), compressed=True)
-            labels = load_shard(source.audio(split) / path.name, ("symbols", "durations"))
-            save_shard(target.audio(split) / path.name, labels, compressed=True)
             continue
         codes = load_shard(path, ("codes", "rough"))
         save_shard(target.codes(split) / path.name, codes, compressed=True)

@@ -209,7 +209,7 @@ def main() -> None:
     arguments = parser.parse_args()
     workspace = Workspace(Path(arguments.root))
     training = S2MelTraining(workspace, arguments.device, arguments.batch)
-    train(training, workspace.run("s2mel"), budget_of(arguments), arguments.device)
+    train(training, workspace.run("s2mel"), budget_of(arguments), arguments.device, arguments.rate)
 
 
 if __name__ == "__main__":

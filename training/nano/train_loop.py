@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from training.nano.optimise import Descent
 from training.nano.workspace import write_atomically
 
 CHECKPOINT_EVERY_S = 240.0
@@ -93,16 +94,21 @@ class WorkClock:
         self._zero = self._now() - seconds
 
 
-def train(training: Training, folder: Path, budget: Budget, device: str) -> dict[str, float]:
+def train(
+    training: Training, folder: Path, budget: Budget, device: str, rate: float = 1.0
+) -> dict[str, float]:
     """Work until the budget is spent, from `folder/checkpoint.pt` on; returns the last held-out figures.
 
     A training that was stopped goes on in its schedule. One that had come to its end begins another: the rate rises
-    again, and falls until the additional work is done.
+    again, and falls until the additional work is done. `rate` is a factor of all learning rates.
     """
     torch.set_num_threads(1 if device == "cpu" else torch.get_num_threads())
     clock = WorkClock(device)
     step, begun = _restore(training, folder, clock)
     training.fresh = begun == Work()
+    for part in training.parts.values():
+        if isinstance(part, Descent):
+            part.factor = rate
     log = _Log(folder / "log.jsonl")
     stop = _StopRequest()
     saved = evaluated = clock.seconds()

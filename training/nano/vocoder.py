@@ -124,7 +124,7 @@ def main() -> None:
     workspace = Workspace(Path(arguments.root))
     kind = KINDS[arguments.kind]
     training = VocoderTraining(workspace, arguments.device, kind)
-    train(training, workspace.run(kind.run), budget_of(arguments), arguments.device)
+    train(training, workspace.run(kind.run), budget_of(arguments), arguments.device, arguments.rate)
 
 
 if __name__ == "__main__":

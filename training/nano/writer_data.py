@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from training.nano.batches import LengthBatches, length_mask, padded
-from training.nano.config import CODEBOOK_SIZE, PHONE_CLASSES
 from training.nano.phonemes import vocabulary_of
 from training.nano.shard import Row, load_shard
 from training.nano.speakers import VoiceBank, speakers
@@ -88,13 +87,6 @@ class WriterData:
     def everything(self) -> list[WriterBatch]:
         order = sorted(range(len(self._tracks)), key=lambda index: len(self._tracks[index]))
         return [self._batch(order[first : first + 8]) for first in range(0, len(order), 8)]
-
-    def phone_of_codes(self) -> Tensor:
-        """(codes,): the phone that each code was most often given to."""
-        counts = np.zeros((CODEBOOK_SIZE, PHONE_CLASSES))
-        for track, codes in zip(self._tracks, self._codes, strict=True):
-            np.add.at(counts, (codes, track.phone), 1)
-        return torch.from_numpy(counts.argmax(1))
 
     def _batch(self, chosen: list[int]) -> WriterBatch:
         return batch_of(
