@@ -37,7 +37,8 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
     if not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         return False
     if dtype == torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        # With AMX tiles the kernel's sums depend on how many rows there are.
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and not torch.cpu._is_amx_tile_supported()
     return dtype == torch.float32
 
 
