@@ -15,7 +15,7 @@ import torch
 
 from training.nano.acoustics import encoder_input, log_mel, to_16k
 from training.nano.config import PHONES, STRESS_MARKS
-from training.nano.phonemes import vocabulary_of
+from training.nano.phonemes import alphabet_of
 from training.nano.shard import Row, make_missing
 from training.nano.workspace import Workspace
 
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Workspace().root)
     workspace = Workspace(parser.parse_args().root)
     torch.set_num_threads(1)
-    alphabet = {number: symbol for symbol, number in vocabulary_of(workspace.kokoro).items() if number}
+    alphabet = alphabet_of(workspace.kokoro)
     for split in ("train", "held_out"):
         make_missing(
             workspace.audio(split), workspace.features(split), partial(feature_row, alphabet=alphabet)

@@ -21,7 +21,7 @@ from deployments.text.tokenizer import BpeTokenizer
 from training.nano.gpt import GptNetworks
 from training.nano.gpt_data import text_ids
 from training.nano.s2mel_data import VARIANTS, coded
-from training.nano.shard import Row, load_shards, save_shard
+from training.nano.shard import Row, load_shards, make_missing_shards
 from training.nano.train_loop import average_of
 from training.nano.workspace import Workspace
 
@@ -64,11 +64,11 @@ class LatentMaker:
 def write_latents(workspace: Workspace, split: str) -> None:
     """The shards that are missing."""
     maker = LatentMaker(workspace, split)
-    for path in sorted(workspace.codes(split).glob("*.npz")):
-        target = workspace.latents(split) / path.name
-        if not target.exists():
-            save_shard(target, [maker.made(row) for row in coded(workspace, split, path.name)])
-            print(f"{split} {path.stem}", flush=True)
+    make_missing_shards(
+        workspace.codes(split),
+        workspace.latents(split),
+        lambda path: [maker.made(row) for row in coded(workspace, split, path.name)],
+    )
 
 
 def main() -> None:

@@ -16,6 +16,11 @@ def vocabulary_of(kokoro: Path) -> dict[str, int]:
     return found
 
 
+def alphabet_of(kokoro: Path) -> dict[int, str]:
+    """Symbol of every number but that of silence, 0."""
+    return {number: symbol for symbol, number in vocabulary_of(kokoro).items() if number}
+
+
 class Phonemizer:
     """Text to the numbers of the teacher's symbols: American phonemes, the same for every voice."""
 

@@ -1,7 +1,7 @@
 """Step 6a: how the teacher would say what nobody records. `python -m training.nano.scores [--shards 80] [--root DIR]`.
 
-The wave is nine tenths of the teacher's work. Without it an hour of speech takes a minute of one core: symbols, their
-durations, pitch and energy. `code_writer` knows the codes that belong to them.
+The wave is nine tenths of the teacher's work. Without it an hour of speech takes half a minute of one core: symbols,
+their durations, pitch and energy. `code_writer` knows the codes that belong to them.
 """
 
 from __future__ import annotations

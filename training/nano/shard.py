@@ -52,7 +52,12 @@ def load_shards(folder: Path, limit: int | None = None) -> list[Row]:
 
 def make_missing(source: Path, target: Path, make: Callable[[Row], Row]) -> None:
     """Shards of `source` that `target` lacks, row by row."""
+    make_missing_shards(source, target, lambda path: [make(row) for row in load_shard(path)])
+
+
+def make_missing_shards(source: Path, target: Path, make: Callable[[Path], list[Row]]) -> None:
+    """Shards of `source` that `target` lacks; `make` is given the path of the source's."""
     for path in sorted(source.glob("*.npz")):
         if not (target / path.name).exists():
-            save_shard(target / path.name, [make(row) for row in load_shard(path)])
+            save_shard(target / path.name, make(path))
             print(f"{target.name} {path.stem}", flush=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.nano.config import CODE_SECONDS
 from training.nano.features import UNIT_SECONDS, frame_times, phone_track, prosody
 from training.nano.shard import Row
 
@@ -47,4 +48,4 @@ def _places(phone: np.ndarray) -> np.ndarray:
     starts = np.concatenate([[0], np.flatnonzero(np.diff(phone)) + 1])
     lengths = np.diff(np.append(starts, len(phone)))
     first, length = np.repeat(starts, lengths), np.repeat(lengths, lengths)
-    return np.stack([(np.arange(len(phone)) - first + 0.5) / length, length * 0.02], axis=1)
+    return np.stack([(np.arange(len(phone)) - first + 0.5) / length, length * CODE_SECONDS], axis=1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from training.nano.batches import LengthBatches, length_mask, padded
-from training.nano.phonemes import vocabulary_of
+from training.nano.phonemes import alphabet_of
 from training.nano.shard import Row, load_shard
 from training.nano.speakers import VoiceBank, speakers
 from training.nano.tracks import Track, track_of
@@ -36,8 +36,7 @@ class Readings:
     """Rows with the fields of a `Score` to what a `CodeWriter` reads."""
 
     def __init__(self, workspace: Workspace) -> None:
-        numbers = vocabulary_of(workspace.kokoro)
-        self._alphabet = {number: symbol for symbol, number in numbers.items() if number}
+        self._alphabet = alphabet_of(workspace.kokoro)
         self._voices = VoiceBank(workspace.kokoro / "voices")
         self._cast = {speaker.name: speaker for speaker in speakers(workspace.kokoro / "voices")}
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from training.nano.code_writer import CodeWriter
-from training.nano.shard import Row, load_shard, save_shard
+from training.nano.shard import Row, load_shard, make_missing_shards
 from training.nano.train_loop import average_of
 from training.nano.workspace import Workspace
 from training.nano.writer_data import SCORE_FIELDS, Readings, batch_of
@@ -57,26 +57,24 @@ class Writer:
         ]
 
 
-def write_recordings(workspace: Workspace, split: str) -> None:
+def write_recordings(workspace: Workspace, writer: Writer, split: str) -> None:
     """The shards that are missing, code for code beside those of the encoder."""
-    writer = Writer(workspace)
-    for path in sorted(workspace.codes(split).glob("*.npz")):
-        target = workspace.written(split) / path.name
-        if not target.exists():
-            counts = [len(row["codes"]) for row in load_shard(path, ("codes",))]
-            spoken = load_shard(workspace.audio(split) / path.name, SCORE_FIELDS)
-            save_shard(target, writer.rows(spoken, counts))
+
+    def made(path: Path) -> list[Row]:
+        counts = [len(row["codes"]) for row in load_shard(path, ("codes",))]
+        return writer.rows(load_shard(workspace.audio(split) / path.name, SCORE_FIELDS), counts)
+
+    make_missing_shards(workspace.codes(split), workspace.written(split), made)
 
 
-def write_scores(workspace: Workspace) -> None:
+def write_scores(workspace: Workspace, writer: Writer) -> None:
     """The shards that are missing."""
-    writer = Writer(workspace)
-    for path in sorted(workspace.scores.glob("*.npz")):
-        target = workspace.written("scores") / path.name
-        if not target.exists():
-            scores = load_shard(path)
-            save_shard(target, writer.rows(scores, [None] * len(scores)))
-            print(f"written {path.stem}", flush=True)
+
+    def made(path: Path) -> list[Row]:
+        scores = load_shard(path)
+        return writer.rows(scores, [None] * len(scores))
+
+    make_missing_shards(workspace.scores, workspace.written("scores"), made)
 
 
 def main() -> None:
@@ -84,9 +82,10 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Workspace().root)
     workspace = Workspace(parser.parse_args().root)
     torch.set_num_threads(1)
+    writer = Writer(workspace)
     for split in ("held_out", "train"):
-        write_recordings(workspace, split)
-    write_scores(workspace)
+        write_recordings(workspace, writer, split)
+    write_scores(workspace, writer)
 
 
 if __name__ == "__main__":

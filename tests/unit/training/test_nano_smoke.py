@@ -167,9 +167,10 @@ def test_chain(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def writes_codes(workspace: Workspace) -> None:
     figures = work(code_writer.WriterTraining(workspace, "cpu"), workspace.run("code_writer"), 2)
     assert 0 <= figures["right"] <= 1
-    written.write_recordings(workspace, "train")
-    written.write_recordings(workspace, "held_out")
-    written.write_scores(workspace)
+    writer = written.Writer(workspace)
+    written.write_recordings(workspace, writer, "train")
+    written.write_recordings(workspace, writer, "held_out")
+    written.write_scores(workspace, writer)
     (said,) = load_shard(workspace.written("scores") / "00000.npz")
     assert len(said["codes"]) == len(said["phone"]) == tracks.code_count(np.array([UNITS]))
     heard = load_shard(workspace.codes("train") / "00000.npz")
