@@ -34,7 +34,6 @@ tiny: setup
 
 # Trains what is missing of indextts2-nano: days of one core, or an hour with NANO="--device cuda". May be stopped at any time.
 nano: setup-dev
-	$(BIN)/pip install -q -c constraints.txt -e '.[training]'
 	$(BIN)/python -m training.nano.run $(NANO)
 
 constraints: setup-dev
@@ -64,7 +63,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt .ci/mend_torchaudio.py | $(BI
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing the tools of the tests"
-	$(BIN)/pip install --progress-bar on -q -c constraints.txt -e '.[dev,quality]'
+	$(BIN)/pip install --progress-bar on -q -c constraints.txt -e '.[dev,quality,training]'
 	@# For its weight file; what it asks for (librosa, numba, a source build) is not used.
 	$(BIN)/pip install -q --no-deps Resemblyzer==0.1.4
 	@$(BIN)/python .ci/mend_torchaudio.py
