@@ -29,7 +29,7 @@ class PeriodDiscriminator(nn.Module):
         """(B, N) to the maps of all layers, scores last."""
         rest = -wave.shape[-1] % self.period
         x = F.pad(wave[:, None], (0, rest), mode="reflect").unflatten(-1, (-1, self.period))
-        return _maps(self.layers, self.out, x)
+        return maps_of(self.layers, self.out, x)
 
 
 class SpectrumDiscriminator(nn.Module):
@@ -52,7 +52,7 @@ class SpectrumDiscriminator(nn.Module):
             wave.float(), self.size, self.size // 4, window=self.window, return_complex=True
         )
         parts = torch.view_as_real(spectrum).permute(0, 3, 2, 1)
-        return _maps(self.layers, self.out, parts.sign() * (parts.abs() + 1e-7).sqrt())
+        return maps_of(self.layers, self.out, parts.sign() * (parts.abs() + 1e-7).sqrt())
 
 
 class Discriminators(nn.Module):
@@ -69,7 +69,8 @@ class Discriminators(nn.Module):
         return [member(wave) for member in self.members]
 
 
-def _maps(layers: nn.ModuleList, out: nn.Module, x: Tensor) -> list[Tensor]:
+def maps_of(layers: nn.ModuleList, out: nn.Module, x: Tensor) -> list[Tensor]:
+    """What every layer makes of x, scores last."""
     found = []
     for layer in layers:
         x = F.leaky_relu(layer(x), _SLOPE)

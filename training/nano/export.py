@@ -112,7 +112,7 @@ def unread_of_s2mel() -> dict[str, Tensor]:
 
 def export_s2mel(workspace: Workspace, target: Path) -> None:
     networks = new_networks(torch.zeros(MEL_BANDS))
-    networks.load_state_dict(average_of(workspace.run("s2mel")))
+    networks.load_state_dict(average_of(workspace.s2mel))
     nested: dict[str, dict[str, Tensor]] = {"cfm": {}, "length_regulator": {}, "gpt_layer": {}}
     for name, value in half({**unfolded(networks), **unread_of_s2mel()}).items():
         part, _, rest = name.partition(".")

@@ -56,7 +56,32 @@ class Shown:
     prompt: Tensor
 
 
+@dataclass(frozen=True)
+class Flow:
+    """On the way from noise to the mel of a target: the place x (B, T, 80) at time t (B,), and the velocity there."""
+
+    x: Tensor
+    t: Tensor
+    velocity: Tensor
+    wanted: Tensor
+
+    @property
+    def error(self) -> Tensor:
+        return F.l1_loss(self.velocity, self.wanted)
+
+    @property
+    def mel(self) -> Tensor:
+        """Where the velocity leads to."""
+        return self.x + (1 - self.t)[:, None, None] * self.velocity
+
+    @property
+    def target(self) -> Tensor:
+        return self.x + (1 - self.t)[:, None, None] * self.wanted
+
+
 class S2MelTraining(Training):
+    warm_up = WARM_UP
+
     def __init__(self, workspace: Workspace, device: str, batch: int = BATCH) -> None:
         super().__init__(SEED)
         torch.manual_seed(SEED)
@@ -88,20 +113,32 @@ class S2MelTraining(Training):
         batch = self.data.draw()
         target_mu = self._regulate(self.networks, batch.target)
         direct = F.l1_loss(self.head(target_mu, batch.style), batch.target.mel)
-        if self.fresh and progress < WARM_UP:
+        if self.fresh and progress < self.warm_up:
             self.descent.step(direct, progress)
             self.average.update()
             return {"direct": direct.item()}
         mu = torch.cat([self._regulate(self.networks, batch.prompt), target_mu], dim=1)
-        rows = len(batch.style)
-        draw = torch.rand(rows, device=self.device)
-        shown = Shown((draw >= DROP_ALL).float(), (draw >= DROP_ALL + DROP_PROMPT).float())
-        t = torch.rand(rows, device=self.device) ** 1.5
-        t = torch.where(torch.rand(rows, device=self.device) < FROM_NOISE, 0.0, t)
-        velocity = self._velocity_error(self.networks.estimator, batch, mu, t, shown, self._committed(batch))
-        self.descent.step(velocity + AUXILIARY_WEIGHT * direct, progress)
+        shown = self._shown(len(batch.style))
+        flow = self._flow(
+            self.networks.estimator, batch, mu, self._times(len(mu)), shown, self._committed(batch)
+        )
+        self.descent.step(
+            flow.error + AUXILIARY_WEIGHT * direct + self._judged(flow, shown, progress), progress
+        )
         self.average.update()
-        return {"velocity": velocity.item(), "direct": direct.item()}
+        return {"velocity": flow.error.item(), "direct": direct.item()}
+
+    def _judged(self, flow: Flow, shown: Shown, progress: float) -> Tensor | float:
+        """A further loss."""
+        return 0.0
+
+    def _shown(self, rows: int) -> Shown:
+        draw = torch.rand(rows, device=self.device)
+        return Shown((draw >= DROP_ALL).float(), (draw >= DROP_ALL + DROP_PROMPT).float())
+
+    def _times(self, rows: int) -> Tensor:
+        t = torch.rand(rows, device=self.device) ** 1.5
+        return torch.where(torch.rand(rows, device=self.device) < FROM_NOISE, 0.0, t)
 
     def _committed(self, batch: MelBatch) -> Tensor:
         """(B, F0, 80): first frames of the target that are given; mostly none."""
@@ -116,7 +153,7 @@ class S2MelTraining(Training):
         rows = code_features(networks, self.embedding, piece.codes, piece.latents)
         return torch.stack(networks.length_regulator(list(rows), [frames] * len(rows)))
 
-    def _velocity_error(
+    def _flow(
         self,
         estimator: Estimator,
         batch: MelBatch,
@@ -124,8 +161,8 @@ class S2MelTraining(Training):
         t: Tensor,
         shown: Shown,
         committed: Tensor,
-    ) -> Tensor:
-        """L1 of the velocity at times t (B,) over the target frames behind `committed` (B, F0, 80)."""
+    ) -> Flow:
+        """At times t (B,), over the target frames behind `committed` (B, F0, 80)."""
         given = torch.cat([batch.prompt.mel, committed], dim=1)
         prompt, frames = given.shape[1], mu.shape[1]
         target = batch.target.mel[:, committed.shape[1] :]
@@ -151,8 +188,8 @@ class S2MelTraining(Training):
             merged = merged + F.linear(style, weight[:, 2 * mel + hidden :])[:, None]
             velocity = estimator(merged, x, times, layout)
         start = layout.target_starts[0]
-        wanted = target - noise
-        return F.l1_loss(velocity[:, start : start + wanted.shape[1]].float(), wanted)
+        found = velocity[:, start : start + target.shape[1]].float()
+        return Flow(x[:, prompt:], t, found, target - noise)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -167,10 +204,9 @@ class S2MelTraining(Training):
             mu = torch.cat([self._regulate(networks, batch.prompt), target_mu], dim=1)
             ones = torch.ones(len(batch.style), device=self.device)
             shown, nothing = Shown(ones, ones), batch.target.mel[:, :0]
-            error = self._velocity_error(networks.estimator, batch, mu, ones * 0.5, shown, nothing)
-            figures["velocity"] += error.item()
-            error = self._velocity_error(networks.estimator, batch, mu, ones * 0, shown, nothing)
-            figures["from_noise"] += error.item()
+            for name, t in (("velocity", 0.5), ("from_noise", 0.0)):
+                flow = self._flow(networks.estimator, batch, mu, ones * t, shown, nothing)
+                figures[name] += flow.error.item()
         batch = self._checks[0]
         mels = sample(networks, self.embedding, batch, steps=10)
         figures["sampled_mel_l1"] = F.l1_loss(mels, batch.target.mel).item() * len(self._checks)

@@ -43,13 +43,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Workspace().root)
     parser.add_argument("--shards", type=int, default=80, help="about 12 min of speech each")
+    parser.add_argument("--first", type=int, default=0, help="number of the first shard")
     arguments = parser.parse_args()
     workspace = Workspace(arguments.root)
     teacher = Teacher(workspace.kokoro, silent=True)
-    for number in range(arguments.shards):
+    for number in range(arguments.first, arguments.first + arguments.shards):
         if not (workspace.scores / f"{number:05d}.npz").exists():
             write_scores(workspace, teacher, number)
-            print(f"scores {number} of {arguments.shards}", flush=True)
+            print(f"scores {number}", flush=True)
 
 
 if __name__ == "__main__":

@@ -174,8 +174,16 @@ def save_weights(folder: Path, state: dict[str, torch.Tensor], done: Work) -> No
 
 def average_of(folder: Path) -> dict[str, torch.Tensor]:
     """Averaged weights of the training in `folder`."""
+    average = part_of(folder, "average")
+    assert average is not None
+    found: dict[str, torch.Tensor] = average["state"]
+    return found
+
+
+def part_of(folder: Path, name: str) -> dict[str, Any] | None:
+    """State of a part of the training in `folder`; None if it was not kept, as by `save_weights`."""
     stored = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    found: dict[str, torch.Tensor] = stored["parts"]["average"]["state"]
+    found: dict[str, Any] | None = stored["parts"].get(name)
     return found
 
 

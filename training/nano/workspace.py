@@ -81,6 +81,12 @@ class Workspace:
         return self._folder(f"runs/{name}")
 
     @property
+    def s2mel(self) -> Path:
+        """The training whose s2mel is used: the sharpened one, if there is one."""
+        sharpened = self.root / "runs/sharpen"
+        return sharpened if (sharpened / "checkpoint.pt").exists() else self.run("s2mel")
+
+    @property
     def export(self) -> Path:
         return self._folder("export")
 

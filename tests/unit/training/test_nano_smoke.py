@@ -28,6 +28,7 @@ from training.nano import (
     gpt_speech,
     latents,
     s2mel,
+    sharpen,
     tokenizer,
     tracks,
     vocoder,
@@ -188,6 +189,11 @@ def reads_the_latents(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> 
     training = s2mel.S2MelTraining(workspace, "cpu", batch=2)
     assert np.isfinite(work(training, workspace.run("s2mel"), 3)["sampled_mel_l1"])
     assert training.networks.gpt_layer[2].weight.abs().max() > 0  # it began as zero
+    sharpening = sharpen.Sharpening(workspace, "cpu", batch=2)
+    blurred = average_of(workspace.run("s2mel"))
+    assert np.isfinite(work(sharpening, workspace.run("sharpen"), 3)["sampled_mel_l1"])
+    sharpened = average_of(workspace.s2mel)
+    assert any((sharpened[name] != value).any() for name, value in blurred.items())
     chain = Chain(workspace, "held_out", steps=1, guidance=0.0)
     whole = chain.resynthesis(0)
     assert np.abs(whole - chain.codes_alone(0)).max() > 0
@@ -232,9 +238,13 @@ def goes_on_from_the_export(workspace: Workspace, root: Path) -> None:
     """Another root begins with the published weights, and its trainings with another schedule."""
     other = Workspace(root)
     restore(workspace.export, other)
-    for name in ("gpt", "s2mel", "vocoder"):
+    for name, trained in (
+        ("gpt", workspace.run("gpt")),
+        ("s2mel", workspace.s2mel),
+        ("vocoder", workspace.run("vocoder")),
+    ):
         state = average_of(other.run(name))
-        for key, value in average_of(workspace.run(name)).items():
+        for key, value in average_of(trained).items():
             torch.testing.assert_close(state[key], value, atol=2e-3, rtol=2e-3, msg=f"{name}: {key}")
     shutil.copytree(workspace.audio("train"), other.audio("train"), dirs_exist_ok=True)
     shutil.copytree(workspace.audio("held_out"), other.audio("held_out"), dirs_exist_ok=True)

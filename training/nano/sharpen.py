@@ -1,0 +1,107 @@
+"""Step 7a: s2mel learns on against a judge of its mels. `python -m training.nano.sharpen`.
+
+An L1 loss asks for the middle of what is possible, so few steps make blurred mels. Here a small discriminator compares
+the mel that the velocity leads to with the recording's; its gradient joins the flow's own, at the network's output and
+with a fixed share of its length (the adaptive weight of VQGAN, Esser et al. 2021), so that no scale has to be guessed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from training.nano.arguments import add_common, budget_of
+from training.nano.discriminators import fool_loss, judge_loss, maps_of
+from training.nano.optimise import Descent, Schedule
+from training.nano.s2mel import BATCH, Flow, S2MelTraining, Shown
+from training.nano.train_loop import average_of, part_of, train
+from training.nano.workspace import Workspace
+
+SHARE = 0.5
+MATCHING_WEIGHT = 4.0
+SPREAD = 2.0  # of log-mels about their mean
+
+
+class MelJudge(nn.Module):
+    """Convolutions over time and bands; bands are halved by every layer but the last."""
+
+    def __init__(self, mean_mel: Tensor, channels: tuple[int, ...] = (24, 48, 64, 64)) -> None:
+        super().__init__()
+        self.register_buffer("mean_mel", mean_mel, persistent=False)
+        sizes = (1, *channels)
+        strides = ((1, 2), (2, 2), (1, 2), (1, 1))
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(before, after, 5, stride, 2))
+            for before, after, stride in zip(sizes, channels, strides, strict=False)
+        )
+        self.out = weight_norm(nn.Conv2d(channels[-1], 1, 3, padding=1))
+
+    def forward(self, mel: Tensor) -> list[Tensor]:
+        """(B, T, 80) to the maps of all layers, scores last."""
+        return maps_of(self.layers, self.out, ((mel - self.mean_mel) / SPREAD)[:, None])
+
+
+class Sharpening(S2MelTraining):
+    """Begins with the averaged weights of `s2mel`."""
+
+    warm_up = 0.0
+
+    def __init__(self, workspace: Workspace, device: str, batch: int = BATCH) -> None:
+        super().__init__(workspace, device, batch)
+        begun = workspace.run("s2mel")
+        self.average.adopt(average_of(begun))
+        if (head := part_of(begun, "head")) is not None:
+            self.head.load_state_dict(head)
+        self.judge = MelJudge(self.mean_mel.to(device)).to(device)
+        self.judge_descent = Descent(self.judge.parameters(), Schedule(4e-4), betas=(0.8, 0.99))
+        self._seen: dict[str, float] = {}
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        return {**super().parts, "judge": self.judge, "judge_descent": self.judge_descent}
+
+    def step(self, progress: float) -> dict[str, float]:
+        return {**super().step(progress), **self._seen}
+
+    def _judged(self, flow: Flow, shown: Shown, progress: float) -> Tensor:
+        """Its gradient at the velocity is `SHARE` as long as that of the flow's error.
+
+        Rows without conditions are left out: nobody listens to them, and guidance wants their middle.
+        """
+        rows = shown.condition > 0
+        if not rows.any():
+            return flow.velocity.new_zeros(())
+        made = flow.mel.detach().requires_grad_()
+        with torch.autocast(self.device, torch.bfloat16):
+            real = [self.judge(flow.target[rows])]
+            judged = judge_loss(real, [self.judge(made.detach()[rows])])
+        self.judge_descent.step(judged, progress)
+        self.judge.requires_grad_(False)
+        with torch.autocast(self.device, torch.bfloat16):
+            adversarial, matching = fool_loss(real, [self.judge(made[rows])])
+        (gradient,) = torch.autograd.grad(adversarial + MATCHING_WEIGHT * matching, made)
+        self.judge.requires_grad_(True)
+        self._seen = {"judged": judged.item(), "adversarial": adversarial.item(), "matching": matching.item()}
+        at_velocity = gradient * (1 - flow.t)[:, None, None]
+        length_of_flow = flow.velocity.numel() ** -0.5  # an L1 mean's gradient: ±1/N everywhere
+        weight = SHARE * length_of_flow / at_velocity.norm().clamp(min=1e-12)
+        return (flow.velocity * (weight * at_velocity)).sum()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common(parser, minutes=30)
+    parser.add_argument("--batch", type=int, default=BATCH, help="rows per step; 64 suits a GPU")
+    arguments = parser.parse_args()
+    workspace = Workspace(Path(arguments.root))
+    training = Sharpening(workspace, arguments.device, arguments.batch)
+    train(training, workspace.run("sharpen"), budget_of(arguments), arguments.device, arguments.rate)
+
+
+if __name__ == "__main__":
+    main()
