@@ -173,11 +173,32 @@ def export_config(target: Path) -> None:
     (target / "config.yaml").write_text(text, encoding="utf-8")
 
 
+def merged_ranges(before: list[list[int]], folder: Path) -> list[list[int]]:
+    """Numbers of shards as [first, last], those of `before` and those in `folder`."""
+    numbers = {number for first, last in before for number in range(first, last + 1)}
+    numbers |= {int(path.stem) for path in folder.glob("*.npz")}
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found
+
+
+def _count(ranges: list[list[int]]) -> int:
+    return sum(last - first + 1 for first, last in ranges)
+
+
 def summary(workspace: Workspace, target: Path) -> dict[str, Any]:
-    """nano.json: hashes of the files, work and steps of every training, figures measured so far."""
+    """nano.json: hashes of the files, numbers of the shards, work of every training, figures measured so far."""
     published = workspace.published
-    before = json.loads(published.read_text()) if published.exists() else {"trainings": {}, "utterances": 0}
+    before = json.loads(published.read_text()) if published.exists() else {"trainings": {}, "shards": {}}
     trainings = before["trainings"]
+    shards = {
+        name: merged_ranges(before["shards"].get(name, []), folder)
+        for name, folder in (("recordings", workspace.codes("train")), ("scores", workspace.written("scores")))
+    }
     for path in sorted((workspace.root / "runs").glob("*/checkpoint.pt")):
         state = torch.load(path, map_location="cpu", weights_only=True)
         trainings[path.parent.name] = {
@@ -187,9 +208,9 @@ def summary(workspace: Workspace, target: Path) -> dict[str, Any]:
     measured = workspace.root / "figures.jsonl"
     return {
         "trainings": trainings,
-        "utterances": before["utterances"]
-        + len(list(workspace.codes("train").glob("*.npz"))) * ROWS_PER_SHARD,
-        "scores": len(list(workspace.written("scores").glob("*.npz"))) * SCORES_PER_SHARD,
+        "shards": shards,
+        "utterances": _count(shards["recordings"]) * ROWS_PER_SHARD,
+        "scores": _count(shards["scores"]) * SCORES_PER_SHARD,
         "figures": [json.loads(line) for line in measured.read_text().splitlines()]
         if measured.exists()
         else [],

@@ -86,7 +86,7 @@ def restore(folder: Path, workspace: Workspace) -> None:
     for name, read in (("gpt", gpt_of), ("s2mel", s2mel_of), ("vocoder", vocoder_of)):
         made = published["trainings"][name]
         save_weights(workspace.run(name), read(folder), Work(60 * made["core_minutes"], made["steps"]))
-    kept = {"trainings": published["trainings"], "utterances": published["utterances"]}
+    kept = {"trainings": published["trainings"], "shards": published["shards"]}
     workspace.published.write_text(json.dumps(kept) + "\n")
 
 

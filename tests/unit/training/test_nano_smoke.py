@@ -227,6 +227,8 @@ def loads_as_served(workspace: Workspace) -> None:
     same = (served.quantize(given)[0] == network.nearest(network.points(given))).float().mean()
     assert same > 0.9
     assert json.loads((folder / "nano.json").read_text())["trainings"]["encoder"]["steps"] == 3
+    assert export.merged_ranges([[0, 3]], workspace.codes("train")) == [[0, 3]]
+    assert export.merged_ranges([[3, 3]], workspace.codes("train")) == [[0, 0], [3, 3]]
     card = (folder / "README.md").read_text()
     assert "not measured yet" in card
     assert all(line in card for line in ("| encoder | 3 |", "`s2mel.pth`", "WordNet"))
