@@ -17,6 +17,9 @@ from deployments.s2mel.times import TimeCache
 
 DEFAULT_STEPS = 25
 DEFAULT_GUIDANCE = 0.7
+# Frames at an open end without guidance, and frames over which it rises to its full weight.
+UNGUIDED_FRAMES = 8
+RISING_FRAMES = 22
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class FlowRow:
     static: Tensor  # (T, D) constant part of the merge layer
     prompt_frames: int
     guidance: float
+    guided_share: Tensor | None  # (T - P, 1) factors of the guidance, None: 1 everywhere
     grid: EulerGrid
     step: int = 0
 
@@ -92,12 +96,17 @@ class FlowSolver:
         style: Tensor,
         *,
         guidance: float = DEFAULT_GUIDANCE,
+        open_end: bool = False,
         steps: int = DEFAULT_STEPS,
     ) -> FlowRow:
         """A new row at step 0, nothing of the arguments is kept.
 
         noise (80, T) incl. the prompt region, prompt_mel (80, P), mu (T, C) = conditions of prompt and target
         joined in time, style (S,) or (1, S); 0 <= P < T <= 16384. ValueError if they do not fit together.
+
+        `open_end`: the speech goes on behind the last frame. The network without conditions takes every last frame for
+        the end of an utterance, which is silent; guidance leads away from that and would make an open end loud. So it
+        fades out there.
         """
         frames, prompt_frames = noise.shape[-1], prompt_mel.shape[-1]
         self._check(frames, prompt_frames, mu)
@@ -107,7 +116,13 @@ class FlowSolver:
             part.to(self.device, self.estimator.dtype) for part in (prompt_mel, mu, style.reshape(-1))
         )
         static = self.estimator.merge_static(prompt_mel, mu, style)
-        return FlowRow(x, static, prompt_frames, float(guidance), euler_grid(steps))
+        share = self._open_end(frames - prompt_frames) if open_end and guidance else None
+        return FlowRow(x, static, prompt_frames, float(guidance), share, euler_grid(steps))
+
+    def _open_end(self, frames: int) -> Tensor:
+        """(frames, 1) shares of the guidance."""
+        to_end = torch.arange(frames - 1, -1, -1, device=self.device, dtype=torch.float32)
+        return ((to_end - UNGUIDED_FRAMES) / RISING_FRAMES).clamp(0, 1)[:, None]
 
     def _check(self, frames: int, prompt_frames: int, mu: Tensor) -> None:
         if mu.shape[0] != frames:
@@ -144,11 +159,13 @@ class FlowSolver:
 
         unconditional = {i: velocity[len(rows) + n] for n, i in enumerate(guided)}
         for i, row in enumerate(rows):
-            v = velocity[i]
+            start = layout.target_starts[i]
+            target = slice(start, start + row.frames - row.prompt_frames)
+            v = velocity[i, target]
             if i in unconditional:
-                v = (1 + row.guidance) * v - row.guidance * unconditional[i]
-            start, length = layout.target_starts[i], row.frames - row.prompt_frames
-            row.x[row.prompt_frames :].add_(v[start : start + length], alpha=row.grid.deltas[row.step])
+                guidance = row.guidance if row.guided_share is None else row.guidance * row.guided_share
+                v = (1 + guidance) * v - guidance * unconditional[i][target]
+            row.x[row.prompt_frames :].add_(v, alpha=row.grid.deltas[row.step])
             row.step += 1
 
     def solve(self, rows: Sequence[FlowRow]) -> list[Tensor]:

@@ -26,4 +26,5 @@ class S2MelJob:
     stream: int = 0
     steps: int = 25
     guidance: float = 0.7
+    open_end: bool = False  # more codes follow
     slack_s: float = 0.0

@@ -91,6 +91,7 @@ class MelModel:
                 torch.cat([voice.condition, self._condition(job, total)]),
                 voice.style,
                 guidance=job.guidance,
+                open_end=job.open_end,
                 steps=job.steps,
             )
         except ValueError as error:

@@ -51,11 +51,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """`commit`: codes of the segment whose mel is final after this chunk. It can start when `needs` have arrived."""
+    """`commit`: codes of the segment whose mel is final after this chunk. It can start when `needs` have arrived.
+
+    `open_end`: its job ends at the planned codes, not where the speech is known to end. A function of counts alone:
+    that the last codes were the last may be known before the job or after it, and must not be heard.
+    """
 
     commit: int
     needs: int
     final: bool = False
+    open_end: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class ChunkPlanner:
         size = self._scheduled(now) if now.slack_s is None else self._adapted(now, now.slack_s)
         needs = now.committed + size + self.parameters.lookahead_codes
         if now.finished and needs >= now.available:
-            return Chunk(now.available, now.available, final=True)
+            return Chunk(now.available, now.available, final=True, open_end=needs == now.available)
         return Chunk(now.committed + size, needs)
 
     def ready_s(self, now: Progress, size: int) -> float:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from deployments.s2mel.flow import FlowSolver
 from deployments.s2mel.regulator import target_frames
 from deployments.vocoder.istft import IstftDims, IstftVocoder
-from serve_app.pipelines.chunk_planner import ChunkParameters, ChunkPlanner, Progress
+from serve_app.pipelines.chunk_planner import Chunk, ChunkParameters, ChunkPlanner, Progress
 from serve_app.pipelines.geometry import Geometry
 from serve_app.pipelines.stage_speeds import StageSpeeds
 from training.nano.codes import load_frozen
@@ -81,7 +81,7 @@ class Chain:
         committed = number = size = 0
         while True:
             chunk = planner.plan(Progress(0, number, committed, size, codes, True, slack_s=None))
-            mel = torch.cat([mel, self._continued(index, mel, min(chunk.needs, codes))], dim=1)
+            mel = torch.cat([mel, self._continued(index, mel, chunk)], dim=1)
             if chunk.final:
                 return self._vocode(mel)
             mel = mel[:, : geometry.frames(chunk.commit)]
@@ -91,7 +91,8 @@ class Chain:
     def mel(self, index: int, *, latents: bool = True, variant: str = HEARD) -> torch.Tensor:
         """(80, T): what s2mel makes of recording `index`, prompted by another recording of its speaker."""
         nothing, count = torch.zeros(MEL_BANDS, 0), len(self.rows[index].codes[variant])
-        return self._continued(index, nothing, count, latents=latents, variant=variant)
+        whole = Chunk(count, count, final=True, open_end=False)
+        return self._continued(index, nothing, whole, latents=latents, variant=variant)
 
     @torch.inference_mode()
     def direct(self, index: int) -> np.ndarray:
@@ -103,9 +104,10 @@ class Chain:
         return self._vocode(self.head(mu[0][None], style[None])[0].T)
 
     def _continued(
-        self, index: int, made: torch.Tensor, count: int, *, latents: bool = True, variant: str = HEARD
+        self, index: int, made: torch.Tensor, chunk: Chunk, *, latents: bool = True, variant: str = HEARD
     ) -> torch.Tensor:
-        """Mel of the first `count` codes behind the part (80, F) that is made."""
+        """Mel of the codes of a chunk behind the part (80, F) that is made."""
+        count = min(chunk.needs, len(self.rows[index].codes[variant]))
         row, prompt = self.rows[index], self.rows[self.prompt_of(index)]
         known = torch.from_numpy(row.latents[variant][:count].astype(np.float32)) if latents else None
         features = [
@@ -125,6 +127,7 @@ class Chain:
             torch.from_numpy(prompt.style),
             steps=self._steps,
             guidance=self._guidance,
+            open_end=chunk.open_end,
         )
         return solver.solve([admitted])[0]
 

@@ -197,7 +197,10 @@ def summary(workspace: Workspace, target: Path) -> dict[str, Any]:
     trainings = before["trainings"]
     shards = {
         name: merged_ranges(before["shards"].get(name, []), folder)
-        for name, folder in (("recordings", workspace.codes("train")), ("scores", workspace.written("scores")))
+        for name, folder in (
+            ("recordings", workspace.codes("train")),
+            ("scores", workspace.written("scores")),
+        )
     }
     for path in sorted((workspace.root / "runs").glob("*/checkpoint.pt")):
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -97,7 +97,7 @@ class SegmentStream:
                     raise self._silent()
                 count = min(chunk.needs, codes.count)
                 if count > jobs_codes:
-                    made = await self._extend(made, committed, codes, count, chunks)
+                    made = await self._extend(made, committed, codes, count, chunk.open_end, chunks)
                     jobs_codes = count
                 # Else the segment ended with the last look-ahead: its frames are already those of the end.
                 frames = self._geometry.frames(chunk.commit)
@@ -122,7 +122,7 @@ class SegmentStream:
             chunk = (
                 self._planner.plan(now)
                 if self._synthesis.chunked
-                else Chunk(codes.count, codes.count, final=True)
+                else Chunk(codes.count, codes.count, final=True, open_end=False)
             )
             if codes.finished or codes.count >= chunk.needs:
                 return chunk
@@ -135,7 +135,9 @@ class SegmentStream:
         on_the_way_s = self._geometry.seconds(self._audible_frames) - self._playback.sent_s(self.index)
         return self._playback.slack_s(self.index) + on_the_way_s
 
-    async def _extend(self, made: Mel, committed: int, codes: Codes, count: int, chunks: int) -> Mel:
+    async def _extend(
+        self, made: Mel, committed: int, codes: Codes, count: int, open_end: bool, chunks: int
+    ) -> Mel:
         """Mel of the first `count` codes, of which the part that is committed stays as it is."""
         begin = self._geometry.frames(committed)
         total = self._geometry.frames(count)
@@ -152,6 +154,7 @@ class SegmentStream:
             stream=self._job.stream,
             steps=steps,
             guidance=self._synthesis.guidance,
+            open_end=open_end,
             slack_s=self._slack_s(),
         )
         began, segments = time.monotonic(), self._speeds.segments

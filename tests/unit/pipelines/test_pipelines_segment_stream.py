@@ -56,7 +56,7 @@ async def test_one_pass_is_one_job() -> None:
     stages = FakeStages({0: 40})
     audio = await spoken(segment(stages, chunked=False))
     assert np.array_equal(audio, stages.expected(0))
-    assert [len(job.codes) for job in stages.mel_jobs] == [40]
+    assert [(len(job.codes), job.open_end) for job in stages.mel_jobs] == [(40, False)]
     assert stages.gpt_jobs[0].emit_codes == 0
     assert stages.open == 0
 
@@ -67,6 +67,7 @@ async def test_chunks_grow_and_see_the_look_ahead() -> None:
     assert np.array_equal(audio, stages.expected(0))
     frames = [(len(job.codes), job.committed.shape[1]) for job in stages.mel_jobs]
     assert frames == [(11, 0), (21, GEOMETRY.frames(9)), (40, GEOMETRY.frames(19))]
+    assert [job.open_end for job in stages.mel_jobs] == [True, True, False]
 
 
 async def test_the_first_chunk_may_have_its_own_steps() -> None:
@@ -129,8 +130,8 @@ def test_with_a_seed_the_jobs_do_not_depend_on_how_codes_arrive(
 ) -> None:
     """The same mel at any load: the planner's borders are a function of the parameters, so its jobs are."""
 
-    def last_job_of_each_border(stages: FakeStages) -> dict[int, int]:
-        return {job.committed.shape[1]: len(job.codes) for job in stages.mel_jobs}
+    def last_job_of_each_border(stages: FakeStages) -> dict[int, tuple[int, bool]]:
+        return {job.committed.shape[1]: (len(job.codes), job.open_end) for job in stages.mel_jobs}
 
     async def jittery(place: str) -> None:
         for _ in range(delays[len(place) % len(delays)]):

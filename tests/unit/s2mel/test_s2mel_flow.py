@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deployments.s2mel.flow import FlowRow, FlowSolver, euler_grid
+from deployments.s2mel.flow import RISING_FRAMES, UNGUIDED_FRAMES, FlowRow, FlowSolver, euler_grid
 from deployments.s2mel.layout import make_layout
 from deployments.s2mel.times import MAX_TIMES, TimeCache, TimeProjections
 
@@ -41,6 +41,23 @@ def test_rows_at_different_times_equal_their_single_runs(solver: FlowSolver) -> 
         i = rows.index(row)
         assert mel.shape == (6, shapes[i][0] - shapes[i][1])
         torch.testing.assert_close(mel, alone[i], atol=LIMIT, rtol=0)
+
+
+def test_guidance_fades_out_towards_an_open_end(solver: FlowSolver) -> None:
+    given = inputs(70, 10)
+
+    def mel(guidance: float, *, open_end: bool = False) -> Tensor:
+        return solver.solve([solver.admit(*given, guidance=guidance, open_end=open_end, steps=1)])[0]
+
+    guided, free, faded = mel(0.7), mel(0.0), mel(0.7, open_end=True)
+    assert torch.equal(mel(0.0, open_end=True), free)
+    full = 60 - UNGUIDED_FRAMES - RISING_FRAMES
+    torch.testing.assert_close(faded[:, :full], guided[:, :full], atol=LIMIT, rtol=0)
+    torch.testing.assert_close(faded[:, -UNGUIDED_FRAMES:], free[:, -UNGUIDED_FRAMES:], atol=LIMIT, rtol=0)
+    between = slice(full, -UNGUIDED_FRAMES)
+    share = ((faded - free).norm(dim=0) / (guided - free).norm(dim=0))[between]
+    assert (share.diff() < 0).all()
+    assert 0 < share[-1] < share[0] < 1
 
 
 def test_head_of_the_target_alone_equals_the_whole_head(solver: FlowSolver) -> None:
