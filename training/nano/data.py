@@ -64,7 +64,9 @@ def main() -> None:
     parser.add_argument(
         "--shards", type=int, default=40, help="training shards wanted, about 2.4 min of audio each"
     )
-    parser.add_argument("--first", type=int, default=0, help="number of the first shard; nano.json names those that were published")
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first shard; nano.json has those published"
+    )
     parser.add_argument(
         "--backwards", action="store_true", help="from the last shard on: a second process, until both meet"
     )
