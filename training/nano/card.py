@@ -22,7 +22,7 @@ def card(summary: Mapping[str, Any]) -> str:
             for name, made in summary["trainings"].items()
         ),
         figures=_rows(
-            [_figure(measured) for measured in summary["figures"]] or [["not measured yet"] + [""] * 6]
+            [_figure(measured) for measured in summary["figures"]] or [["not measured yet"] + [""] * 7]
         ),
         files=_rows([f"`{name}`", f"`{sha256}`"] for name, sha256 in summary["sha256"].items()),
     )
@@ -42,10 +42,9 @@ def _dimensions() -> list[list[str]]:
 def _figure(measured: Mapping[str, Any]) -> list[str]:
     percents = [f"{measured[name]:.1f}" for name in ("wer", "cer")]
     others = [f"{measured[name]:.2f}" for name in ("similarity", "dnsmos", "rtf")]
-    steps = (
-        str(measured["steps"]) if measured["what"] in {"codes", "resynthesis", "chunks", "written"} else ""
-    )
-    return [measured["what"], steps, *percents, *others]
+    by_s2mel = measured["what"] in {"codes", "resynthesis", "chunks", "written"}
+    flow = [str(measured["steps"]), str(measured["guidance"])] if by_s2mel else ["", ""]
+    return [measured["what"], *flow, *percents, *others]
 
 
 def _rows(rows: Iterable[Sequence[str]]) -> str:
