@@ -58,7 +58,7 @@ class Sharpening(S2MelTraining):
         if (head := part_of(begun, "head")) is not None:
             self.head.load_state_dict(head)
         self.judge = MelJudge(self.mean_mel.to(device)).to(device)
-        self.judge_descent = Descent(self.judge.parameters(), Schedule(4e-4), betas=(0.8, 0.99))
+        self.judge_descent = Descent(self.judge.parameters(), Schedule(1e-3), betas=(0.8, 0.99))
         self._seen: dict[str, float] = {}
 
     @property
