@@ -8,20 +8,18 @@ It also writes codes for scores, which have no recording.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.nano.arguments import add_common, budget_of
+from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.codes import phone_of_codes
 from training.nano.config import CODEBOOK_SIZE, PHONE_CLASSES
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.tracks import SYMBOLS
-from training.nano.train_loop import Training, train
+from training.nano.train_loop import Training
 from training.nano.workspace import Workspace
 from training.nano.writer_data import IGNORED, WriterBatch, WriterData
 
@@ -129,12 +127,8 @@ class WriterTraining(Training):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common(parser, minutes=5)
-    arguments = parser.parse_args()
-    workspace = Workspace(Path(arguments.root))
-    training = WriterTraining(workspace, arguments.device)
-    train(training, workspace.run("code_writer"), budget_of(arguments), arguments.device, arguments.rate)
+    arguments = trainer_parser(__doc__, minutes=5).parse_args()
+    train_as_asked(WriterTraining(Workspace(arguments.root), arguments.device), "code_writer", arguments)
 
 
 if __name__ == "__main__":

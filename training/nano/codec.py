@@ -8,20 +8,18 @@ points of the data, and entries nobody uses are replaced until 70 % of the work.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.nano.arguments import add_common, budget_of
+from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.config import CODEBOOK_SIZE, PHONE_CLASSES
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.semantic import Labels, Semantic
 from training.nano.semantic_data import SemanticData
-from training.nano.train_loop import Training, train
+from training.nano.train_loop import Training
 from training.nano.workspace import Workspace
 
 SEED = 41
@@ -185,12 +183,8 @@ def code_figures(network: Semantic, batches: list[tuple[Tensor, Labels]]) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common(parser, minutes=15)
-    arguments = parser.parse_args()
-    workspace = Workspace(Path(arguments.root))
-    training = CodecTraining(workspace, arguments.device)
-    train(training, workspace.run("codec"), budget_of(arguments), arguments.device, arguments.rate)
+    arguments = trainer_parser(__doc__, minutes=15).parse_args()
+    train_as_asked(CodecTraining(Workspace(arguments.root), arguments.device), "codec", arguments)
 
 
 if __name__ == "__main__":

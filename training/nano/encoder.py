@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from training.nano.arguments import add_common, budget_of
+from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.semantic import Semantic
 from training.nano.semantic_data import SemanticData
-from training.nano.train_loop import Training, train
+from training.nano.train_loop import Training
 from training.nano.workspace import Workspace
 
 SEED = 31
@@ -63,12 +61,8 @@ class EncoderTraining(Training):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common(parser, minutes=12)
-    arguments = parser.parse_args()
-    workspace = Workspace(Path(arguments.root))
-    training = EncoderTraining(workspace, arguments.device)
-    train(training, workspace.run("encoder"), budget_of(arguments), arguments.device, arguments.rate)
+    arguments = trainer_parser(__doc__, minutes=12).parse_args()
+    train_as_asked(EncoderTraining(Workspace(arguments.root), arguments.device), "encoder", arguments)
 
 
 if __name__ == "__main__":

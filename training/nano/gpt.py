@@ -6,10 +6,8 @@ Trained are the served networks. Half of the batches number the code positions a
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +20,7 @@ from deployments.gpt.model import SpeechGpt
 from deployments.gpt.trunk import InputMajorLinear
 from deployments.speaker_encoder.conditioner import Conditioner
 from deployments.speaker_encoder.perceiver import Perceiver, RmsNorm
-from training.nano.arguments import add_common, budget_of
+from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.codes import phone_of_codes
 from training.nano.config import CONFIG, SEMANTIC_WIDTH
 from training.nano.gpt_data import (
@@ -39,7 +37,7 @@ from training.nano.gpt_speech import phone_error
 from training.nano.guided_attention import PackedCausal, bands
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.phone_head import PhoneHead, stacked_phones
-from training.nano.train_loop import Training, train
+from training.nano.train_loop import Training
 from training.nano.workspace import Workspace
 
 SEED = 71
@@ -227,15 +225,13 @@ class GptTraining(Training):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common(parser, minutes=120)
+    parser = trainer_parser(__doc__, minutes=120)
     parser.add_argument(
         "--positions", type=int, default=POSITIONS, help="positions per step; 100000 suits a GPU"
     )
     arguments = parser.parse_args()
-    workspace = Workspace(Path(arguments.root))
-    training = GptTraining(workspace, arguments.device, arguments.positions)
-    train(training, workspace.run("gpt"), budget_of(arguments), arguments.device, arguments.rate)
+    training = GptTraining(Workspace(arguments.root), arguments.device, arguments.positions)
+    train_as_asked(training, "gpt", arguments)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ late (nano-recipe.md 6).
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,13 +19,13 @@ from deployments.s2mel.flow import FlowSolver
 from deployments.s2mel.layout import make_layout
 from deployments.s2mel.networks import S2MelNetworks
 from deployments.s2mel.regulator import target_frames
-from training.nano.arguments import add_common, budget_of
+from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.s2mel_data import MelBatch, MelData, Piece, Shares, recordings
 from training.nano.s2mel_start import DirectHead, new_networks
-from training.nano.train_loop import Training, train
+from training.nano.train_loop import Training
 from training.nano.workspace import Workspace
 
 SEED = 61
@@ -239,13 +237,11 @@ def sample(networks: S2MelNetworks, embedding: Tensor, batch: MelBatch, steps: i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common(parser, minutes=50)
+    parser = trainer_parser(__doc__, minutes=50)
     parser.add_argument("--batch", type=int, default=BATCH, help="rows per step; 64 suits a GPU")
     arguments = parser.parse_args()
-    workspace = Workspace(Path(arguments.root))
-    training = S2MelTraining(workspace, arguments.device, arguments.batch)
-    train(training, workspace.run("s2mel"), budget_of(arguments), arguments.device, arguments.rate)
+    training = S2MelTraining(Workspace(arguments.root), arguments.device, arguments.batch)
+    train_as_asked(training, "s2mel", arguments)
 
 
 if __name__ == "__main__":

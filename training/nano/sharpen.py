@@ -7,19 +7,17 @@ with a fixed share of its length (the adaptive weight of VQGAN, Esser et al. 202
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from training.nano.arguments import add_common, budget_of
+from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.discriminators import fool_loss, judge_loss, maps_of
 from training.nano.optimise import Descent, Schedule
 from training.nano.s2mel import BATCH, Flow, S2MelTraining, Shown
-from training.nano.train_loop import average_of, part_of, train
+from training.nano.train_loop import average_of, part_of
 from training.nano.workspace import Workspace
 
 SHARE = 0.5
@@ -94,13 +92,11 @@ class Sharpening(S2MelTraining):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common(parser, minutes=30)
+    parser = trainer_parser(__doc__, minutes=30)
     parser.add_argument("--batch", type=int, default=BATCH, help="rows per step; 64 suits a GPU")
     arguments = parser.parse_args()
-    workspace = Workspace(Path(arguments.root))
-    training = Sharpening(workspace, arguments.device, arguments.batch)
-    train(training, workspace.run("sharpen"), budget_of(arguments), arguments.device, arguments.rate)
+    training = Sharpening(Workspace(arguments.root), arguments.device, arguments.batch)
+    train_as_asked(training, "sharpen", arguments)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ Spectral loss alone at first, then with least-squares discriminators and feature
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,13 +16,13 @@ from torch.nn import functional as F
 
 from deployments.vocoder.istft import IstftDims, IstftVocoder
 from training.nano.acoustics import log_mel
-from training.nano.arguments import add_common, budget_of
+from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.bigvgan import TrainableBigVgan
 from training.nano.config import VOCODER
 from training.nano.discriminators import Discriminators, fool_loss, judge_loss
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.spectral_loss import spectral_loss
-from training.nano.train_loop import Training, train
+from training.nano.train_loop import Training
 from training.nano.vocoder_data import WaveData
 from training.nano.workspace import Workspace
 
@@ -117,14 +115,12 @@ class VocoderTraining(Training):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common(parser, minutes=18)
+    parser = trainer_parser(__doc__, minutes=18)
     parser.add_argument("--kind", choices=list(KINDS), default="istft")
     arguments = parser.parse_args()
-    workspace = Workspace(Path(arguments.root))
     kind = KINDS[arguments.kind]
-    training = VocoderTraining(workspace, arguments.device, kind)
-    train(training, workspace.run(kind.run), budget_of(arguments), arguments.device, arguments.rate)
+    training = VocoderTraining(Workspace(arguments.root), arguments.device, kind)
+    train_as_asked(training, kind.run, arguments)
 
 
 if __name__ == "__main__":
