@@ -18,7 +18,7 @@ from training.nano.s2mel import code_features
 from training.nano.s2mel_data import HEARD, WRITTEN, recordings
 from training.nano.s2mel_start import DirectHead, new_networks
 from training.nano.shard import load_shards
-from training.nano.train_loop import average_of, part_of
+from training.nano.train_loop import average_of, parts_of
 from training.nano.workspace import Workspace
 
 PROMPT_SECONDS = (2.5, 4.5)
@@ -38,9 +38,10 @@ class Chain:
         self.networks = new_networks(torch.zeros(MEL_BANDS)).requires_grad_(False)
         self.head = DirectHead(torch.zeros(MEL_BANDS)).requires_grad_(False)
         if (workspace.s2mel / "checkpoint.pt").exists():
-            self.networks.load_state_dict(average_of(workspace.s2mel))
-            if (head := part_of(workspace.s2mel, "head")) is not None:
-                self.head.load_state_dict(head)
+            parts = parts_of(workspace.s2mel)
+            self.networks.load_state_dict(parts["average"]["state"])
+            if "head" in parts:
+                self.head.load_state_dict(parts["head"])
 
     def prompt_of(self, index: int) -> int:
         """Another recording of the same speaker, of a length fit for a reference."""

@@ -1,11 +1,15 @@
-"""Small discriminators for the vocoder (nano-recipe.md 7), training only."""
+"""Small discriminators for the vocoder (nano-recipe.md 7), and a round against any; training only."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
+
+from training.nano.optimise import Descent
 
 PERIODS = (2, 3, 5, 7, 11)
 RESOLUTIONS = (2048, 1024, 512)
@@ -93,3 +97,28 @@ def fool_loss(real: list[list[Tensor]], fake: list[list[Tensor]]) -> tuple[Tenso
         for a, b in zip(maps_a[:-1], maps_b[:-1], strict=True)
     ]
     return adversarial, torch.stack(distances).mean()
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Losses of a round: of the judges, and of what they judged."""
+
+    judged: Tensor
+    adversarial: Tensor
+    matching: Tensor
+
+    def figures(self) -> dict[str, float]:
+        return {name: value.item() for name, value in vars(self).items()}
+
+
+def contest(judges: nn.Module, descent: Descent, real: Tensor, fake: Tensor, progress: float) -> Contest:
+    """The judges take a step, then say what they think of `fake`, whose graph is kept; theirs is not."""
+    with torch.autocast(real.device.type, torch.bfloat16):
+        real_maps = judges(real)
+        judged = judge_loss(real_maps, judges(fake.detach()))
+    descent.step(judged, progress)
+    judges.requires_grad_(False)
+    with torch.autocast(real.device.type, torch.bfloat16):
+        adversarial, matching = fool_loss(real_maps, judges(fake))
+    judges.requires_grad_(True)
+    return Contest(judged, adversarial, matching)

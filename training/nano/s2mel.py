@@ -78,8 +78,6 @@ class Flow:
 
 
 class S2MelTraining(Training):
-    warm_up = WARM_UP
-
     def __init__(self, workspace: Workspace, device: str, batch: int = BATCH) -> None:
         super().__init__(SEED)
         torch.manual_seed(SEED)
@@ -111,7 +109,7 @@ class S2MelTraining(Training):
         batch = self.data.draw()
         target_mu = self._regulate(self.networks, batch.target)
         direct = F.l1_loss(self.head(target_mu, batch.style), batch.target.mel)
-        if self.fresh and progress < self.warm_up:
+        if self.fresh and progress < WARM_UP:
             self.descent.step(direct, progress)
             self.average.update()
             return {"direct": direct.item()}
@@ -120,15 +118,17 @@ class S2MelTraining(Training):
         flow = self._flow(
             self.networks.estimator, batch, mu, self._times(len(mu)), shown, self._committed(batch)
         )
-        self.descent.step(
-            flow.error + AUXILIARY_WEIGHT * direct + self._judged(flow, shown, progress), progress
-        )
+        error = flow.error
+        further, seen = self._further_loss(flow, shown, progress)
+        self.descent.step(error + AUXILIARY_WEIGHT * direct + further, progress)
         self.average.update()
-        return {"velocity": flow.error.item(), "direct": direct.item()}
+        return {"velocity": error.item(), "direct": direct.item(), **seen}
 
-    def _judged(self, flow: Flow, shown: Shown, progress: float) -> Tensor | float:
-        """A further loss."""
-        return 0.0
+    def _further_loss(
+        self, flow: Flow, shown: Shown, progress: float
+    ) -> tuple[Tensor | float, dict[str, float]]:
+        """What a trainer built on this one adds, with its figures for the log."""
+        return 0.0, {}
 
     def _shown(self, rows: int) -> Shown:
         draw = torch.rand(rows, device=self.device)

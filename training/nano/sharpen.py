@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from training.nano.arguments import train_as_asked, trainer_parser
-from training.nano.discriminators import fool_loss, judge_loss, maps_of
+from training.nano.discriminators import contest, maps_of
 from training.nano.optimise import Descent, Schedule
 from training.nano.s2mel import BATCH, Flow, S2MelTraining, Shown
-from training.nano.train_loop import average_of, part_of
+from training.nano.train_loop import parts_of
 from training.nano.workspace import Workspace
 
 SHARE = 0.5
@@ -39,56 +39,45 @@ class MelJudge(nn.Module):
         )
         self.out = weight_norm(nn.Conv2d(channels[-1], 1, 3, padding=1))
 
-    def forward(self, mel: Tensor) -> list[Tensor]:
-        """(B, T, 80) to the maps of all layers, scores last."""
-        return maps_of(self.layers, self.out, ((mel - self.mean_mel) / SPREAD)[:, None])
+    def forward(self, mel: Tensor) -> list[list[Tensor]]:
+        """(B, T, 80) to the maps of all layers, scores last, of its one member."""
+        return [maps_of(self.layers, self.out, ((mel - self.mean_mel) / SPREAD)[:, None])]
 
 
 class Sharpening(S2MelTraining):
     """Begins with the averaged weights of `s2mel`."""
 
-    warm_up = 0.0
-
     def __init__(self, workspace: Workspace, device: str, batch: int = BATCH) -> None:
         super().__init__(workspace, device, batch)
-        begun = workspace.run("s2mel")
-        self.average.adopt(average_of(begun))
-        if (head := part_of(begun, "head")) is not None:
-            self.head.load_state_dict(head)
+        self.fresh = False
+        begun = parts_of(workspace.run("s2mel"))
+        self.average.adopt(begun["average"]["state"])
+        if "head" in begun:
+            self.head.load_state_dict(begun["head"])
         self.judge = MelJudge(self.mean_mel.to(device)).to(device)
         self.judge_descent = Descent(self.judge.parameters(), Schedule(1e-3), betas=(0.8, 0.99))
-        self._seen: dict[str, float] = {}
 
     @property
     def parts(self) -> dict[str, Any]:
         return {**super().parts, "judge": self.judge, "judge_descent": self.judge_descent}
 
-    def step(self, progress: float) -> dict[str, float]:
-        return {**super().step(progress), **self._seen}
-
-    def _judged(self, flow: Flow, shown: Shown, progress: float) -> Tensor:
+    def _further_loss(
+        self, flow: Flow, shown: Shown, progress: float
+    ) -> tuple[Tensor | float, dict[str, float]]:
         """Its gradient at the velocity is `SHARE` as long as that of the flow's error.
 
         Rows without conditions are left out: nobody listens to them, and guidance wants their middle.
         """
         rows = shown.condition > 0
         if not rows.any():
-            return flow.velocity.new_zeros(())
+            return 0.0, {}
         made = flow.mel.detach().requires_grad_()
-        with torch.autocast(self.device, torch.bfloat16):
-            real = [self.judge(flow.target[rows])]
-            judged = judge_loss(real, [self.judge(made.detach()[rows])])
-        self.judge_descent.step(judged, progress)
-        self.judge.requires_grad_(False)
-        with torch.autocast(self.device, torch.bfloat16):
-            adversarial, matching = fool_loss(real, [self.judge(made[rows])])
-        (gradient,) = torch.autograd.grad(adversarial + MATCHING_WEIGHT * matching, made)
-        self.judge.requires_grad_(True)
-        self._seen = {"judged": judged.item(), "adversarial": adversarial.item(), "matching": matching.item()}
+        found = contest(self.judge, self.judge_descent, flow.target[rows], made[rows], progress)
+        (gradient,) = torch.autograd.grad(found.adversarial + MATCHING_WEIGHT * found.matching, made)
         at_velocity = gradient * (1 - flow.t)[:, None, None]
         length_of_flow = flow.velocity.numel() ** -0.5  # an L1 mean's gradient: ±1/N everywhere
         weight = SHARE * length_of_flow / at_velocity.norm().clamp(min=1e-12)
-        return (flow.velocity * (weight * at_velocity)).sum()
+        return (flow.velocity * (weight * at_velocity)).sum(), found.figures()
 
 
 def main() -> None:

@@ -60,7 +60,8 @@ def _share(done: float, begun: float, limit: float) -> float:
 class Training(ABC):
     """What a trainer tells the loop. `parts` are saved and restored by name, each with `state_dict`.
 
-    `fresh`: the networks began this schedule knowing nothing. What helps only then is left out in later schedules.
+    `fresh`: the networks began this schedule knowing nothing. What helps only then is left out in later schedules, and
+    by a trainer that sets it to False because it begins with the weights of another.
     """
 
     def __init__(self, seed: int) -> None:
@@ -105,7 +106,7 @@ def train(
     torch.set_num_threads(1 if device == "cpu" else torch.get_num_threads())
     clock = WorkClock(device)
     step, begun = _restore(training, folder, clock)
-    training.fresh = begun == Work()
+    training.fresh = training.fresh and begun == Work()
     for part in training.parts.values():
         if isinstance(part, Descent):
             part.factor = rate
@@ -174,16 +175,14 @@ def save_weights(folder: Path, state: dict[str, torch.Tensor], done: Work) -> No
 
 def average_of(folder: Path) -> dict[str, torch.Tensor]:
     """Averaged weights of the training in `folder`."""
-    average = part_of(folder, "average")
-    assert average is not None
-    found: dict[str, torch.Tensor] = average["state"]
+    found: dict[str, torch.Tensor] = parts_of(folder)["average"]["state"]
     return found
 
 
-def part_of(folder: Path, name: str) -> dict[str, Any] | None:
-    """State of a part of the training in `folder`; None if it was not kept, as by `save_weights`."""
+def parts_of(folder: Path) -> dict[str, Any]:
+    """States of the parts of the training in `folder`, by name; those of `save_weights` are the average alone."""
     stored = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    found: dict[str, Any] | None = stored["parts"].get(name)
+    found: dict[str, Any] = stored["parts"]
     return found
 
 

@@ -19,7 +19,7 @@ from training.nano.acoustics import log_mel
 from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.bigvgan import TrainableBigVgan
 from training.nano.config import VOCODER
-from training.nano.discriminators import Discriminators, fool_loss, judge_loss
+from training.nano.discriminators import Discriminators, contest
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.spectral_loss import spectral_loss
 from training.nano.train_loop import Training
@@ -83,23 +83,11 @@ class VocoderTraining(Training):
             self.descent.step(spectral, progress)
             self.average.update()
             return {"spectral": spectral.item()}
-        with torch.autocast(self.device, torch.bfloat16):
-            real_maps = self.judges(wave)
-            judged = judge_loss(real_maps, self.judges(fake.detach()))
-        self.judges_descent.step(judged, progress)
-        self.judges.requires_grad_(False)
-        with torch.autocast(self.device, torch.bfloat16):
-            adversarial, matching = fool_loss(real_maps, self.judges(fake))
-        total = SPECTRAL_WEIGHT * spectral + adversarial + MATCHING_WEIGHT * matching
+        found = contest(self.judges, self.judges_descent, wave, fake, progress)
+        total = SPECTRAL_WEIGHT * spectral + found.adversarial + MATCHING_WEIGHT * found.matching
         self.descent.step(total, progress)
-        self.judges.requires_grad_(True)
         self.average.update()
-        return {
-            "spectral": spectral.item(),
-            "judged": judged.item(),
-            "adversarial": adversarial.item(),
-            "matching": matching.item(),
-        }
+        return {"spectral": spectral.item(), **found.figures()}
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
