@@ -19,9 +19,7 @@ PAD = MEASURE_RATE_HZ // 4  # words at the very edge of a recording are lost wit
 LONGEST = 20 * MEASURE_RATE_HZ  # the network was trained on half a minute at most
 SEARCHED = 8 * MEASURE_RATE_HZ  # how far before LONGEST a pause to cut at is looked for
 PAUSE = MEASURE_RATE_HZ // 5
-# Every call of the package (0.1.4) loses 60 MB or more, even if the model is deleted; a
-# paragraph loses more.
-CALLS_PER_PROCESS = 10
+CALLS_PER_PROCESS = 10  # every call of the package (0.1.4) loses 60 MB or more, even if the model is deleted
 
 
 class Recogniser:
