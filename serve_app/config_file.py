@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from ray.serve import Deployment
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ray.serve.schema import (
     DeploymentSchema,
@@ -183,7 +184,7 @@ def _check_schema(content: dict[str, Any]) -> tuple[ServeDeploySchema | None, li
 
 def _check_deployments(application: dict[str, Any], args: Config) -> list[str]:
     """Names under `deployments` that the graph does not have."""
-    known = deployment_names(args)
+    known = bound_deployments(args)
     return [
         f"deployments: {deployment.get('name')!r} is not part of the graph; it has {', '.join(sorted(known))}"
         for deployment in _deployments(application)
@@ -191,14 +192,14 @@ def _check_deployments(application: dict[str, Any], args: Config) -> list[str]:
     ]
 
 
-def deployment_names(args: Config) -> set[str]:
-    """Names of all deployments of the graph that `args` builds."""
-    names: set[str] = set()
+def bound_deployments(args: Config) -> dict[str, Deployment]:
+    """All deployments of the graph that `args` builds, by name."""
+    found: dict[str, Deployment] = {}
 
     def visit(node: Any) -> None:
         if hasattr(node, "_bound_deployment"):
             bound = node._bound_deployment
-            names.add(bound.name)
+            found[bound.name] = bound
             for value in (*bound.init_args, *bound.init_kwargs.values()):
                 visit(value)
         elif isinstance(node, dict):
@@ -206,4 +207,4 @@ def deployment_names(args: Config) -> set[str]:
                 visit(value)
 
     visit(build(args))
-    return names
+    return found

@@ -10,12 +10,15 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from serve_app.commands.front_proxy import use_haproxy
+
+if TYPE_CHECKING:
+    from serve_app.demand import Demand
 
 DEFAULT_CONFIG = Path("configs/cpu.yaml")
 EXAMPLE = (
@@ -36,7 +39,7 @@ def serve(
     """Start the graph and wait; Ctrl-C stops everything that was started."""
     use_haproxy()  # before the first import of Ray, which reads its switches once
     with console.status("checking the configuration"):
-        from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
+        from serve_app import config_file, demand  # noqa: PLC0415  (Ray takes a second to import)
 
         try:
             loaded = config_file.load(config, models=_names(models), port=port)
@@ -47,10 +50,10 @@ def serve(
     http = loaded.serve.http_options
     if not _is_free(http.host, http.port):
         _quit(f"port {http.port} is in use; choose another with --port (or make serve PORT=…)")
-    run(loaded.serve, list(loaded.args.models))
+    run(loaded.serve, list(loaded.args.models), demand.demands(loaded))
 
 
-def run(schema: Any, models: list[str]) -> None:
+def run(schema: Any, models: list[str], demanded: list[Demand]) -> None:
     """Deploy a checked config and block until SIGINT or SIGTERM."""
     started = time.monotonic()
     try:
@@ -58,6 +61,10 @@ def run(schema: Any, models: list[str]) -> None:
             ray, ray_serve = _start_ray(schema)
         signal.signal(signal.SIGTERM, _interrupt)  # Ray's start has put its own handler there
         try:
+            from serve_app.demand import lacking  # noqa: PLC0415
+
+            if problems := lacking(demanded, ray.cluster_resources()):
+                _quit("\n".join(problems))
             _deploy(ray_serve, schema)
             host = (
                 "localhost"
@@ -114,6 +121,7 @@ def _deploy(ray_serve: Any, schema: Any) -> None:
     assert client is not None  # serve.start has run
     client.deploy_apps(schema, _blocking=False)
     deadline = time.monotonic() + DEPLOY_TIMEOUT_S
+    told: set[str] = set()
     with console.status("loading models") as status:
         while time.monotonic() < deadline:
             application = ray_serve.status().applications.get(name)
@@ -122,10 +130,19 @@ def _deploy(ray_serve: Any, schema: Any) -> None:
                     return
                 if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
                     _quit(f"the graph did not start:\n{application.message}")
+                _tell_of_room(application.deployments, told)
                 waiting = [key for key, value in application.deployments.items() if value.status != "HEALTHY"]
                 status.update(f"loading {', '.join(waiting)}" if waiting else "loading models")
             time.sleep(POLL_S)
     _quit(f"the graph was not ready after {DEPLOY_TIMEOUT_S:.0f} s")
+
+
+def _tell_of_room(deployments: Any, told: set[str]) -> None:
+    """Say once of each deployment that its replicas find no room, for instance because GPU fractions don't fit."""
+    for name, deployment in deployments.items():
+        if "to be scheduled" in deployment.message and name not in told:
+            told.add(name)
+            console.print(deployment.message, style="yellow", markup=False, soft_wrap=True)
 
 
 def _names(models: str | None) -> list[str] | None:

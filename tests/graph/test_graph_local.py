@@ -18,9 +18,9 @@ async def test_graph_is_built_and_speaks() -> None:
 
 
 def test_stage_names_follow_the_model() -> None:
-    from serve_app.config_file import deployment_names
+    from serve_app.config_file import bound_deployments
 
-    assert deployment_names(Config(models={"a": {"kind": "toys.tones"}})) == {"Ingress", "Router", "a"}
+    assert set(bound_deployments(Config(models={"a": {"kind": "toys.tones"}}))) == {"Ingress", "Router", "a"}
 
 
 async def test_router_alone_in_local_mode() -> None:
