@@ -20,6 +20,9 @@ LONGEST = 20 * MEASURE_RATE_HZ  # the network was trained on half a minute at mo
 SEARCHED = 8 * MEASURE_RATE_HZ  # how far before LONGEST a pause to cut at is looked for
 PAUSE = MEASURE_RATE_HZ // 5
 CALLS_PER_PROCESS = 10  # every call of the package (0.1.4) loses 60 MB or more, even if the model is deleted
+# A part takes seconds. When a worker dies, for want of memory for instance, the pool starts another but forgets the
+# call, and would let it wait for ever.
+PATIENCE_S = 120.0
 
 
 class Recogniser:
@@ -35,8 +38,26 @@ class Recogniser:
 
     def begin(self, wave: Wave) -> Callable[[], str]:
         """The same without waiting: what is returned waits for the words."""
-        parts = [self._pool.apply_async(_transcribe, (part,)) for part in cut_at_pauses(wave)]
-        return lambda: " ".join(part.get() for part in parts).strip()
+        waits = [self._transcribe(part) for part in cut_at_pauses(wave)]
+        return lambda: " ".join(wait() for wait in waits).strip()
+
+    def _transcribe(self, part: Wave) -> Callable[[], str]:
+        """Raises RuntimeError if two workers, one after the other, do not answer."""
+        begun = self._pool.apply_async(_transcribe, (part,))
+
+        def wait() -> str:
+            try:
+                return begun.get(PATIENCE_S)
+            except multiprocessing.TimeoutError:
+                pass
+            try:
+                return self._pool.apply_async(_transcribe, (part,)).get(PATIENCE_S)
+            except multiprocessing.TimeoutError:
+                raise RuntimeError(
+                    f"the recogniser did not answer twice within {PATIENCE_S:.0f} s; is there memory for it (2 GB)?"
+                ) from None
+
+        return wait
 
 
 @lru_cache(maxsize=1)
