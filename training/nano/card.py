@@ -16,7 +16,7 @@ def card(summary: Mapping[str, Any]) -> str:
     return TEMPLATE.read_text(encoding="utf-8").format(
         utterances=summary["utterances"],
         scores=summary["scores"],
-        dimensions=_rows(_dimensions()),
+        dimensions=_rows(_dimensions("bigvgan" in summary["trainings"])),
         trainings=_rows(
             [name, str(made["steps"]), str(made["core_minutes"])]
             for name, made in summary["trainings"].items()
@@ -28,14 +28,15 @@ def card(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _dimensions() -> list[list[str]]:
+def _dimensions(bigvgan: bool) -> list[list[str]]:
     gpt, s2mel = CONFIG["gpt"], CONFIG["s2mel"]
+    other = ", or a BigVGAN of 1 M parameters (`vocoder.type`), much slower and less trained" if bigvgan else ""
     return [
         ["semantic encoder", f"Wav2Vec2-BERT, {SEMANTIC_LAYERS} layers of {SEMANTIC_WIDTH}"],
         ["codec", f"{CODEBOOK_SIZE} codes, 50 per second"],
         ["GPT", f"{gpt['layers']} layers of {gpt['model_dim']}, {gpt['number_text_tokens']} pieces of text"],
         ["s2mel", f"DiT of {s2mel['DiT']['depth']} layers of {s2mel['DiT']['hidden_dim']}"],
-        ["vocoder", f"{CONFIG['vocoder']['type']}, 22 050 Hz"],
+        ["vocoder", f"{CONFIG['vocoder']['type']}, 22 050 Hz{other}"],
     ]
 
 

@@ -1,4 +1,4 @@
-"""Figures of the chain on held-out speakers and sentences. `python -m training.nano.evaluate --count 60`.
+"""Figures of the chain on held-out speakers and sentences. `python -m training.nano.evaluate`.
 
 teacher: the recordings themselves; copy: mel of the recording through the vocoder; codes: codes of the
 recording through s2mel and vocoder, with another recording of the speaker as prompt; resynthesis: the same with the
@@ -28,6 +28,7 @@ from serve_app.quality.recording import at_measure_rate
 from serve_app.quality.speaker import SpeakerEncoder
 from training.nano.chain import Chain
 from training.nano.config import SAMPLE_RATE_HZ
+from training.nano.data import HELD_OUT_ROWS
 from training.nano.workspace import Workspace
 
 LISTENED = 30  # recordings kept for human ears
@@ -90,7 +91,9 @@ def figures(chain: Chain, ears: Ears, make: Synthesis, count: int, listen: Path)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Workspace().root)
-    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument(
+        "--count", type=int, default=HELD_OUT_ROWS, help="recordings; all unless fewer are asked for"
+    )
     parser.add_argument("--steps", type=int, default=10, help="Euler steps of s2mel")
     parser.add_argument("--guidance", type=float, default=0.7)
     parser.add_argument("--split", choices=["held_out", "train"], default="held_out")

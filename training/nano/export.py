@@ -35,6 +35,8 @@ from training.nano.workspace import Workspace
 
 POSITION_ROWS = 5000
 MAX_FRAMES = 16_384
+# These learn on with the weights of another training, so a restored root counts their work from zero.
+CONTINUES_ANOTHER = ("sharpen",)
 EXTRACTOR = {
     "feature_extractor_type": "SeamlessM4TFeatureExtractor",
     "feature_size": 80,
@@ -204,9 +206,11 @@ def summary(workspace: Workspace, target: Path) -> dict[str, Any]:
     }
     for path in sorted((workspace.root / "runs").glob("*/checkpoint.pt")):
         state = torch.load(path, map_location="cpu", weights_only=True)
-        trainings[path.parent.name] = {
-            "steps": state["step"],
-            "core_minutes": round(state["worked_s"] / 60, 1),
+        name = path.parent.name
+        earlier = trainings.get(name, {}) if name in CONTINUES_ANOTHER else {}
+        trainings[name] = {
+            "steps": state["step"] + earlier.get("steps", 0),
+            "core_minutes": round(state["worked_s"] / 60 + earlier.get("core_minutes", 0.0), 1),
         }
     measured = workspace.root / "figures.jsonl"
     return {

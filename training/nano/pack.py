@@ -28,13 +28,16 @@ MEL_STEPS = 8
 def pack(source: Workspace, target: Workspace, part: str, megabytes: float) -> int:
     """Copies one held-out shard, then training shards until the size is reached; returns how many of these.
 
-    For `s2mel` the references of the GPT stay behind, for `gpt` the mels and styles.
+    For `s2mel` (and `sharpen`, whose listener goes along) the references of the GPT stay behind, for `gpt` the mels
+    and styles.
     """
     target.root.mkdir(parents=True, exist_ok=True)
     torch.save(half(torch.load(source.semantic, map_location="cpu", weights_only=True)), target.semantic)
     if part == "gpt":
         shutil.copy(source.bpe, target.bpe)
         shutil.copytree(source.written("scores"), target.written("scores"), dirs_exist_ok=True)
+    elif (source.run("listener") / "checkpoint.pt").exists():
+        save_weights(target.run("listener"), average_of(source.run("listener")), Work())
     paths = [("held_out", path) for path in sorted(source.codes("held_out").glob("*.npz"))[:1]]
     paths += [("train", path) for path in sorted(source.codes("train").glob("*.npz"))]
     for number, (split, path) in enumerate(paths):
@@ -105,7 +108,7 @@ def main() -> None:
     out.add_argument("--megabytes", type=float, default=55.0)
     for command in ("slim", "take"):
         sub = commands.add_parser(command)
-        sub.add_argument("name", choices=["s2mel", "gpt", "vocoder", "bigvgan"])
+        sub.add_argument("name", choices=["s2mel", "sharpen", "gpt", "vocoder", "bigvgan"])
         sub.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     workspace = Workspace(arguments.root)

@@ -1,6 +1,6 @@
 """A published model as the start of more training. `python -m training.nano.restore models/indextts2-nano`.
 
-Encoder and codec are frozen again, as `semantic.pt`; GPT, s2mel and vocoder become checkpoints that their trainers go
+Encoder and codec are frozen again, as `semantic.pt`; GPT, s2mel and vocoders become checkpoints that their trainers go
 on from. What a training keeps to itself (heads, judges, moments of the optimiser) begins anew.
 """
 
@@ -25,6 +25,7 @@ from training.nano.train_loop import Work, save_weights
 from training.nano.workspace import Workspace, write_atomically
 
 Tensors = dict[str, Tensor]
+GENERATOR = "hf_cache/bigvgan/bigvgan_generator.pt"
 
 
 def semantic_of(folder: Path) -> Tensors:
@@ -74,16 +75,27 @@ def vocoder_of(folder: Path) -> Tensors:
     return {name: value.float() for name, value in stored.items()}
 
 
+def bigvgan_of(folder: Path) -> Tensors:
+    return {
+        name: value.float() for name, value in subset(read_tensors(folder / GENERATOR), "generator").items()
+    }
+
+
+READERS = {"gpt": gpt_of, "s2mel": s2mel_of, "vocoder": vocoder_of, "bigvgan": bigvgan_of}
+
+
 def restore(folder: Path, workspace: Workspace) -> None:
     """Raises FileExistsError where a training of this root would be lost."""
     published: dict[str, Any] = json.loads((folder / "nano.json").read_text())
-    taken = [name for name in ("gpt", "s2mel", "vocoder") if (workspace.run(name) / "checkpoint.pt").exists()]
+    taken = [name for name in READERS if (workspace.run(name) / "checkpoint.pt").exists()]
     if taken or workspace.semantic.exists():
         raise FileExistsError(f"{workspace.root} holds trainings already: {taken or workspace.semantic}")
     shutil.copy(folder / "bpe.model", workspace.bpe)
     state = semantic_of(folder)
     write_atomically(workspace.semantic, lambda temporary: torch.save(state, temporary))
-    for name, read in (("gpt", gpt_of), ("s2mel", s2mel_of), ("vocoder", vocoder_of)):
+    for name, read in READERS.items():
+        if name == "bigvgan" and not (folder / GENERATOR).exists():
+            continue
         made = published["trainings"][name]
         save_weights(workspace.run(name), read(folder), Work(60 * made["core_minutes"], made["steps"]))
     kept = {"trainings": published["trainings"], "shards": published["shards"]}

@@ -38,6 +38,7 @@ STEPS = (
     Step("gpt", trains=True),
     Step("latents"),
     Step("s2mel", trains=True),
+    Step("listener", trains=True),
     Step("sharpen", trains=True),
     Step("generated"),
     Step("vocoder", trains=True, options=("--minutes", "34")),

@@ -78,14 +78,16 @@ class Flow:
 
 
 class S2MelTraining(Training):
-    def __init__(self, workspace: Workspace, device: str, batch: int = BATCH) -> None:
+    def __init__(
+        self, workspace: Workspace, device: str, batch: int = BATCH, shares: Shares = SHARES
+    ) -> None:
         super().__init__(SEED)
         torch.manual_seed(SEED)
         self.device = device
         semantic = load_frozen(workspace, device)
         with torch.no_grad():
             self.embedding = semantic.project(semantic.codec.book.codebook.weight[None])[0]
-        self.data = MelData(recordings(workspace, "train"), self.generator, device, batch, SHARES)
+        self.data = MelData(recordings(workspace, "train"), self.generator, device, batch, shares)
         self.held_out = MelData(recordings(workspace, "held_out"), self.generator, device, batch)
         self.mean_mel = torch.from_numpy(self.data.rows[0].mel.astype("float32").mean(0))
         self.networks = new_networks(self.mean_mel).to(device)

@@ -1,8 +1,9 @@
-"""Step 7a: s2mel learns on against a judge of its mels. `python -m training.nano.sharpen`.
+"""Step 7a: s2mel learns on against a judge of its mels and for a listener. `python -m training.nano.sharpen`.
 
 An L1 loss asks for the middle of what is possible, so few steps make blurred mels. Here a small discriminator compares
 the mel that the velocity leads to with the recording's; its gradient joins the flow's own, at the network's output and
 with a fixed share of its length (the adaptive weight of VQGAN, Esser et al. 2021), so that no scale has to be guessed.
+The listener, which stays as it is, asks for the phones that it hears in the recording, whatever the codes say.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.discriminators import contest, maps_of
+from training.nano.listener import Listener
 from training.nano.optimise import Descent, Schedule
 from training.nano.s2mel import BATCH, Flow, S2MelTraining, Shown
-from training.nano.train_loop import parts_of
+from training.nano.s2mel_data import Shares
+from training.nano.train_loop import average_of, parts_of
 from training.nano.workspace import Workspace
 
 SHARE = 0.5
 MATCHING_WEIGHT = 4.0
+LISTENER_WEIGHT = 0.1
+# More of the codes are wrong than in `s2mel`: the listener asks for what was said all the same, which the latents know.
+SHARES = Shares(rough=0.45, written=0.3, blind=0.1, cut=0.9)
 SPREAD = 2.0  # of log-mels about their mean
 
 
@@ -48,13 +54,15 @@ class Sharpening(S2MelTraining):
     """Begins with the averaged weights of `s2mel`."""
 
     def __init__(self, workspace: Workspace, device: str, batch: int = BATCH) -> None:
-        super().__init__(workspace, device, batch)
+        super().__init__(workspace, device, batch, SHARES)
         self.fresh = False
         begun = parts_of(workspace.run("s2mel"))
         self.average.adopt(begun["average"]["state"])
         if "head" in begun:
             self.head.load_state_dict(begun["head"])
         self.judge = MelJudge(self.mean_mel.to(device)).to(device)
+        self.listener = Listener().to(device).eval().requires_grad_(False)
+        self.listener.load_state_dict(average_of(workspace.run("listener")))
         self.judge_descent = Descent(self.judge.parameters(), Schedule(1e-3), betas=(0.8, 0.99))
 
     @property
@@ -64,7 +72,7 @@ class Sharpening(S2MelTraining):
     def _further_loss(
         self, flow: Flow, shown: Shown, progress: float
     ) -> tuple[Tensor | float, dict[str, float]]:
-        """Its gradient at the velocity is `SHARE` as long as that of the flow's error.
+        """The judge's gradient at the velocity is `SHARE` as long as that of the flow's error.
 
         Rows without conditions are left out: nobody listens to them, and guidance wants their middle.
         """
@@ -77,7 +85,17 @@ class Sharpening(S2MelTraining):
         at_velocity = gradient * (1 - flow.t)[:, None, None]
         length_of_flow = flow.velocity.numel() ** -0.5  # an L1 mean's gradient: ±1/N everywhere
         weight = SHARE * length_of_flow / at_velocity.norm().clamp(min=1e-12)
-        return (flow.velocity * (weight * at_velocity)).sum(), found.figures()
+        judged = (flow.velocity * (weight * at_velocity)).sum()
+        misheard = self._misheard(flow.mel[rows], flow.target[rows])
+        return judged + LISTENER_WEIGHT * misheard, {**found.figures(), "misheard": misheard.item()}
+
+    def _misheard(self, made: Tensor, recorded: Tensor) -> Tensor:
+        """Cross-entropy of the phones heard in `made` against those heard in `recorded`; both (B, T, 80)."""
+        with torch.autocast(self.device, torch.bfloat16):
+            with torch.no_grad():
+                wanted = self.listener(recorded).softmax(-1)
+            heard = self.listener(made).log_softmax(-1)
+        return -(wanted * heard).sum(-1).mean()
 
 
 def main() -> None:

@@ -27,6 +27,8 @@ from training.nano import (
     gpt,
     gpt_speech,
     latents,
+    listener,
+    pack,
     s2mel,
     sharpen,
     tokenizer,
@@ -152,6 +154,8 @@ def test_chain(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: 
         save_shard(workspace.codes(split) / "00000.npz", [codes.code_row(network, row) for row in rows])
 
     assert np.isfinite(work(vocoder.VocoderTraining(workspace, "cpu"), workspace.run("vocoder"), 3)["mel_l1"])
+    other_kind = vocoder.VocoderTraining(workspace, "cpu", vocoder.KINDS["bigvgan"])
+    assert np.isfinite(work(other_kind, workspace.run("bigvgan"), 1)["mel_l1"])
     writes_codes(workspace)
     speech = gpt.GptTraining(workspace, "cpu", 400)
     assert np.isfinite(work(speech, workspace.run("gpt"), 2)["speech"])
@@ -189,15 +193,29 @@ def reads_the_latents(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> 
     training = s2mel.S2MelTraining(workspace, "cpu", batch=2)
     assert np.isfinite(work(training, workspace.run("s2mel"), 3)["sampled_mel_l1"])
     assert training.networks.gpt_layer[2].weight.abs().max() > 0  # it began as zero
+    heard = work(listener.ListenerTraining(workspace, "cpu"), workspace.run("listener"), 2)
+    assert 0 <= heard["right"] <= 1
     sharpening = sharpen.Sharpening(workspace, "cpu", batch=2)
     blurred = average_of(workspace.run("s2mel"))
     assert np.isfinite(work(sharpening, workspace.run("sharpen"), 3)["sampled_mel_l1"])
     sharpened = average_of(workspace.s2mel)
     assert any((sharpened[name] != value).any() for name, value in blurred.items())
+    travels(workspace, sharpened)
     chain = Chain(workspace, "held_out", steps=1, guidance=0.0)
     whole = chain.resynthesis(0)
     assert np.abs(whole - chain.codes_alone(0)).max() > 0
     assert len(chain.chunks(0)) == len(chain.written(0)) == len(whole)
+
+
+def travels(workspace: Workspace, sharpened: dict[str, torch.Tensor]) -> None:
+    """To another machine, and the weights back."""
+    away = Workspace(workspace.root / "away")
+    assert pack.pack(workspace, away, "s2mel", megabytes=50) == 1
+    assert (away.run("listener") / "checkpoint.pt").exists()
+    assert pack.slim(workspace, "sharpen", away.root) == 1
+    pack.take(away, "sharpen", away.root)
+    for name, value in average_of(away.s2mel).items():
+        torch.testing.assert_close(value, sharpened[name], atol=2e-3, rtol=2e-3)
 
 
 def learns_from_generated_mels(workspace: Workspace) -> None:
@@ -244,14 +262,23 @@ def goes_on_from_the_export(workspace: Workspace, root: Path) -> None:
         ("gpt", workspace.run("gpt")),
         ("s2mel", workspace.s2mel),
         ("vocoder", workspace.run("vocoder")),
+        ("bigvgan", workspace.run("bigvgan")),
     ):
         state = average_of(other.run(name))
         for key, value in average_of(trained).items():
             torch.testing.assert_close(state[key], value, atol=2e-3, rtol=2e-3, msg=f"{name}: {key}")
     shutil.copytree(workspace.audio("train"), other.audio("train"), dirs_exist_ok=True)
     shutil.copytree(workspace.audio("held_out"), other.audio("held_out"), dirs_exist_ok=True)
+    shutil.copytree(workspace.run("sharpen"), other.run("sharpen"), dirs_exist_ok=True)
+    assert export.summary(other, workspace.export)["trainings"]["sharpen"]["steps"] == 6
     training = vocoder.VocoderTraining(other, "cpu")
     assert np.isfinite(work(training, other.run("vocoder"), 5)["mel_l1"])
     assert not training.fresh
     with pytest.raises(FileExistsError, match="vocoder"):
         restore(workspace.export, other)
+
+
+def test_phones_of_frames() -> None:
+    """20 ms of the encoder's frames, whose middles are 17.5 ms late, against 11.6 ms of the mel's."""
+    found = listener.phones_of_frames(np.array([1, 2, 3], np.uint8), 7)
+    assert found.tolist() == [1, 1, 2, 2, 3, 3, 3]
