@@ -30,7 +30,7 @@ def card(summary: Mapping[str, Any]) -> str:
 
 def _dimensions(bigvgan: bool) -> list[list[str]]:
     gpt, s2mel = CONFIG["gpt"], CONFIG["s2mel"]
-    other = ", or a BigVGAN of 1 M parameters (`vocoder.type`), much slower and less trained" if bigvgan else ""
+    other = ", or a BigVGAN of 1 M parameters (`vocoder.type`), less trained and worse" if bigvgan else ""
     return [
         ["semantic encoder", f"Wav2Vec2-BERT, {SEMANTIC_LAYERS} layers of {SEMANTIC_WIDTH}"],
         ["codec", f"{CODEBOOK_SIZE} codes, 50 per second"],
