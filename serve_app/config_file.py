@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,12 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A checked file: Serve's own schema, and our arguments of its one application."""
+    """A checked file: Serve's own schema, our arguments of its one application, and what they build."""
 
     path: Path
     serve: ServeDeploySchema
     args: Config
+    deployments: Mapping[str, Deployment]  # of the graph that `args` builds
 
 
 def load(path: Path, *, models: list[str] | None = None, port: int | None = None) -> ConfigFile:
@@ -62,11 +64,13 @@ def load(path: Path, *, models: list[str] | None = None, port: int | None = None
     problems += faults
     schema, faults = _check_schema(content)
     problems += faults
+    deployments: dict[str, Deployment] = {}
     if args is not None and schema is not None:
-        problems += _check_deployments(application, args)
+        deployments = bound_deployments(args)
+        problems += _check_deployments(application, deployments)
     if problems or args is None or schema is None:
         raise ConfigError(path, problems)
-    return ConfigFile(path, schema, args)
+    return ConfigFile(path, schema, args, deployments)
 
 
 def check_files(config: ConfigFile) -> list[str]:
@@ -182,9 +186,8 @@ def _check_schema(content: dict[str, Any]) -> tuple[ServeDeploySchema | None, li
         return None, [f"deployments: something is not of the shape Serve expects ({error})"]
 
 
-def _check_deployments(application: dict[str, Any], args: Config) -> list[str]:
+def _check_deployments(application: dict[str, Any], known: Mapping[str, Deployment]) -> list[str]:
     """Names under `deployments` that the graph does not have."""
-    known = bound_deployments(args)
     return [
         f"deployments: {deployment.get('name')!r} is not part of the graph; it has {', '.join(sorted(known))}"
         for deployment in _deployments(application)

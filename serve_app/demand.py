@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serve_app.config_file import ConfigFile, bound_deployments
+from serve_app.config_file import ConfigFile
 
 # Ray's name of a resource: what people call it, and the option that asks for it.
 NAMES = {"CPU": ("CPUs", "num_cpus"), "GPU": ("GPUs", "num_gpus")}
@@ -35,7 +35,7 @@ def demands(config: ConfigFile) -> list[Demand]:
         entry.name: entry.model_dump(exclude_unset=True) for entry in config.serve.applications[0].deployments
     }
     found = []
-    for name, deployment in bound_deployments(config.args).items():
+    for name, deployment in config.deployments.items():
         override = overrides.get(name, {})
         options = override.get("ray_actor_options", deployment.ray_actor_options) or {}
         # Ray reserves one CPU unless it is told otherwise.

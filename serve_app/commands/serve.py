@@ -18,7 +18,7 @@ from rich.console import Console
 from serve_app.commands.front_proxy import use_haproxy
 
 if TYPE_CHECKING:
-    from serve_app.demand import Demand
+    from serve_app.config_file import ConfigFile
 
 DEFAULT_CONFIG = Path("configs/cpu.yaml")
 EXAMPLE = (
@@ -39,7 +39,7 @@ def serve(
     """Start the graph and wait; Ctrl-C stops everything that was started."""
     use_haproxy()  # before the first import of Ray, which reads its switches once
     with console.status("checking the configuration"):
-        from serve_app import config_file, demand  # noqa: PLC0415  (Ray takes a second to import)
+        from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
 
         try:
             loaded = config_file.load(config, models=_names(models), port=port)
@@ -50,20 +50,20 @@ def serve(
     http = loaded.serve.http_options
     if not _is_free(http.host, http.port):
         _quit(f"port {http.port} is in use; choose another with --port (or make serve PORT=…)")
-    run(loaded.serve, list(loaded.args.models), demand.demands(loaded))
+    run(loaded)
 
 
-def run(schema: Any, models: list[str], demanded: list[Demand]) -> None:
+def run(config: ConfigFile) -> None:
     """Deploy a checked config and block until SIGINT or SIGTERM."""
-    started = time.monotonic()
+    from serve_app.demand import demands, lacking  # noqa: PLC0415  (imports Ray)
+
+    started, schema = time.monotonic(), config.serve
     try:
         with console.status("starting Ray"):
             ray, ray_serve = _start_ray(schema)
         signal.signal(signal.SIGTERM, _interrupt)  # Ray's start has put its own handler there
         try:
-            from serve_app.demand import lacking  # noqa: PLC0415
-
-            if problems := lacking(demanded, ray.cluster_resources()):
+            if problems := lacking(demands(config), ray.cluster_resources()):
                 _quit("\n".join(problems))
             _deploy(ray_serve, schema)
             host = (
@@ -73,7 +73,7 @@ def run(schema: Any, models: list[str], demanded: list[Demand]) -> None:
             )
             port = schema.http_options.port
             console.print(
-                f"\n[bold green]Ready[/] after {time.monotonic() - started:.1f} s: {', '.join(models)}"
+                f"\n[bold green]Ready[/] after {time.monotonic() - started:.1f} s: {', '.join(config.args.models)}"
             )
             console.print(f"  Page   http://{host}:{port}/")
             console.print(f"  API    http://{host}:{port}/docs")

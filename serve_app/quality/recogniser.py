@@ -6,6 +6,7 @@ import multiprocessing
 import tempfile
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,16 +47,13 @@ class Recogniser:
         begun = self._pool.apply_async(_transcribe, (part,))
 
         def wait() -> str:
-            try:
+            with suppress(multiprocessing.TimeoutError):
                 return begun.get(PATIENCE_S)
-            except multiprocessing.TimeoutError:
-                pass
-            try:
+            with suppress(multiprocessing.TimeoutError):
                 return self._pool.apply_async(_transcribe, (part,)).get(PATIENCE_S)
-            except multiprocessing.TimeoutError:
-                raise RuntimeError(
-                    f"the recogniser did not answer twice within {PATIENCE_S:.0f} s; is there memory for it (2 GB)?"
-                ) from None
+            raise RuntimeError(
+                f"the recogniser did not answer twice within {PATIENCE_S:.0f} s; is there memory for it (2 GB)?"
+            )
 
         return wait
 

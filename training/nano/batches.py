@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+IGNORED = -100  # a target that is not asked for: what torch's cross-entropy leaves out
+
 
 class LengthBatches:
     """Draws batches of about `size` frames in all; each batch holds neighbours in length."""

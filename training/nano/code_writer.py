@@ -8,20 +8,19 @@ It also writes codes for scores, which have no recording.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.nano.arguments import train_as_asked, trainer_parser
+from training.nano.batches import IGNORED
 from training.nano.codes import phone_of_codes
 from training.nano.config import CODEBOOK_SIZE, PHONE_CLASSES
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.tracks import SYMBOLS
-from training.nano.train_loop import Training
+from training.nano.train_loop import NetworkTraining
 from training.nano.workspace import Workspace
-from training.nano.writer_data import IGNORED, WriterBatch, WriterData
+from training.nano.writer_data import WriterBatch, WriterData
 
 SEED = 65
 WIDTH = 256
@@ -74,7 +73,9 @@ class CodeWriter(nn.Module):
         return found
 
 
-class WriterTraining(Training):
+class WriterTraining(NetworkTraining):
+    network: CodeWriter
+
     def __init__(self, workspace: Workspace, device: str) -> None:
         super().__init__(SEED)
         torch.manual_seed(SEED)
@@ -85,10 +86,6 @@ class WriterTraining(Training):
         self.network = CodeWriter().to(device)
         self.average = Average(self.network, 0.995)
         self.descent = Descent(self.network.parameters(), Schedule(2e-3, warmup_steps=100))
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        return {"network": self.network, "average": self.average, "descent": self.descent}
 
     def step(self, progress: float) -> dict[str, float]:
         batch = self.data.draw()

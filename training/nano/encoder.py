@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.optimise import Average, Descent, Schedule
 from training.nano.semantic import Semantic
 from training.nano.semantic_data import SemanticData
-from training.nano.train_loop import Training
+from training.nano.train_loop import NetworkTraining
 from training.nano.workspace import Workspace
 
 SEED = 31
 HELD_OUT_LIMIT = 80
 
 
-class EncoderTraining(Training):
+class EncoderTraining(NetworkTraining):
     """Losses at the tap: phone, prosody (nano-recipe.md 4; no CTC, since every frame has its label)."""
+
+    network: Semantic
 
     def __init__(self, workspace: Workspace, device: str) -> None:
         super().__init__(SEED)
@@ -32,10 +32,6 @@ class EncoderTraining(Training):
         self.held_out = SemanticData(workspace.features("held_out"), self.generator, device).everything(
             HELD_OUT_LIMIT
         )
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        return {"network": self.network, "average": self.average, "descent": self.descent}
 
     def step(self, progress: float) -> dict[str, float]:
         self.network.train()

@@ -7,6 +7,7 @@ their time to the next phone; short spaces are shared by their neighbours, pause
 from __future__ import annotations
 
 import argparse
+from collections.abc import Container
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from training.nano.acoustics import encoder_input, log_mel, to_16k
 from training.nano.config import PHONES, STRESS_MARKS
 from training.nano.phonemes import alphabet_of
-from training.nano.shard import Row, make_missing
+from training.nano.shard import Row, load_shards, make_missing
 from training.nano.workspace import Workspace
 
 UNIT_SECONDS = 0.025
@@ -82,6 +83,14 @@ def feature_row(row: Row, alphabet: dict[int, str]) -> Row:
         "sequence": sequence,
         "prosody": prosody(row["f0_hz"], row["energy"], len(stacked)).astype(np.float16),
     }
+
+
+def load_features(folder: Path, only: Container[str] | None = None) -> list[Row]:
+    """What this step has left in `folder`: all arrays, or those named in `only`. Raises FileNotFoundError."""
+    rows = load_shards(folder, only)
+    if not rows:
+        raise FileNotFoundError(f"no features in {folder}; run `python -m training.nano.features` first")
+    return rows
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from deployments.gpt.trunk import InputMajorLinear
 from deployments.speaker_encoder.conditioner import Conditioner
 from deployments.speaker_encoder.perceiver import Perceiver, RmsNorm
 from training.nano.arguments import train_as_asked, trainer_parser
+from training.nano.batches import IGNORED
 from training.nano.codes import phone_of_codes
 from training.nano.config import CONFIG, SEMANTIC_WIDTH
 from training.nano.gpt_data import (
@@ -49,7 +50,6 @@ PHONE_WEIGHT = 0.5
 DROPOUT = 0.1
 # Share of the batches of sentences that only have a score, where there are some.
 UNRECORDED = 0.7
-IGNORED = -100
 
 
 class GptNetworks(nn.Module):

@@ -6,7 +6,6 @@ s2mel is sharpened against it: what it makes shall sound to the listener as the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.nano.arguments import train_as_asked, trainer_parser
-from training.nano.batches import LengthBatches, padded
+from training.nano.batches import IGNORED, LengthBatches, padded
 from training.nano.config import HOP, MEL_BANDS, PHONE_CLASSES, SAMPLE_RATE_HZ
-from training.nano.features import frame_times
+from training.nano.features import frame_times, load_features
 from training.nano.optimise import Average, Descent, Schedule
-from training.nano.shard import Row, load_shard
-from training.nano.train_loop import Training
+from training.nano.shard import Row
+from training.nano.train_loop import NetworkTraining
 from training.nano.workspace import Workspace
 
 SEED = 47
@@ -28,9 +27,8 @@ DILATIONS = (1, 2, 4, 1, 2)  # it hears 0.3 s on both sides: sounds, not words
 DROPOUT = 0.2
 BATCH_FRAMES = 3000
 LONGEST = 240  # frames of a cut
-SPREAD = 2.0  # of log-mels
+SPREAD = 2.0  # of log-mels about their mean
 QUIETEST = -11.5  # log-mel of digital silence
-IGNORED = -100
 HELD_OUT_LIMIT = 80
 
 
@@ -75,11 +73,7 @@ class ListenerData:
     """Mels and phones of all recordings of a features folder."""
 
     def __init__(self, folder: Path, generator: np.random.Generator, device: str) -> None:
-        self.rows = [
-            row for path in sorted(folder.glob("*.npz")) for row in load_shard(path, ("mel", "phone"))
-        ]
-        if not self.rows:
-            raise FileNotFoundError(f"no features in {folder}; run `python -m training.nano.features` first")
+        self.rows = load_features(folder, ("mel", "phone"))
         self._batches = LengthBatches([len(row["mel"]) for row in self.rows], BATCH_FRAMES, generator)
         self._generator = generator
         self._device = device
@@ -107,7 +101,9 @@ class ListenerData:
         )
 
 
-class ListenerTraining(Training):
+class ListenerTraining(NetworkTraining):
+    network: Listener
+
     def __init__(self, workspace: Workspace, device: str) -> None:
         super().__init__(SEED)
         torch.manual_seed(SEED)
@@ -120,10 +116,6 @@ class ListenerTraining(Training):
         self.network.mean_mel.copy_(torch.from_numpy(self.data.rows[0]["mel"].astype(np.float32).mean(0)))
         self.average = Average(self.network, 0.995)
         self.descent = Descent(self.network.parameters(), Schedule(2e-3, warmup_steps=100))
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        return {"network": self.network, "average": self.average, "descent": self.descent}
 
     def step(self, progress: float) -> dict[str, float]:
         self.network.train()

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from training.nano.batches import LengthBatches, length_mask, padded
 from training.nano.config import MEL_BANDS
+from training.nano.features import load_features
 from training.nano.semantic import Labels
-from training.nano.shard import Row, load_shards
+from training.nano.shard import Row
 
 BATCH_FRAMES = 1000  # 20 s
 
@@ -26,9 +27,7 @@ class SemanticData:
     """All utterances of a features folder."""
 
     def __init__(self, folder: Path, generator: np.random.Generator, device: str) -> None:
-        self.rows = load_shards(folder)
-        if not self.rows:
-            raise FileNotFoundError(f"no features in {folder}; run `python -m training.nano.features` first")
+        self.rows = load_features(folder)
         self._frames = [valid_frames(row) for row in self.rows]
         self._batches = LengthBatches(self._frames, BATCH_FRAMES, generator)
         self._generator = generator

@@ -45,9 +45,9 @@ def load_shard(path: Path, only: Container[str] | None = None) -> list[Row]:
     return rows
 
 
-def load_shards(folder: Path, limit: int | None = None) -> list[Row]:
-    """Rows of all finished shards in order of their numbers."""
-    return [row for path in sorted(folder.glob("*.npz"))[:limit] for row in load_shard(path)]
+def load_shards(folder: Path, only: Container[str] | None = None) -> list[Row]:
+    """Rows of all finished shards in order of their numbers, as of `load_shard`."""
+    return [row for path in sorted(folder.glob("*.npz")) for row in load_shard(path, only)]
 
 
 def make_missing(source: Path, target: Path, make: Callable[[Row], Row]) -> None:

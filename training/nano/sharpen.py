@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.discriminators import contest, maps_of
-from training.nano.listener import Listener
+from training.nano.listener import SPREAD, Listener
 from training.nano.optimise import Descent, Schedule
 from training.nano.s2mel import BATCH, Flow, S2MelTraining, Shown
 from training.nano.s2mel_data import Shares
@@ -28,7 +28,6 @@ MATCHING_WEIGHT = 4.0
 LISTENER_WEIGHT = 0.1
 # More of the codes are wrong than in `s2mel`: the listener asks for what was said all the same, which the latents know.
 SHARES = Shares(rough=0.45, written=0.3, blind=0.1, cut=0.9)
-SPREAD = 2.0  # of log-mels about their mean
 
 
 class MelJudge(nn.Module):
@@ -79,14 +78,15 @@ class Sharpening(S2MelTraining):
         rows = shown.condition > 0
         if not rows.any():
             return 0.0, {}
-        made = flow.mel.detach().requires_grad_()
-        found = contest(self.judge, self.judge_descent, flow.target[rows], made[rows], progress)
+        mel, recorded = flow.mel, flow.target[rows]
+        made = mel.detach().requires_grad_()
+        found = contest(self.judge, self.judge_descent, recorded, made[rows], progress)
         (gradient,) = torch.autograd.grad(found.adversarial + MATCHING_WEIGHT * found.matching, made)
         at_velocity = gradient * (1 - flow.t)[:, None, None]
         length_of_flow = flow.velocity.numel() ** -0.5  # an L1 mean's gradient: ±1/N everywhere
         weight = SHARE * length_of_flow / at_velocity.norm().clamp(min=1e-12)
         judged = (flow.velocity * (weight * at_velocity)).sum()
-        misheard = self._misheard(flow.mel[rows], flow.target[rows])
+        misheard = self._misheard(mel[rows], recorded)
         return judged + LISTENER_WEIGHT * misheard, {**found.figures(), "misheard": misheard.item()}
 
     def _misheard(self, made: Tensor, recorded: Tensor) -> Tensor:

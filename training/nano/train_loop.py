@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from training.nano.optimise import Descent
+from training.nano.optimise import Average, Descent
 from training.nano.workspace import write_atomically
 
 CHECKPOINT_EVERY_S = 240.0
@@ -79,6 +80,18 @@ class Training(ABC):
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
         """Held-out figures, with the averaged weights where there are some."""
+
+
+class NetworkTraining(Training):
+    """Of one network by one optimiser, with an average of its weights."""
+
+    network: nn.Module
+    average: Average
+    descent: Descent
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        return {"network": self.network, "average": self.average, "descent": self.descent}
 
 
 class WorkClock:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.nano.batches import LengthBatches, length_mask, padded
+from training.nano.batches import IGNORED, LengthBatches, length_mask, padded
 from training.nano.phonemes import alphabet_of
 from training.nano.shard import Row, load_shard
 from training.nano.speakers import VoiceBank, speakers
@@ -16,7 +16,6 @@ from training.nano.tracks import Track, track_of
 from training.nano.workspace import Workspace
 
 BATCH_CODES = 4000
-IGNORED = -100
 SCORE_FIELDS = ("symbols", "durations", "f0_hz", "energy")
 
 

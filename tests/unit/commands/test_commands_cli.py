@@ -171,7 +171,8 @@ def test_serve_refuses_missing_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_serve_starts_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
     monkeypatch.setattr(
-        "serve_app.commands.serve.run", lambda schema, models, demanded: started.append((schema, models))
+        "serve_app.commands.serve.run",
+        lambda loaded: started.append((loaded.serve, list(loaded.args.models))),
     )
     monkeypatch.setattr("serve_app.config_file.check_files", lambda loaded: [])
     with socket.socket() as probe:
