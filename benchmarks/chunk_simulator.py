@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from serve_app.pipelines.chunk_planner import ChunkParameters, ChunkPlanner, Progress
-from serve_app.pipelines.geometry import Geometry
-from serve_app.pipelines.stage_speeds import StageSpeeds
+from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner, Progress
+from deployments.indextts2.stream.geometry import Geometry
+from deployments.indextts2.stream.stage_speeds import StageSpeeds
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.known import Known
-from deployments.checkpoints.dims import GptDims
-from deployments.gpt.draws import CounterDraws
-from deployments.gpt.engine import GptEngine
-from deployments.gpt.generate import generate
-from deployments.gpt.job import GptJob, Sampling
-from deployments.gpt.latents import latents_of
-from deployments.gpt.model import SpeechGpt
-from deployments.gpt.task import decoding_settings
+from deployments.indextts2.dims import GptDims
+from deployments.indextts2.gpt.draws import CounterDraws
+from deployments.indextts2.gpt.engine import GptEngine
+from deployments.indextts2.gpt.generate import generate
+from deployments.indextts2.gpt.job import GptJob, Sampling
+from deployments.indextts2.gpt.latents import latents_of
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.task import decoding_settings
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.ticket import VoiceTicket
 from serve_app.bench.machine import describe_machine, git_commit

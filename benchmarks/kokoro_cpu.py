@@ -26,9 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.overhead import Overhead, measure
-from deployments.checkpoints.registry import find_model
 from deployments.kokoro.engine import KokoroEngine, KokoroJob
 from deployments.text.segments import split_for_streaming
+from deployments.weights.registry import find_model
 from serve_app.bench.arrivals import ClosedLoop
 from serve_app.bench.client import SpeechClient, Target
 from serve_app.bench.machine import describe_machine, git_commit

@@ -23,22 +23,22 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.chunk_simulator import PRESETS, Costs
-from deployments.core import AudioChunk, Samples
-from deployments.gpt.job import CodeChunk, GptJob, Sampling
-from deployments.s2mel.job import S2MelJob
-from deployments.text.index_frontend import TextSegment
-from deployments.vocoder.job import VocodeJob
+from deployments.core.calls import Response
+from deployments.core.speech import AudioChunk, Samples
+from deployments.indextts2.gpt.job import CodeChunk, GptJob, Sampling
+from deployments.indextts2.s2mel.job import S2MelJob
+from deployments.indextts2.stages import Mel
+from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner
+from deployments.indextts2.stream.geometry import Geometry
+from deployments.indextts2.stream.segment_stream import SegmentStream, Synthesis
+from deployments.indextts2.stream.speech import Speech
+from deployments.indextts2.stream.stage_speeds import StageSpeeds
+from deployments.indextts2.text.frontend import TextSegment
+from deployments.indextts2.vocoder.job import VocodeJob
+from deployments.streaming.playback import Playback
 from deployments.voices.ticket import VoiceTicket
 from serve_app.bench.arrivals import ClosedLoop, Load, OpenLoop
 from serve_app.bench.metrics import Arrival, Summary, Trace, summarise
-from serve_app.pipelines.calls import Response
-from serve_app.pipelines.chunk_planner import ChunkParameters, ChunkPlanner
-from serve_app.pipelines.geometry import Geometry
-from serve_app.pipelines.index_tts.segment_stream import SegmentStream, Synthesis
-from serve_app.pipelines.index_tts.speech import Speech
-from serve_app.pipelines.index_tts.stages import Mel
-from serve_app.pipelines.playback import Playback
-from serve_app.pipelines.stage_speeds import StageSpeeds
 
 T = TypeVar("T")
 

@@ -23,12 +23,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
-from deployments.checkpoints.dims import CodecDims, ConditionDims, GptDims, dims_from
-from deployments.checkpoints.shapes import codec_shapes, gpt_shapes
-from deployments.s2mel.dims import S2MelDims
-from deployments.s2mel.networks import S2MelNetworks
-from deployments.speaker_encoder.campplus import Campplus, CampplusDims
-from deployments.vocoder.bigvgan import BigVgan, BigVganDims
+from deployments.indextts2.dims import CodecDims, ConditionDims, GptDims, dims_from
+from deployments.indextts2.s2mel.dims import S2MelDims
+from deployments.indextts2.s2mel.networks import S2MelNetworks
+from deployments.indextts2.shapes import codec_shapes, gpt_shapes
+from deployments.networks.bigvgan import BigVgan, BigVganDims
+from deployments.networks.campplus import Campplus, CampplusDims
 
 TESTS = Path(__file__).parents[1] / "tests"
 OFFICIAL_CONFIG = TESTS / "specs/indextts2-config.yaml"

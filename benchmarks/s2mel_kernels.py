@@ -28,15 +28,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.checkpoints.locate import locate
-from deployments.s2mel import estimator as estimators
-from deployments.s2mel.code_embedding import CodeEmbedding, load_code_embedding
-from deployments.s2mel.flow import FlowSolver
-from deployments.s2mel.networks import S2MelNetworks, load_s2mel
-from deployments.s2mel.regulator import target_frames
-from deployments.speaker_encoder.encoder import EncodedVoice, SpeakerEncoder
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.s2mel import estimator as estimators
+from deployments.indextts2.s2mel.code_embedding import CodeEmbedding, load_code_embedding
+from deployments.indextts2.s2mel.flow import FlowSolver
+from deployments.indextts2.s2mel.networks import S2MelNetworks, load_s2mel
+from deployments.indextts2.s2mel.regulator import target_frames
+from deployments.indextts2.speaker.encoder import EncodedVoice, SpeakerEncoder
 from deployments.voices.decode import decode_reference
+from deployments.weights.locate import locate
 from serve_app.bench.machine import describe_machine, git_commit
 
 RESULT = Path(__file__).parent / "results" / "s2mel_kernels.json"

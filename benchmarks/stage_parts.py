@@ -12,21 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deployments.checkpoints.dtypes import dtype_named
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
 from deployments.engine.noise import normals
-from deployments.gpt.decoders import RowDecoder
-from deployments.gpt.draws import CounterDraws
-from deployments.gpt.latents import latents_of
-from deployments.gpt.model import SpeechGpt, generation_position, load_gpt
-from deployments.gpt.selection import Selection
-from deployments.gpt.settings import DecodingSettings
-from deployments.s2mel.engine import load_networks
-from deployments.s2mel.flow import FlowRow, FlowSolver
-from deployments.s2mel.regulator import target_frames
-from deployments.speaker_encoder.encoder import SpeakerEncoder
-from deployments.vocoder.vocoder import load_vocoder
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.gpt.decoders import RowDecoder
+from deployments.indextts2.gpt.draws import CounterDraws
+from deployments.indextts2.gpt.latents import latents_of
+from deployments.indextts2.gpt.model import SpeechGpt, generation_position, load_gpt
+from deployments.indextts2.gpt.selection import Selection
+from deployments.indextts2.gpt.settings import DecodingSettings
+from deployments.indextts2.s2mel.engine import load_networks
+from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver
+from deployments.indextts2.s2mel.regulator import target_frames
+from deployments.indextts2.speaker.encoder import SpeakerEncoder
+from deployments.indextts2.vocoder.vocoder import load_vocoder
 from deployments.voices.reference import ReferenceAudio
+from deployments.weights.dtypes import dtype_named
 
 RATE_HZ = 22_050
 MAX_REPEATS = 7

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from deployments.errors import Overloaded
+from deployments.core.errors import Overloaded
 
 
 class Admission:

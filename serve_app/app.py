@@ -6,9 +6,9 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
+from deployments.core.pipeline import parse_model
 from serve_app.config import Config, HttpSettings
 from serve_app.ingress import Ingress
-from serve_app.pipelines.base import parse_model
 from serve_app.router import Router
 
 # Neither computes; what they may hold at once is bounded by `limits`, which answers in OpenAI's error shape.

@@ -12,7 +12,8 @@ import numpy as np
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
-from deployments.core import (
+from deployments.core.errors import SpeechError, Unavailable
+from deployments.core.speech import (
     AudioChunk,
     Samples,
     SpeechRequest,
@@ -22,7 +23,6 @@ from deployments.core import (
     StreamStart,
     Voice,
 )
-from deployments.errors import SpeechError, Unavailable
 from deployments.voices.voice import Voice as RegisteredVoice
 
 if TYPE_CHECKING:

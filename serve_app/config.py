@@ -58,7 +58,7 @@ class Config(Settings):
     """`args` of the Serve application (configs/*.yaml)."""
 
     models: dict[str, dict[str, Any]] = Field(
-        description="name -> {kind: <module in serve_app/pipelines>, …}; the rest of an entry is checked by that kind"
+        description="name -> {kind: <folder in deployments>, …}; the rest of an entry is checked by that kind"
     )
     default_model: str | None = Field(None, description="the model of `auto` where nothing else decides")
     model_aliases: dict[str, str] = Field(

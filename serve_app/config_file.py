@@ -21,10 +21,10 @@ from ray.serve.schema import (
     gRPCOptionsSchema,
 )
 
-from deployments.errors import CheckpointError
+from deployments.core.errors import CheckpointError
+from deployments.core.pipeline import parse_model
 from serve_app.app import build
 from serve_app.config import Config
-from serve_app.pipelines.base import parse_model
 
 
 class ConfigError(Exception):

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
-from serve_app.api.application import create_api
 from serve_app.client import RouterClient
 from serve_app.config import HttpSettings
+from serve_app.http.application import create_api
 
 
 class Ingress:

@@ -13,7 +13,9 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments.core import (
+from deployments.core.errors import Overloaded, SpeechError, Unavailable
+from deployments.core.pipeline import Pipeline, Plan, parse_model
+from deployments.core.speech import (
     AudioChunk,
     ModelCard,
     SpeechRequest,
@@ -23,16 +25,14 @@ from deployments.core import (
     StreamStart,
     Voice,
 )
-from deployments.errors import Overloaded, SpeechError, Unavailable
 from deployments.text.check import check_text
 from deployments.text.language import detect_language
 from serve_app.admission import Admission
 from serve_app.client import cause_of
 from serve_app.config import Config
-from serve_app.pipelines.base import Pipeline, Plan, parse_model
 from serve_app.routing import Choice, Needs, rank
 from serve_app.telemetry import LoadMonitor, Telemetry
-from serve_app.voice_desk import VoiceDesk
+from serve_app.voice_registry import VoiceDesk
 
 logger = logging.getLogger("ray.serve")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deployments.core import ModelCard, SpeechRequest
-from deployments.errors import InvalidRequest, NotFound
+from deployments.core.errors import InvalidRequest, NotFound
+from deployments.core.speech import ModelCard, SpeechRequest
 from serve_app.config import POLICIES
 
 

@@ -12,8 +12,8 @@ from cluster import Cluster, running_cluster
 from tiny_indextts import make_tiny_checkpoint
 from xdist.scheduler import LoadScopeScheduling
 
-from deployments.checkpoints.registry import find_model
-from deployments.errors import CheckpointError
+from deployments.core.errors import CheckpointError
+from deployments.weights.registry import find_model
 
 TESTS = Path(__file__).parent
 
@@ -63,7 +63,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     checkpoint = make_tiny_checkpoint(tmp_path_factory.mktemp("index") / "tiny", TESTS / "golden")
     models: dict[str, Any] = {
         "index": {
-            "kind": "indextts",
+            "kind": "indextts2",
             "checkpoint": f"{checkpoint}/",
             "quality": "fast",
             # OpenAI's names stay with kokoro, so that what they say can be judged.

@@ -17,7 +17,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from deployments.checkpoints.registry import model_directory
+from deployments.weights.registry import model_directory
 
 NAME = "indextts2-tiny"
 STOCK_VOICE = "tiny"

@@ -16,14 +16,14 @@ from torch import Tensor
 from benchmarks.gpu.comparing import furthest, tf32
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
-from deployments.checkpoints.dims import GptDims, dims_from
-from deployments.checkpoints.tensors import read_tensors
-from deployments.gpt.latents import latents_of
-from deployments.gpt.model import generation_position, load_gpt
-from deployments.s2mel.flow import FlowRow, FlowSolver
-from deployments.s2mel.networks import load_s2mel
-from deployments.vocoder.bigvgan import load_bigvgan
-from deployments.vocoder.vocoder import vocode
+from deployments.indextts2.dims import GptDims, dims_from
+from deployments.indextts2.gpt.latents import latents_of
+from deployments.indextts2.gpt.model import generation_position, load_gpt
+from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver
+from deployments.indextts2.s2mel.networks import load_s2mel
+from deployments.indextts2.vocoder.vocoder import vocode
+from deployments.networks.bigvgan import load_bigvgan
+from deployments.weights.tensors import read_tensors
 
 GOLDEN = Path(os.environ.get("VOICEGRAPH_GOLDEN", Path(__file__).parents[2] / "tests/golden"))
 LOGITS, LATENTS, FLOW, WAVE = 1e-4, 5e-5, 1e-4, 5e-5

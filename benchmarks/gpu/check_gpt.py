@@ -26,9 +26,9 @@ from benchmarks.gpu.gpt_rows import (
 )
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
-from deployments.gpt.job import GptJob, Sampling
-from deployments.gpt.latents import latents_of
-from deployments.gpt.model import SpeechGpt, generation_position
+from deployments.indextts2.gpt.job import GptJob, Sampling
+from deployments.indextts2.gpt.latents import latents_of
+from deployments.indextts2.gpt.model import SpeechGpt, generation_position
 
 # ‖difference‖ / ‖reference‖. Of float32 only the order of the sums differs.
 LIMITS = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}

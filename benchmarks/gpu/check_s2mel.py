@@ -12,11 +12,11 @@ from benchmarks.gpu.comparing import distance, furthest, tf32, torch_default_tf3
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
 from benchmarks.known import Known
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.s2mel.engine import load_networks
-from deployments.s2mel.flow import FlowRow
-from deployments.s2mel.job import S2MelJob
-from deployments.s2mel.mel_model import Mel, MelModel, MelTask
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.s2mel.engine import load_networks
+from deployments.indextts2.s2mel.flow import FlowRow
+from deployments.indextts2.s2mel.job import S2MelJob
+from deployments.indextts2.s2mel.mel_model import Mel, MelModel, MelTask
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.ticket import VoiceTicket
 

@@ -9,10 +9,10 @@ import numpy as np
 from benchmarks.gpu.comparing import distance, tf32, torch_default_tf32
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
-from deployments.checkpoints.dtypes import dtype_named
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.speaker_encoder.encoder import EncodedVoice, SpeakerEncoder
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.speaker.encoder import EncodedVoice, SpeakerEncoder
 from deployments.voices.reference import ReferenceAudio
+from deployments.weights.dtypes import dtype_named
 
 # ‖difference‖ / ‖reference‖; the dtype is that of the conditioner alone.
 LIMITS = {"float32": 1e-3, "bfloat16": 1e-1}

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.gpu.comparing import distance, furthest, tf32, torch_default_tf32
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
-from deployments.vocoder.vocoder import MelWindow, Vocoder, load_vocoder, vocode, vocode_windows
+from deployments.indextts2.vocoder.vocoder import MelWindow, Vocoder, load_vocoder, vocode, vocode_windows
 
 LIMITS = {"float32": 1e-4, "float16": 5e-2, "bfloat16": 1.5e-1}
 TF32_LIMIT = 5e-2

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.known import Known
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.gpt.engine import GptEngine, load_model
-from deployments.gpt.job import GptJob, Sampling
-from deployments.gpt.model import SpeechGpt
-from deployments.gpt.trunk import Block
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.gpt.engine import GptEngine, load_model
+from deployments.indextts2.gpt.job import GptJob, Sampling
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.trunk import Block
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.ticket import VoiceTicket
 

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
-from deployments.core import Samples
-from deployments.gpt.engine import GptEngine
-from deployments.gpt.job import CodeChunk, GptJob
-from deployments.s2mel.engine import S2MelEngine
-from deployments.s2mel.job import S2MelJob
-from deployments.s2mel.mel_model import Mel
-from deployments.vocoder.job import VocodeJob
-from deployments.vocoder.service import VocoderService
+from deployments.core.speech import Samples
+from deployments.indextts2.gpt.engine import GptEngine
+from deployments.indextts2.gpt.job import CodeChunk, GptJob
+from deployments.indextts2.s2mel.engine import S2MelEngine
+from deployments.indextts2.s2mel.job import S2MelJob
+from deployments.indextts2.s2mel.mel_model import Mel
+from deployments.indextts2.vocoder.job import VocodeJob
+from deployments.indextts2.vocoder.service import VocoderService
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import random_checkpoint
-from deployments.checkpoints.dtypes import dtype_named
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.weights.dtypes import dtype_named
 
 
 @dataclass(frozen=True)

@@ -14,23 +14,23 @@ from benchmarks.gpu.gpt_rows import load as load_gpt
 from benchmarks.gpu.local_stages import LocalStages
 from benchmarks.gpu.options import Options
 from benchmarks.known import Known
-from deployments.checkpoints.dtypes import dtype_named
-from deployments.core import AudioChunk
-from deployments.gpt.engine import GptEngine
-from deployments.gpt.job import GptJob, Sampling
-from deployments.s2mel.engine import S2MelEngine, load_networks
-from deployments.text.index_frontend import TextSegment
-from deployments.vocoder.service import VocoderService, load_service
+from deployments.core.speech import AudioChunk
+from deployments.indextts2.gpt.engine import GptEngine
+from deployments.indextts2.gpt.job import GptJob, Sampling
+from deployments.indextts2.s2mel.engine import S2MelEngine, load_networks
+from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner
+from deployments.indextts2.stream.geometry import Geometry
+from deployments.indextts2.stream.segment_stream import SegmentStream, Synthesis
+from deployments.indextts2.stream.speech import Speech
+from deployments.indextts2.stream.stage_speeds import StageSpeeds
+from deployments.indextts2.text.frontend import TextSegment
+from deployments.indextts2.vocoder.service import VocoderService, load_service
+from deployments.streaming.playback import Playback
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.ticket import VoiceTicket
+from deployments.weights.dtypes import dtype_named
 from serve_app.bench.arrivals import ClosedLoop
 from serve_app.bench.metrics import Arrival, Trace
-from serve_app.pipelines.chunk_planner import ChunkParameters, ChunkPlanner
-from serve_app.pipelines.geometry import Geometry
-from serve_app.pipelines.index_tts.segment_stream import SegmentStream, Synthesis
-from serve_app.pipelines.index_tts.speech import Speech
-from serve_app.pipelines.playback import Playback
-from serve_app.pipelines.stage_speeds import StageSpeeds
 
 SEGMENTS = 2
 EMIT_CODES = 5

@@ -17,7 +17,7 @@ from benchmarks.gpu.time_s2mel import load as load_estimator
 from benchmarks.gpu.time_vocoder import lengths
 from benchmarks.gpu.time_vocoder import load as load_vocoder
 from benchmarks.gpu.timing import Timing, ways
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 
 A_MINUTE_S = 60.0
 GUIDED_PAIR = 2

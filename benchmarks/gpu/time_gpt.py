@@ -15,14 +15,14 @@ from benchmarks.gpu.gpt_rows import MODES, Mode, is_compiled, load
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.timing import Timing, timed
-from deployments.gpt.bucketed_step import BucketedStep
-from deployments.gpt.cache import SlotCache
-from deployments.gpt.decoders import RowDecoder
-from deployments.gpt.draws import CounterDraws
-from deployments.gpt.model import SpeechGpt
-from deployments.gpt.passes import CodeInput
-from deployments.gpt.selection import Selection
-from deployments.gpt.settings import DecodingSettings
+from deployments.indextts2.gpt.bucketed_step import BucketedStep
+from deployments.indextts2.gpt.cache import SlotCache
+from deployments.indextts2.gpt.decoders import RowDecoder
+from deployments.indextts2.gpt.draws import CounterDraws
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.passes import CodeInput
+from deployments.indextts2.gpt.selection import Selection
+from deployments.indextts2.gpt.settings import DecodingSettings
 
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 KEYS = 512  # positions of a slot; steps are timed with half of them taken, and with nearly all

@@ -13,11 +13,11 @@ from torch import Tensor
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.timing import timed, ways
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.s2mel.engine import load_networks
-from deployments.s2mel.estimator import Estimator
-from deployments.s2mel.flow import FlowRow, FlowSolver
-from deployments.s2mel.layout import make_layout
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.s2mel.engine import load_networks
+from deployments.indextts2.s2mel.estimator import Estimator
+from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver
+from deployments.indextts2.s2mel.layout import make_layout
 
 ROWS = (1, 2, 4, 8, 16, 32)
 TARGETS = (60, 200)  # a first chunk, and a segment of 2.3 s

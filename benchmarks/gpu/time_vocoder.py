@@ -13,7 +13,7 @@ from benchmarks.gpu.comparing import tf32, torch_default_tf32
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.timing import timed, ways
-from deployments.vocoder.vocoder import Vocoder, load_vocoder
+from deployments.indextts2.vocoder.vocoder import Vocoder, load_vocoder
 
 WINDOWS = (1, 2, 4, 8, 16)
 FRAMES = (97, 276)  # 21 and 200 frames between two halos of 38

@@ -53,7 +53,7 @@ def serving(size: str, *, reference_s: float, **settings: Any) -> Iterator[Graph
     with tempfile.TemporaryDirectory(prefix="vgb", ignore_cleanup_errors=True) as scratch:
         checkpoint = write_checkpoint(Path(scratch) / "model", size)
         _write_voice(checkpoint / "voices", reference_s)
-        entry = {"kind": "indextts", "checkpoint": str(checkpoint), **settings}
+        entry = {"kind": "indextts2", "checkpoint": str(checkpoint), **settings}
         with _ray(Path(scratch)) as url:
             config = Config.model_validate(
                 {

@@ -13,12 +13,12 @@ import ray
 from benchmarks.streaming.graph import MODEL, VOICE, Graph, serving
 from benchmarks.streaming.mixed import Ask, asks, gpt_jobs
 from benchmarks.streaming.verdict import Verdict
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.gpt.job import CodeChunk, GptJob
+from deployments.core.calls import Stream, items
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.gpt.job import CodeChunk, GptJob
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.ticket import VoiceTicket
 from serve_app.client import connect
-from serve_app.pipelines.calls import Stream, items
 
 MOST = 1e-4
 MAX_CODES = 90

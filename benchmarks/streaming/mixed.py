@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deployments.gpt.job import GptJob, Sampling
+from deployments.indextts2.gpt.job import GptJob, Sampling
 from deployments.voices.ticket import VoiceTicket
 
 TEXTS = (

@@ -13,11 +13,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Generic
 
+from deployments.core.errors import Overloaded, Unavailable
 from deployments.engine.batch import choose_batch
 from deployments.engine.engine_stats import EngineStats, Meter
 from deployments.engine.request import End, Mail, Request
 from deployments.engine.step_model import Job, Out, Row, StepModel
-from deployments.errors import Overloaded, Unavailable
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import jieba
 import regex
 from misaki.zh import ZHG2P
 
-from deployments.errors import InvalidRequest
+from deployments.core.errors import InvalidRequest
 from deployments.text.fst import WetextFst
 
 HAN = regex.compile(r"\p{Han}+")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from deployments.checkpoints.registry import find_model
-from deployments.core import Samples
+from deployments.core.speech import Samples
 from deployments.kokoro.engine import KokoroEngine, KokoroJob
+from deployments.weights.registry import find_model
 
 
 class Kokoro:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deployments.core import Samples
-from deployments.errors import InvalidRequest, Overloaded
+from deployments.core.errors import InvalidRequest, Overloaded
+from deployments.core.speech import Samples
 from deployments.kokoro.network import SAMPLE_RATE_HZ, KokoroNetwork
 from deployments.kokoro.phonemes import Phonemizer, split_phonemes
 from deployments.kokoro.voices import KokoroVoice, find_voices

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from deployments.core import Samples
+from deployments.core.speech import Samples
 
 SAMPLE_RATE_HZ = 24_000
 MAX_PHONEMES = 510  # the network's 512 positions less the two boundary symbols

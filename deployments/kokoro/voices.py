@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from deployments.errors import CheckpointError
+from deployments.core.errors import CheckpointError
 
 STYLE_WIDTH = 256
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from deployments.errors import InvalidRequest
+from deployments.core.errors import InvalidRequest
 from deployments.text.scripts import is_speakable
 
 # C0 and C1 controls except line feed; NEL, line and paragraph separators become line feeds before.

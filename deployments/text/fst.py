@@ -6,7 +6,7 @@ import threading
 from functools import cache
 from typing import Any, Protocol
 
-from deployments.text.route import Route
+from deployments.indextts2.text.route import Route
 
 _import_lock = threading.Lock()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from deployments.errors import InvalidRequest, UnsupportedMedia
+from deployments.core.errors import InvalidRequest, UnsupportedMedia
 from deployments.voices.wav import plain_wav
 
 ALLOWED_FORMATS = "wav, flac, mp3, ogg (opus or vorbis), m4a/mp4 (aac or alac), aac, webm"

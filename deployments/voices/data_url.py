@@ -7,7 +7,7 @@ import binascii
 import re
 from urllib.parse import unquote_to_bytes
 
-from deployments.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from deployments.core.errors import InvalidRequest, TooLarge, UnsupportedMedia
 from deployments.voices.decode import MAX_BYTES, decode_reference
 from deployments.voices.reference import ReferenceAudio
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from deployments.core.errors import InvalidRequest, TooLarge, UnsupportedMedia
 from deployments.voices.containers import ALLOWED_FORMATS, Container, sniff
 from deployments.voices.quality import check_quality
 from deployments.voices.reference import ReferenceAudio

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Literal
 
-from deployments.errors import SpeechError, Unavailable
+from deployments.core.errors import SpeechError, Unavailable
 from deployments.voices.cache import ByteLRU
 from deployments.voices.profile import VoiceProfile, voice_key
 from deployments.voices.reference import ReferenceAudio

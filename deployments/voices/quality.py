@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.errors import InvalidRequest
+from deployments.core.errors import InvalidRequest
 
 SILENT_RMS = 1e-3  # -60 dBFS
 QUIET_RMS = 1e-2  # -40 dBFS

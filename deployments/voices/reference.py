@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.errors import InvalidRequest
+from deployments.core.errors import InvalidRequest
 
 
 @dataclass(frozen=True, eq=False)

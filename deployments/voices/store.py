@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from deployments.errors import Conflict, NotFound, SpeechError, Unavailable
+from deployments.core.errors import Conflict, NotFound, SpeechError, Unavailable
 from deployments.voices.decode import decode_reference
 from deployments.voices.files import Files
 from deployments.voices.profile_store import ProfileStore

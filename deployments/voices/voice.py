@@ -10,7 +10,7 @@ import secrets
 import unicodedata
 from dataclasses import dataclass
 
-from deployments.errors import InvalidRequest
+from deployments.core.errors import InvalidRequest
 
 MAX_NAME_CHARS = 100
 MAX_TEXT_CHARS = 4096

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deployments.core import AudioChunk, Samples, StreamEnd, StreamEvent, StreamStart
-from deployments.errors import Unavailable
+from deployments.core.errors import Unavailable
+from deployments.core.speech import AudioChunk, Samples, StreamEnd, StreamEvent, StreamStart
 from serve_app.audio.encoders import AudioFormat, Encoder, PcmEncoder, WavEncoder, make_encoder
 from serve_app.audio.resample import Resampler, TimeStretch
 

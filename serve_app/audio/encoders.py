@@ -12,8 +12,8 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 
-from deployments.core import Samples
-from deployments.errors import InvalidRequest
+from deployments.core.errors import InvalidRequest
+from deployments.core.speech import Samples
 
 WAV_UNKNOWN_SIZE = 0xFFFFFFFF
 MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)

@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 from av.audio.frame import AudioFrame
 
-from deployments.core import Samples
+from deployments.core.speech import Samples
 
 ATEMPO_RANGE = (0.5, 2.0)  # one filter keeps good quality in this range; outside it several follow each other
 

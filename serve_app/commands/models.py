@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deployments.checkpoints.registry import REGISTRY, model_directory
-from deployments.errors import CheckpointError
+from deployments.core.errors import CheckpointError
+from deployments.weights.registry import REGISTRY, model_directory
 
 app = typer.Typer(no_args_is_help=True, help="Weights on this machine: ls, pull, verify, convert.")
 console = Console(stderr=True, highlight=False)
@@ -41,8 +41,8 @@ def ls() -> None:
 @app.command("pull")
 def pull(name: Name) -> None:
     """Fetch a model, check its sha256 and record where it came from; resumes, and does nothing when complete."""
-    from deployments.checkpoints.pull import PullProgress  # noqa: PLC0415
-    from deployments.checkpoints.pull import pull as pull_files  # noqa: PLC0415
+    from deployments.weights.pull import PullProgress  # noqa: PLC0415
+    from deployments.weights.pull import pull as pull_files  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
@@ -62,7 +62,7 @@ def pull(name: Name) -> None:
 @app.command("verify")
 def verify(name: Name) -> None:
     """Read every file of a model and compare it with what was recorded; exit status 1 names what is wrong."""
-    from deployments.checkpoints.verify import verify as verify_files  # noqa: PLC0415
+    from deployments.weights.verify import verify as verify_files  # noqa: PLC0415
 
     try:
         problems = verify_files(name)
@@ -76,7 +76,7 @@ def verify(name: Name) -> None:
 @app.command("convert")
 def convert(directory: Annotated[Path, typer.Argument(help="an IndexTTS2 directory")]) -> None:
     """Write safetensors beside the pickles of an IndexTTS2 directory, for a faster start; they are then preferred."""
-    from deployments.checkpoints.convert import convert as convert_files  # noqa: PLC0415  (loads torch)
+    from deployments.weights.convert import convert as convert_files  # noqa: PLC0415  (loads torch)
 
     try:
         written = convert_files(directory)

@@ -9,8 +9,8 @@ import pytest
 from cluster import SMALL, Cluster
 from toys.tones import tone
 
-from deployments.core import AudioChunk, StreamEnd, StreamStart
-from deployments.errors import InvalidRequest, NotFound, Overloaded, SpeechError, Unavailable
+from deployments.core.errors import InvalidRequest, NotFound, Overloaded, SpeechError, Unavailable
+from deployments.core.speech import AudioChunk, StreamEnd, StreamStart
 from serve_app import connect
 
 

@@ -20,7 +20,7 @@ from k8s_render import (
 )
 from k8s_schema import KUBERNETES_VERSIONS, problems
 
-from deployments.checkpoints.registry import MODELS_VARIABLE, REGISTRY
+from deployments.weights.registry import MODELS_VARIABLE, REGISTRY
 
 Spec = dict[str, Any]
 

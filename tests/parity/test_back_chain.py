@@ -9,14 +9,14 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from deployments.s2mel.flow import FlowSolver
-from deployments.s2mel.networks import load_s2mel
-from deployments.s2mel.regulator import target_frames
-from deployments.speaker_encoder.campplus import load_campplus
-from deployments.speaker_encoder.fbank import SAMPLE_RATE_HZ, centred, kaldi_fbank
-from deployments.speaker_encoder.mel import LogMel, MelDims
-from deployments.speaker_encoder.resample import resample
-from deployments.vocoder.vocoder import load_vocoder, vocode
+from deployments.indextts2.s2mel.flow import FlowSolver
+from deployments.indextts2.s2mel.networks import load_s2mel
+from deployments.indextts2.s2mel.regulator import target_frames
+from deployments.indextts2.vocoder.vocoder import load_vocoder, vocode
+from deployments.networks.campplus import load_campplus
+from deployments.networks.fbank import SAMPLE_RATE_HZ, centred, kaldi_fbank
+from deployments.networks.mel import LogMel, MelDims
+from deployments.networks.resample import resample
 
 
 def test_all_utterances_in_one_batch(golden_back: Path) -> None:

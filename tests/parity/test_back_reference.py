@@ -11,11 +11,11 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.errors import CheckpointError
-from deployments.speaker_encoder.campplus import Campplus, CampplusDims, load_campplus
-from deployments.speaker_encoder.fbank import SAMPLE_RATE_HZ, centred, kaldi_fbank
-from deployments.speaker_encoder.mel import LogMel, MelDims
-from deployments.speaker_encoder.resample import resample
+from deployments.core.errors import CheckpointError
+from deployments.networks.campplus import Campplus, CampplusDims, load_campplus
+from deployments.networks.fbank import SAMPLE_RATE_HZ, centred, kaldi_fbank
+from deployments.networks.mel import LogMel, MelDims
+from deployments.networks.resample import resample
 
 SPECS = Path(__file__).parents[1] / "specs"
 

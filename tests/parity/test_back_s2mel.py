@@ -13,11 +13,11 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.s2mel.code_embedding import load_code_embedding
-from deployments.s2mel.flow import FlowRow, FlowSolver, euler_grid
-from deployments.s2mel.layout import make_layout
-from deployments.s2mel.networks import S2MelNetworks, load_s2mel
-from deployments.s2mel.regulator import nearest_index, target_frames
+from deployments.indextts2.s2mel.code_embedding import load_code_embedding
+from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver, euler_grid
+from deployments.indextts2.s2mel.layout import make_layout
+from deployments.indextts2.s2mel.networks import S2MelNetworks, load_s2mel
+from deployments.indextts2.s2mel.regulator import nearest_index, target_frames
 
 SINGLE = 1e-5
 MASKED = 5e-5

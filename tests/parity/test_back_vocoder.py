@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.vocoder.activation import lowpass
-from deployments.vocoder.bigvgan import BigVgan, load_bigvgan
-from deployments.vocoder.pcm import FULL_SCALE, int16, scaled
-from deployments.vocoder.vocoder import MelWindow, vocode, vocode_window, vocode_windows
+from deployments.indextts2.vocoder.pcm import FULL_SCALE, int16, scaled
+from deployments.indextts2.vocoder.vocoder import MelWindow, vocode, vocode_window, vocode_windows
+from deployments.networks.bigvgan import BigVgan, load_bigvgan
+from deployments.networks.snake import lowpass
 
 LIMIT = 5e-5
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.speaker_encoder.semantic_codec import SemanticCodec, load_semantic_codec
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.speaker.semantic_codec import SemanticCodec, load_semantic_codec
 
 
 def close(actual: Tensor, expected: Tensor, limit: float = 1e-5) -> None:

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.speaker_encoder.conditioner import Conditioner, load_conditioner
-from deployments.speaker_encoder.conformer import Conformer, sinusoid
-from deployments.speaker_encoder.emotion import merge
-from deployments.speaker_encoder.perceiver import Perceiver
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.speaker.conditioner import Conditioner, load_conditioner
+from deployments.indextts2.speaker.conformer import Conformer, sinusoid
+from deployments.indextts2.speaker.emotion import merge
+from deployments.indextts2.speaker.perceiver import Perceiver
 
 pytestmark = pytest.mark.usefixtures("_no_gradients")
 

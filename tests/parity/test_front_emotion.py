@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.speaker_encoder.emotion import EmotionMatrix, normalize_weights, scale_weights
-from deployments.speaker_encoder.qwen_emotion import (
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.speaker.emotion import EmotionMatrix, normalize_weights, scale_weights
+from deployments.indextts2.speaker.qwen_emotion import (
     EMOTIONS,
     END_OF_THINK,
     TEMPLATE_ARGUMENTS,

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.speaker_encoder.encoder import EncodedVoice, SpeakerEncoder, load_emotion_matrix
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.speaker.encoder import EncodedVoice, SpeakerEncoder, load_emotion_matrix
 from deployments.voices.reference import ReferenceAudio
 
 

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.speaker_encoder.features import SemanticFeatures, load_semantic_features
-from deployments.speaker_encoder.reference import FEATURE_RATE_HZ, emotion_route, speaker_route
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.speaker.features import SemanticFeatures, load_semantic_features
+from deployments.indextts2.speaker.reference import FEATURE_RATE_HZ, emotion_route, speaker_route
 
 TAPS = "hidden_"
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
-from deployments.checkpoints.dims import GptDims
-from deployments.gpt.draws import TorchDraws
-from deployments.gpt.generate import generate
-from deployments.gpt.model import SpeechGpt, generation_position
-from deployments.gpt.settings import DecodingSettings
+from deployments.indextts2.dims import GptDims
+from deployments.indextts2.gpt.draws import TorchDraws
+from deployments.indextts2.gpt.generate import generate
+from deployments.indextts2.gpt.model import SpeechGpt, generation_position
+from deployments.indextts2.gpt.settings import DecodingSettings
 
 DIMS = GptDims(
     model_dim=32,

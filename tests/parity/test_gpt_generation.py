@@ -15,15 +15,15 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.checkpoints.dims import GptDims, dims_from
-from deployments.checkpoints.tensors import read_tensors
-from deployments.gpt.decoders import RowDecoder
-from deployments.gpt.draws import Codes, Scores, TorchDraws
-from deployments.gpt.generate import generate
-from deployments.gpt.model import SpeechGpt, generation_position, load_gpt
-from deployments.gpt.scores import Rules, prepare, shortlist
-from deployments.gpt.selection import Selection
-from deployments.gpt.settings import DecodingSettings
+from deployments.indextts2.dims import GptDims, dims_from
+from deployments.indextts2.gpt.decoders import RowDecoder
+from deployments.indextts2.gpt.draws import Codes, Scores, TorchDraws
+from deployments.indextts2.gpt.generate import generate
+from deployments.indextts2.gpt.model import SpeechGpt, generation_position, load_gpt
+from deployments.indextts2.gpt.scores import Rules, prepare, shortlist
+from deployments.indextts2.gpt.selection import Selection
+from deployments.indextts2.gpt.settings import DecodingSettings
+from deployments.weights.tensors import read_tensors
 
 GOLDEN = Path(os.environ.get("VOICEGRAPH_GOLDEN", Path(__file__).parents[1] / "golden")) / "indextts2-front"
 CASES: dict[str, dict[str, Any]] = json.loads((GOLDEN / "generation.json").read_text())

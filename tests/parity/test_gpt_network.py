@@ -10,12 +10,12 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.checkpoints.dims import GptDims, dims_from
-from deployments.checkpoints.tensors import read_tensors
-from deployments.gpt.attention import StepAttention
-from deployments.gpt.latents import LatentRow, latents_of
-from deployments.gpt.model import SpeechGpt, generation_position, key_length, load_gpt
-from deployments.gpt.selection import Selection
+from deployments.indextts2.dims import GptDims, dims_from
+from deployments.indextts2.gpt.attention import StepAttention
+from deployments.indextts2.gpt.latents import LatentRow, latents_of
+from deployments.indextts2.gpt.model import SpeechGpt, generation_position, key_length, load_gpt
+from deployments.indextts2.gpt.selection import Selection
+from deployments.weights.tensors import read_tensors
 
 TEXTS = ("text1", "text2")
 

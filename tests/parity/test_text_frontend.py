@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from deployments.indextts2.text.frontend import IndexTextFrontend
+from deployments.indextts2.text.pinyin import correct_pinyin
+from deployments.indextts2.text.pretokenizer import pretokenize
+from deployments.indextts2.text.route import is_email, language_route
+from deployments.indextts2.text.segments import split_tokens
 from deployments.text.fst import WetextFst
-from deployments.text.index_frontend import IndexTextFrontend
-from deployments.text.index_segments import split_tokens
-from deployments.text.pinyin import correct_pinyin
-from deployments.text.pretokenizer import pretokenize
-from deployments.text.route import is_email, language_route
 
 PLACEHOLDER = re.compile(r"<(?:pinyin|n)_[a-z]+>|PRONPLACEHOLDER[a-z]+PRONPLACEHOLDER")
 

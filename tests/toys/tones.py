@@ -16,10 +16,10 @@ import numpy as np
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from deployments.core import AudioChunk, ModelCard, Samples, SpeechRequest, StreamEnd, Voice
-from deployments.errors import Unavailable
+from deployments.core.errors import Unavailable
+from deployments.core.pipeline import Plan
+from deployments.core.speech import AudioChunk, ModelCard, Samples, SpeechRequest, StreamEnd, Voice
 from serve_app import config
-from serve_app.pipelines.base import Plan
 
 SAMPLE_RATE_HZ = 16_000
 TONE_S = 0.1

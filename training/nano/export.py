@@ -20,7 +20,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from deployments.s2mel.networks import S2MelNetworks
+from deployments.indextts2.s2mel.networks import S2MelNetworks
 from training.nano.bigvgan import CONFIG as BIGVGAN_CONFIG
 from training.nano.card import card
 from training.nano.codes import load_frozen

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from deployments.checkpoints.dims import ConditionDims, GptDims, dims_from
-from deployments.gpt.model import SpeechGpt
-from deployments.gpt.trunk import InputMajorLinear
-from deployments.speaker_encoder.conditioner import Conditioner
-from deployments.speaker_encoder.perceiver import Perceiver, RmsNorm
+from deployments.indextts2.dims import ConditionDims, GptDims, dims_from
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.trunk import InputMajorLinear
+from deployments.indextts2.speaker.conditioner import Conditioner
+from deployments.indextts2.speaker.perceiver import Perceiver, RmsNorm
 from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.batches import IGNORED
 from training.nano.codes import phone_of_codes

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deployments.text.tokenizer import BpeTokenizer
+from deployments.indextts2.text.tokenizer import BpeTokenizer
 from training.nano.batches import LengthBatches
 from training.nano.config import CODEBOOK_SIZE, CONFIG
 from training.nano.shard import Row, load_shard, load_shards

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from deployments.gpt.draws import CounterDraws
-from deployments.gpt.generate import generate
-from deployments.gpt.model import SpeechGpt
-from deployments.gpt.settings import DecodingSettings
+from deployments.indextts2.gpt.draws import CounterDraws
+from deployments.indextts2.gpt.generate import generate
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.settings import DecodingSettings
 from training.nano.gpt_data import GptData
 
 CHECKED = 16

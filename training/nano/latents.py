@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deployments.gpt.latents import latents_of
-from deployments.text.tokenizer import BpeTokenizer
+from deployments.indextts2.gpt.latents import latents_of
+from deployments.indextts2.text.tokenizer import BpeTokenizer
 from training.nano.gpt import GptNetworks
 from training.nano.gpt_data import text_ids
 from training.nano.s2mel_data import VARIANTS, coded

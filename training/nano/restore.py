@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.checkpoints.tensors import read_tensors, subset
+from deployments.weights.tensors import read_tensors, subset
 from training.nano.config import CONFIG, MEL_BANDS
 from training.nano.gpt import GptNetworks
 from training.nano.s2mel_start import new_networks

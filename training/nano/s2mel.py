@@ -1,6 +1,6 @@
 """Step 7: length regulator and DiT by flow matching. `python -m training.nano.s2mel`.
 
-Trained are the served networks of `deployments.s2mel`. A throw-away head reads the mel directly from the
+Trained are the served networks of `deployments.indextts2.s2mel`. A throw-away head reads the mel directly from the
 regulator's output: alone at first, then as an auxiliary loss, because the content path is otherwise learnt
 late (nano-recipe.md 6).
 """
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deployments.s2mel.estimator import Estimator
-from deployments.s2mel.flow import FlowSolver
-from deployments.s2mel.layout import make_layout
-from deployments.s2mel.networks import S2MelNetworks
-from deployments.s2mel.regulator import target_frames
+from deployments.indextts2.s2mel.estimator import Estimator
+from deployments.indextts2.s2mel.flow import FlowSolver
+from deployments.indextts2.s2mel.layout import make_layout
+from deployments.indextts2.s2mel.networks import S2MelNetworks
+from deployments.indextts2.s2mel.regulator import target_frames
 from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deployments.s2mel.regulator import FRAMES_PER_CODE, target_frames
+from deployments.indextts2.s2mel.regulator import FRAMES_PER_CODE, target_frames
 from training.nano.batches import LengthBatches
 from training.nano.shard import Row, load_shard
 from training.nano.workspace import Workspace

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from deployments.checkpoints.weight_norm import fold_weight_norm
-from deployments.s2mel.dims import S2MelDims
-from deployments.s2mel.networks import S2MelNetworks
-from deployments.s2mel.times import TIME_FREQUENCIES
+from deployments.indextts2.s2mel.dims import S2MelDims
+from deployments.indextts2.s2mel.networks import S2MelNetworks
+from deployments.indextts2.s2mel.times import TIME_FREQUENCIES
+from deployments.networks.weight_norm import fold_weight_norm
 from training.nano.config import CONFIG, MEL_BANDS, STYLE_WIDTH
 
 _SMALL = ("attention.wo.weight", "feed_forward.w2.weight")

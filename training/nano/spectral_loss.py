@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from deployments.mel_bank import mel_bank
+from deployments.networks.mel_bank import mel_bank
 from training.nano.config import SAMPLE_RATE_HZ
 
 _SIZES = ((256, 20), (512, 40), (1024, 80), (2048, 128))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deployments.speaker_encoder.campplus import load_campplus
+from deployments.networks.campplus import load_campplus
 from training.nano.acoustics import style_input, to_16k
 from training.nano.shard import Row, make_missing
 from training.nano.workspace import Workspace

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deployments.vocoder.istft import IstftDims, IstftVocoder
+from deployments.networks.istft import IstftDims, IstftVocoder
 from training.nano.acoustics import log_mel
 from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.bigvgan import TrainableBigVgan

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.core import AudioChunk, StreamEnd, StreamEvent, StreamStart
-from deployments.errors import InvalidRequest, Unavailable
+from deployments.core.errors import InvalidRequest, Unavailable
+from deployments.core.speech import AudioChunk, StreamEnd, StreamEvent, StreamStart
 from serve_app.audio.delivery import PIECE_S, Delivery
 from serve_app.audio.encoders import FORMATS
 

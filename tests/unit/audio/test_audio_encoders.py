@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.core import Samples
-from deployments.errors import InvalidRequest
+from deployments.core.errors import InvalidRequest
+from deployments.core.speech import Samples
 from serve_app.audio.encoders import (
     FORMATS,
     MAX_RATE_HZ,

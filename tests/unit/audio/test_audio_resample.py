@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.core import Samples
+from deployments.core.speech import Samples
 from serve_app.audio.resample import ATEMPO_RANGE, Resampler, TimeStretch, _parts
 
 EMPTY: Samples = np.zeros(0, dtype=np.float32)

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.chunk_simulator import PRESETS
 from benchmarks.load_simulator import in_virtual_time, simulate
+from deployments.indextts2.stream.chunk_planner import ChunkParameters
 from serve_app.bench.arrivals import ClosedLoop, OpenLoop
-from serve_app.pipelines.chunk_planner import ChunkParameters
 
 
 def test_an_hour_takes_no_time() -> None:

@@ -11,10 +11,10 @@ import torch
 from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.stage_parts import STAGES, Measurement, Workload, measure
 from benchmarks.stages import shares
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.checkpoints.verify import verify_indextts
-from deployments.speaker_encoder.encoder import SpeakerEncoder
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.speaker.encoder import SpeakerEncoder
 from deployments.voices.reference import ReferenceAudio
+from deployments.weights.verify import verify_indextts
 
 
 @pytest.fixture(scope="module")

@@ -14,20 +14,20 @@ from pretend_cuda_graphs import PretendCuda
 from pretend_gpu import GPU, PretendGpu
 
 from benchmarks.random_checkpoint import write_checkpoint
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
 from deployments.engine.step_model import StepModel
-from deployments.gpt.bucketed_step import BucketedStep
-from deployments.gpt.code_model import CodeModel
-from deployments.gpt.engine import load_model
-from deployments.gpt.job import CodeChunk, GptJob, Sampling
-from deployments.gpt.task import GptTask, Limits, checked_settings
-from deployments.s2mel.engine import load_networks
-from deployments.s2mel.job import S2MelJob
-from deployments.s2mel.mel_model import Mel, MelModel, MelTask
-from deployments.speaker_encoder.encoder import SpeakerEncoder
-from deployments.vocoder.istft import IstftDims, IstftVocoder
-from deployments.vocoder.job import VocodeJob
-from deployments.vocoder.service import VocoderService, load_service
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.gpt.bucketed_step import BucketedStep
+from deployments.indextts2.gpt.code_model import CodeModel
+from deployments.indextts2.gpt.engine import load_model
+from deployments.indextts2.gpt.job import CodeChunk, GptJob, Sampling
+from deployments.indextts2.gpt.task import GptTask, Limits, checked_settings
+from deployments.indextts2.s2mel.engine import load_networks
+from deployments.indextts2.s2mel.job import S2MelJob
+from deployments.indextts2.s2mel.mel_model import Mel, MelModel, MelTask
+from deployments.indextts2.speaker.encoder import SpeakerEncoder
+from deployments.indextts2.vocoder.job import VocodeJob
+from deployments.indextts2.vocoder.service import VocoderService, load_service
+from deployments.networks.istft import IstftDims, IstftVocoder
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.reference import ReferenceAudio
 from deployments.voices.ticket import VoiceTicket

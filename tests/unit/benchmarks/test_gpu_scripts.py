@@ -26,8 +26,8 @@ from benchmarks.gpu.comparing import agreement, distance, first_difference, tf32
 from benchmarks.gpu.options import SIZES
 from benchmarks.gpu.report import Check, Report
 from deployments.engine.step_engine import StepEngine
-from deployments.vocoder.activation import Activation
-from deployments.vocoder.service import VocoderService
+from deployments.indextts2.vocoder.service import VocoderService
+from deployments.networks.snake import Activation
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from click.testing import Result
 from commands_server import Answer, ToyWeb, error
 from typer.testing import CliRunner
 
-from deployments.errors import CheckpointError
+from deployments.core.errors import CheckpointError
 from serve_app.cli import app
 from serve_app.commands.serve import _is_free, _names
 
@@ -87,7 +87,7 @@ def test_check_files_names_missing_weights(monkeypatch: pytest.MonkeyPatch) -> N
     def missing(name: str) -> Path:
         raise CheckpointError(f"{name} is not here; run: voicegraph models pull {name}")
 
-    monkeypatch.setattr("serve_app.pipelines.kokoro.find_model", missing)
+    monkeypatch.setattr("deployments.kokoro.pipeline.find_model", missing)
     result = voicegraph("check", "--files", str(CPU))
     assert result.exit_code == 1
     assert "voicegraph models pull kokoro" in result.stderr
@@ -113,7 +113,7 @@ def test_verify_lists_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     problems = ["a.bin: damaged [x]", "b.bin: missing"]
     # The real one imports torch, which takes seconds.
     fake = SimpleNamespace(verify=lambda name: problems)
-    monkeypatch.setitem(sys.modules, "deployments.checkpoints.verify", fake)
+    monkeypatch.setitem(sys.modules, "deployments.weights.verify", fake)
     result = voicegraph("models", "verify", "kokoro")
     assert (result.exit_code, result.stderr) == (1, "a.bin: damaged [x]\nb.bin: missing\n")
     problems.clear()

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from engine_toy import AdmissionError, Count, Counting, RowError, engine_of, outputs
 
+from deployments.core.errors import Overloaded, Unavailable
 from deployments.engine.step_model import Outcome
-from deployments.errors import Overloaded, Unavailable
 
 Start = Callable[..., Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deployments.core import Samples
-from deployments.errors import CheckpointError, InvalidRequest, Overloaded
+from deployments.core.errors import CheckpointError, InvalidRequest, Overloaded
+from deployments.core.speech import Samples
 from deployments.kokoro import engine as engine_module
 from deployments.kokoro.engine import KokoroEngine, KokoroJob
 from deployments.kokoro.voices import STYLE_WIDTH, find_voices

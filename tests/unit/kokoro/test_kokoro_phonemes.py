@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.errors import InvalidRequest
+from deployments.core.errors import InvalidRequest
 from deployments.kokoro.english_symbols import spell_symbols
 from deployments.kokoro.phonemes import Phonemizer, split_phonemes
 

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from deployments.checkpoints.registry import find_model
 from deployments.kokoro.engine import KokoroEngine, KokoroJob
 from deployments.kokoro.phonemes import Phonemizer
+from deployments.weights.registry import find_model
 
 pytestmark = pytest.mark.weights
 

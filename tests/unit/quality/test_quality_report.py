@@ -86,7 +86,7 @@ def test_folders_without_results(tmp_path: Path) -> None:
     "path", sorted((ROOT / "benchmarks" / "quality").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_suites_of_the_repository_ask_for_fields_that_there_are(path: Path) -> None:
-    from serve_app.api.schema import SpeechBody
+    from serve_app.http.schema import SpeechBody
 
     suite = read_suite(path)
     for fields in suite.requests().values():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.errors import Overloaded
+from deployments.core.errors import Overloaded
 from serve_app.admission import Admission
 
 

@@ -8,8 +8,8 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
-from deployments.core import AudioChunk, SpeechRequest, StreamEnd, StreamStart
-from deployments.errors import InvalidRequest, SpeechError, Unavailable
+from deployments.core.errors import InvalidRequest, SpeechError, Unavailable
+from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamStart
 from serve_app.client import RouterClient, Speech, Voicegraph, cause_of
 
 START = StreamStart("toy", "anna", 16_000, "test")

@@ -89,7 +89,11 @@ def test_port_and_models_override_the_file(path: Path) -> None:
         ((*APP, "args", "limits", "max_activ"), 1, "args.limits.max_activ: Extra inputs are not permitted"),
         ((*APP, "args", "models", "kokoro", "thread"), 1, "args.models.kokoro: thread: Extra inputs"),
         ((*APP, "args", "models", "kokoro", "kind"), "other", "kind 'other': there is no module"),
-        ((*APP, "args", "models", "kokoro", "kind"), "lookahead", "has no class Pipeline"),
+        (
+            (*APP, "args", "models", "kokoro", "kind"),
+            "engine",
+            "there is no module deployments.engine.pipeline",
+        ),
         ((*APP, "args", "models", "kokoro", "kind"), "../kokoro", "is not the name of a module"),
         ((*APP, "args", "models", "kokoro", "kind"), "a..b", "kind 'a..b'"),
         ((*APP, "args", "models", "kokoro", "kind"), None, "`kind` is missing"),

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.core import ModelCard, SpeechRequest
-from deployments.errors import InvalidRequest, NotFound
+from deployments.core.errors import InvalidRequest, NotFound
+from deployments.core.speech import ModelCard, SpeechRequest
 from serve_app.config import OPENAI_MODEL_ALIASES
 from serve_app.routing import POLICIES, Choice, Load, Needs, rank, resolve
 
 FAST = ModelCard("kokoro", "kokoro", 24_000, ("en", "zh"), "a", quality_rank=10)
 GOOD = ModelCard(
-    "indextts2", "indextts", 22_050, ("en", "zh"), "b", cloning=True, emotion=True, quality_rank=30
+    "indextts2", "indextts2", 22_050, ("en", "zh"), "b", cloning=True, emotion=True, quality_rank=30
 )
 MIDDLE = ModelCard("voxcpm", "voxcpm", 44_100, ("en", "zh", "ja"), "c", cloning=True, quality_rank=20)
 CARDS = (FAST, GOOD, MIDDLE)

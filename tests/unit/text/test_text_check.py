@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.errors import InvalidRequest
+from deployments.core.errors import InvalidRequest
 from deployments.text.check import check_text
 from deployments.text.language import detect_language
 

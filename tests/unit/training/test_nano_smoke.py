@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from deployments.checkpoints.indextts import IndexTTSCheckpoint
-from deployments.gpt.model import load_gpt
-from deployments.s2mel.networks import load_s2mel
-from deployments.speaker_encoder.conditioner import load_conditioner
-from deployments.speaker_encoder.semantic_codec import load_semantic_codec
-from deployments.vocoder.istft import load_istft
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.gpt.model import load_gpt
+from deployments.indextts2.s2mel.networks import load_s2mel
+from deployments.indextts2.speaker.conditioner import load_conditioner
+from deployments.indextts2.speaker.semantic_codec import load_semantic_codec
+from deployments.networks.istft import load_istft
 from training.nano import (
     code_writer,
     codec,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.errors import InvalidRequest, SpeechError, TooLarge, UnsupportedMedia
+from deployments.core.errors import InvalidRequest, SpeechError, TooLarge, UnsupportedMedia
 from deployments.voices.data_url import decode_data_url, read_data_url
 from deployments.voices.decode import MAX_BYTES
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from deployments.errors import InvalidRequest, SpeechError, TooLarge, UnsupportedMedia
+from deployments.core.errors import InvalidRequest, SpeechError, TooLarge, UnsupportedMedia
 from deployments.voices.decode import MAX_BYTES, decode_reference
 from deployments.voices.reference import ReferenceAudio
 

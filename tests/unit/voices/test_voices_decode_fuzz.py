@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.errors import SpeechError
+from deployments.core.errors import SpeechError
 from deployments.voices.decode import MAX_DURATION_S, PADDING_S, decode_reference
 
 MAGICS = [

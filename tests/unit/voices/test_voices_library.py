@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from deployments.errors import InvalidRequest, NotFound, SpeechError, Unavailable
+from deployments.core.errors import InvalidRequest, NotFound, SpeechError, Unavailable
 from deployments.voices.decode import decode_reference
 from deployments.voices.library import VoiceLibrary
 from deployments.voices.profile import VoiceProfile, voice_key

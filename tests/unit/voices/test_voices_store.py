@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.errors import Conflict, InvalidRequest, NotFound, SpeechError, UnsupportedMedia
+from deployments.core.errors import Conflict, InvalidRequest, NotFound, SpeechError, UnsupportedMedia
 from deployments.voices.profile import VoiceProfile, voice_key
 from deployments.voices.store import VoiceStore
 from deployments.voices.voice import Voice, check_id

@@ -1,0 +1,211 @@
+"""The official IndexTTS2 directory as an object: its config, its files, and the tensors each stage needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor
+
+from deployments.core.errors import CheckpointError
+from deployments.indextts2.dims import CodecDims, ConditionDims, GptDims, dims_from
+from deployments.weights.registry import missing_files
+from deployments.weights.tensors import read_tensors
+
+SEMANTIC_LAYER = 17  # of w2v-BERT, whose output is the semantic feature (indextts2-front.md 3.3)
+CACHE = "hf_cache"
+# By type: the folder where one lies that config.yaml does not name, and its weights.
+VOCODERS = {"bigvgan": (f"{CACHE}/bigvgan", "bigvgan_generator.pt"), "istft": ("istft", "model.safetensors")}
+PICKLES = (".pth", ".pt", ".bin")
+
+STAGE_FILES: dict[str, tuple[str, ...]] = {
+    "text": ("bpe",),
+    "speaker_encoder": ("gpt", "w2v_stat", "w2v_bert", "semantic_codec", "campplus"),
+    "emotion_matrix": ("spk_matrix", "emo_matrix"),
+    "emotion_text": ("qwen",),
+    "gpt": ("gpt",),
+    "s2mel": ("s2mel", "semantic_codec"),
+    "vocoder": ("vocoder_config", "vocoder"),
+}
+
+FOLDER_FILES: dict[str, tuple[str, ...]] = {
+    "w2v_bert": ("config.json", "preprocessor_config.json", "model.safetensors"),
+    "qwen": ("config.json",),
+}
+
+
+class IndexTTSCheckpoint:
+    """Files are looked up when asked for, so a directory may hold just the files of the stages in use.
+
+    Logical file names: gpt, s2mel, bpe, w2v_stat, spk_matrix, emo_matrix, qwen, glossary, w2v_bert (folder),
+    semantic_codec, campplus, vocoder_config, vocoder.
+    """
+
+    def __init__(self, directory: Path, *, model: str = "indextts2", vocoder: str | None = None) -> None:
+        """Reads config.yaml. `vocoder` is a type (see VOCODERS) to use instead of the one that config.yaml names.
+
+        Raises CheckpointError if there is no config.yaml, it is not YAML, or the type is unknown.
+        """
+        self.directory = directory
+        self.model = model
+        self._read: dict[str, Mapping[str, Tensor]] = {}
+        path = directory / "config.yaml"
+        if not path.is_file():
+            raise CheckpointError(missing_files(directory, ["config.yaml"], model))
+        try:
+            self.config: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+        except yaml.YAMLError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        if not isinstance(self.config, dict):
+            raise CheckpointError(f"{path}: a mapping is expected")
+        own = self.config.get("vocoder", {}).get("type", "bigvgan")
+        self.vocoder_type: str = vocoder or own
+        if self.vocoder_type not in VOCODERS:
+            raise CheckpointError(f"vocoder type {self.vocoder_type!r} is not one of {', '.join(VOCODERS)}")
+        self._own_vocoder = self.vocoder_type == own
+
+    def candidates(self, file: str) -> list[Path]:
+        """Where a logical file may lie, best place first (indextts2-front.md 2)."""
+        config = self.config
+        named = {
+            "gpt": config.get("gpt_checkpoint", "gpt.pth"),
+            "s2mel": config.get("s2mel_checkpoint", "s2mel.pth"),
+            "bpe": config.get("dataset", {}).get("bpe_model", "bpe.model"),
+            "w2v_stat": config.get("w2v_stat", "wav2vec2bert_stats.pt"),
+            "spk_matrix": config.get("spk_matrix", "feat1.pt"),
+            "emo_matrix": config.get("emo_matrix", "feat2.pt"),
+            "qwen": config.get("qwen_emo_path", "qwen0.6bemo4-merge/"),
+            "glossary": "glossary.yaml",
+        }
+        auxiliary = {
+            "w2v_bert": "w2v-bert-2.0",
+            "semantic_codec": "semantic_codec_model.safetensors",
+            "campplus": "campplus_cn_common.bin",
+        }
+        if file in named:
+            # Some published configs hold paths of their author's machine.
+            path = Path(named[file])
+            return [self.directory / path, self.directory / path.name]
+        if file in auxiliary:
+            return [self.directory / CACHE / auxiliary[file], self.directory / auxiliary[file]]
+        if file in {"vocoder", "vocoder_config"}:
+            usual, weights = VOCODERS[self.vocoder_type]
+            # `vocoder.name` may be a folder here; as published it is a repository whose files lie in the cache.
+            named_folder = [config.get("vocoder", {}).get("name", ".")] if self._own_vocoder else []
+            name = weights if file == "vocoder" else "config.json"
+            return [self.directory / folder / name for folder in (*named_folder, usual)]
+        raise KeyError(file)
+
+    def find(self, file: str) -> Path | None:
+        """The path of a logical file; its `.safetensors` conversion if that is not older; None if missing."""
+        for path in self.candidates(file):
+            if path.suffix in PICKLES:
+                fast = path.with_suffix(".safetensors")
+                if fast.is_file() and (not path.is_file() or fast.stat().st_mtime >= path.stat().st_mtime):
+                    return fast
+            if path.exists():
+                return path
+        return None
+
+    def missing(self, *stages: str) -> list[str]:
+        """Files, relative to the directory, that the stages (keys of STAGE_FILES) need and lack."""
+        missing: list[str] = []
+        for file in dict.fromkeys(file for stage in stages for file in STAGE_FILES[stage]):
+            found = self.find(file)
+            inner = FOLDER_FILES.get(file, ())
+            if found is None:
+                place = self.candidates(file)[-1 if file.startswith("vocoder") else 0]
+                missing += [_relative(place / name, self.directory) for name in inner or ("",)]
+            else:
+                missing += [_relative(found / n, self.directory) for n in inner if not (found / n).is_file()]
+        return missing
+
+    def require(self, *stages: str) -> None:
+        """Raises one CheckpointError naming all files that the stages need and lack."""
+        if missing := self.missing(*stages):
+            raise CheckpointError(missing_files(self.directory, missing, self.model))
+
+    def path(self, file: str) -> Path:
+        """Like find, but raises CheckpointError with the command that fixes it if the file is missing."""
+        found = self.find(file)
+        if found is None:
+            place = _relative(self.candidates(file)[0], self.directory)
+            raise CheckpointError(missing_files(self.directory, [place], self.model))
+        return found
+
+    def tensors(self, file: str) -> Mapping[str, Tensor]:
+        """The tensors of a logical file, memory-mapped once.
+
+        The `model.` of a wrapped gpt.pth is taken off.
+        """
+        if file not in self._read:
+            tensors = read_tensors(self.path(file))
+            if file == "gpt" and tensors and all(name.startswith("model.") for name in tensors):
+                tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
+            self._read[file] = tensors
+        return self._read[file]
+
+    def tensor(self, file: str, name: str = "") -> Tensor:
+        """One tensor of a file.
+
+        The empty name is that of a file which is a tensor. Raises CheckpointError.
+        """
+        tensors = self.tensors(file)
+        if name not in tensors:
+            raise CheckpointError(f"{self.path(file)}: no tensor {name or 'at the top'!r}")
+        return tensors[name]
+
+    def section(self, *names: str) -> Mapping[str, Any]:
+        """A nested section of config.yaml. Raises CheckpointError if it is missing."""
+        found: Any = self.config
+        for name in names:
+            if not isinstance(found, Mapping) or name not in found:
+                raise CheckpointError(f"{self.directory / 'config.yaml'} has no section {'.'.join(names)}")
+            found = found[name]
+        if not isinstance(found, Mapping):
+            raise CheckpointError(f"{self.directory / 'config.yaml'}: {'.'.join(names)} must be a mapping")
+        return found
+
+    @cached_property
+    def codec_dims(self) -> CodecDims:
+        return dims_from(CodecDims, self.section("semantic_codec"), "config.yaml, semantic_codec")
+
+    @cached_property
+    def gpt_dims(self) -> GptDims:
+        return dims_from(GptDims, self.section("gpt"), "config.yaml, gpt")
+
+    @cached_property
+    def speaker_dims(self) -> ConditionDims:
+        return self._condition("condition_module")
+
+    @cached_property
+    def emotion_dims(self) -> ConditionDims:
+        return self._condition("emo_condition_module")
+
+    def _condition(self, name: str) -> ConditionDims:
+        return dims_from(ConditionDims, self.section("gpt", name), f"config.yaml, gpt.{name}")
+
+    @property
+    def emotion_rows(self) -> tuple[int, ...]:
+        """Rows of the emotion matrices per emotion, in the order of indextts2-front.md 9."""
+        rows = self.config.get("emo_num")
+        if not isinstance(rows, list) or not all(type(n) is int and n > 0 for n in rows):
+            raise CheckpointError("config.yaml: emo_num must be a list of whole numbers above 0")
+        return tuple(rows)
+
+    @property
+    def semantic_layer(self) -> int:
+        """The w2v-BERT layer whose output is the feature: `semantic_layer`, at the top or under `nano`."""
+        nano = self.config.get("nano")
+        own = nano.get("semantic_layer") if isinstance(nano, Mapping) else None
+        layer = self.config.get("semantic_layer", own or SEMANTIC_LAYER)
+        if type(layer) is not int or layer < 1:
+            raise CheckpointError("config.yaml: semantic_layer must be a whole number above 0")
+        return layer
+
+
+def _relative(path: Path, directory: Path) -> str:
+    return path.relative_to(directory).as_posix() if path.is_relative_to(directory) else str(path)

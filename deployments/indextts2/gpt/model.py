@@ -1,0 +1,234 @@
+"""The semantic GPT: embeddings, prefix, trunk and head over a slot cache (indextts2-front.md 6 and 8)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deployments.core.errors import InvalidRequest
+from deployments.indextts2.dims import GptDims
+from deployments.indextts2.gpt.attention import Attention, Span, SpanAttention, StepAttention
+from deployments.indextts2.gpt.cache import SlotCache
+from deployments.indextts2.gpt.packed import pack
+from deployments.indextts2.gpt.trunk import NORM_EPS, Trunk
+from deployments.networks.packed_linear import LEAST_ROWS, can_pack
+from deployments.weights.tensors import load_strict
+
+logger = logging.getLogger(__name__)
+
+PARTS = (
+    "gpt.",
+    "final_norm.",
+    "mel_head.",
+    "mel_embedding.",
+    "text_embedding.",
+    "mel_pos_embedding.",
+    "text_pos_embedding.",
+    "speed_emb.",
+)  # prefixes of its keys in gpt.pth
+
+# Without packing, CPU matrix products give a row the same bits in any batch of a multiple of this many rows.
+CPU_ROWS = 4
+PIECE = 128  # rows of a prefix, or of another long run, that are computed as one span
+KEY_LENGTH_STEP = 64  # key lengths of a batched step are rounded up to this: few shapes
+
+
+class PositionTable(nn.Module):
+    def __init__(self, rows: int, dim: int) -> None:
+        super().__init__()
+        self.emb = nn.Embedding(rows, dim)
+
+
+class SpeechGpt(nn.Module):
+    """Attribute names are the checkpoint's keys. Rows of different sequences are computed together."""
+
+    def __init__(self, dims: GptDims) -> None:
+        super().__init__()
+        self.dims = dims
+        dim = dims.model_dim
+        self.gpt = Trunk(dims)
+        self.final_norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mel_head = nn.Linear(dim, dims.number_mel_codes)
+        self.mel_embedding = nn.Embedding(dims.number_mel_codes, dim)
+        self.text_embedding = nn.Embedding(dims.number_text_tokens + 1, dim)
+        self.mel_pos_embedding = PositionTable(dims.max_mel_tokens + 3, dim)
+        self.text_pos_embedding = PositionTable(dims.max_text_tokens + 2, dim)
+        self.speed_emb = nn.Embedding(2, dim)
+        self._packed = False
+
+    @property
+    def device(self) -> torch.device:
+        return self.mel_embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.mel_embedding.weight.dtype
+
+    def pack(self) -> None:
+        """On a CPU, lay the weights out for its fastest kernel, once and for good; elsewhere without effect.
+
+        The weights become this process's own memory instead of pages shared with other readers of the file.
+        """
+        if not self._packed and can_pack(self.device, self.dtype):
+            pack(self)
+            self._packed = True
+
+    def compile(self) -> None:
+        """Compile the blocks between attentions, on an accelerator. Where that fails, log why and stay eager."""
+        if self.device.type == "cpu":
+            logger.info("torch.compile is off: on a CPU the GPT's packed kernels are faster")
+            return
+        self.gpt.compile_blocks()
+        try:
+            cache = self.new_cache(1, KEY_LENGTH_STEP)
+            for rows in (1, 2, 3):  # the second size makes the number of rows a variable
+                cache.clear([0])
+                self.extend(cache, [(0, torch.zeros(rows, self.dims.model_dim).to(self.device, self.dtype))])
+        except Exception as error:
+            self.gpt.compile_blocks(False)
+            logger.warning("torch.compile is off, the GPT runs eagerly: %s: %s", type(error).__name__, error)
+
+    @property
+    def max_codes(self) -> int:
+        """The model's own limit of new codes (7.1)."""
+        return self.dims.max_mel_tokens - 1
+
+    @property
+    def longest(self) -> int:
+        """Positions of the longest sequence the model can make: prefix, start code and codes."""
+        dims = self.dims
+        return dims.condition_num_latent + 2 + dims.max_text_tokens + 2 + self.max_codes
+
+    def new_cache(self, slots: int, max_length: int) -> SlotCache:
+        return SlotCache(self.dims, slots, max_length, dtype=self.dtype, device=self.device)
+
+    @torch.inference_mode()
+    def prefix(self, latents: Tensor, emotion: Tensor, text_ids: Sequence[int]) -> Tensor:
+        """Speaker latents (32,D), emotion vector (D,), text ids (L) -> (32+2+L+2, D), no start code (6.3-5).
+
+        Ids 0 and 1 inside the text are dropped. Raises InvalidRequest if it exceeds the position table.
+        """
+        dims = self.dims
+        marks = (dims.start_text_token, dims.stop_text_token)
+        ids = [marks[0], *(i for i in text_ids if i not in marks), marks[1]]
+        if len(ids) > dims.max_text_tokens + 2:
+            raise InvalidRequest(
+                f"a text segment may have {dims.max_text_tokens} tokens, got {len(ids) - 2}; split it",
+                param="input",
+            )
+        condition = latents.to(self.device, self.dtype) + emotion.to(self.device, self.dtype)
+        text = self.text_embedding(torch.tensor(ids, device=self.device))
+        text = text + self.text_pos_embedding.emb.weight[: len(ids)]
+        return torch.cat([condition, self.speed_emb.weight[1:], self.speed_emb.weight[:1], text])
+
+    def embed(self, codes: Sequence[int] | Tensor, positions: Sequence[int] | Tensor) -> Tensor:
+        """Codes and their mel position indices, (N,) each -> (N,D)."""
+        codes, positions = (torch.as_tensor(t, device=self.device) for t in (codes, positions))
+        return self.mel_embedding(codes) + self.mel_pos_embedding.emb(positions)
+
+    def start(self) -> Tensor:
+        """The start code at mel position 0: (1,D)."""
+        return self.embed([self.dims.start_mel_token], [0])
+
+    @torch.inference_mode()
+    def extend(self, cache: SlotCache, pieces: Sequence[tuple[int, Tensor]]) -> list[Tensor]:
+        """Append embeddings (T_i,D) to slots, any T_i ≥ 1 -> the states (T_i,D) after both final norms.
+
+        A slot may have several pieces, which follow each other: it is where a text is cut into pieces that
+        its states depend on (in the last bits), not in how many passes they are computed.
+        """
+        counts = [len(rows) for _, rows in pieces]
+        slots = [slot for slot, _ in pieces]
+        hidden = self.append(cache, slots, counts, torch.cat([rows for _, rows in pieces]))
+        return list(hidden.split(counts))
+
+    def append(self, cache: SlotCache, slots: Sequence[int], counts: Sequence[int], rows: Tensor) -> Tensor:
+        """As `extend`, all pieces behind one another in `rows` (N,D) -> states (N,D). Needs inference mode."""
+        spans: list[Span] = []
+        ends: dict[int, int] = {}
+        for slot, count in zip(slots, counts, strict=True):
+            spans.append(span := Span(slot, ends.get(slot, cache.lengths[slot]), count))
+            _check_room(cache, span)
+            ends[slot] = span.stop
+        hidden = self._run(rows, SpanAttention(cache, spans))
+        for slot, end in ends.items():
+            cache.lengths[slot] = end
+        return hidden
+
+    @torch.inference_mode()
+    def step(
+        self, cache: SlotCache, slots: Sequence[int], codes: Sequence[int], positions: Sequence[int]
+    ) -> Tensor:
+        """Append one code, at its mel position index, to each of R different slots -> states (R,D).
+
+        Rows that generate and rows that make latents differ only in `positions`.
+        """
+        lengths = [cache.lengths[slot] for slot in slots]
+        spans = [Span(slot, length, 1) for slot, length in zip(slots, lengths, strict=True)]
+        for span in spans:
+            _check_room(cache, span)
+        attention: Attention
+        if self.device.type == "cpu":
+            attention = SpanAttention(cache, spans)
+        else:
+            rows, before = torch.tensor([slots, lengths]).to(self.device, non_blocking=True)
+            attention = StepAttention(cache, rows, before, key_length(cache, max(lengths) + 1))
+        hidden = self._run(self.embed(codes, positions), attention)
+        for span in spans:
+            cache.lengths[span.slot] = span.stop
+        return hidden
+
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """States (R,D) -> (R,V) in the weights' type."""
+        return self.mel_head(self._padded(hidden))[: len(hidden)]
+
+    def states(self, rows: Tensor, attention: Attention) -> Tensor:
+        """Embeddings (N,D) -> states (N,D) after both final norms; moves no lengths on, checks no room."""
+        return self.final_norm(self.gpt(rows, attention))
+
+    def _run(self, rows: Tensor, attention: Attention) -> Tensor:
+        return self.states(self._padded(rows), attention)[: len(rows)]
+
+    def _padded(self, rows: Tensor) -> Tensor:
+        if rows.device.type != "cpu":
+            return rows
+        missing = max(0, LEAST_ROWS - len(rows)) if self._packed else -len(rows) % CPU_ROWS
+        return F.pad(rows, (0, 0, 0, missing)) if missing else rows
+
+
+def key_length(cache: SlotCache, needed: int) -> int:
+    """The length over which a batched step attends when its longest row has `needed` positions."""
+    return min(cache.max_length, -(-needed // KEY_LENGTH_STEP) * KEY_LENGTH_STEP)
+
+
+def generation_position(fed: int) -> int:
+    """Mel position index of input number `fed` of a generation: 0 the start code, then 2, 3, … (6.6)."""
+    return fed + 1 if fed else 0
+
+
+def _check_room(cache: SlotCache, span: Span) -> None:
+    if span.stop > cache.max_length:
+        raise ValueError(
+            f"slot {span.slot} has room for {cache.max_length} positions, {span.stop} are needed"
+        )
+
+
+def load_gpt(
+    tensors: Mapping[str, Tensor],
+    dims: GptDims,
+    *,
+    source: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> SpeechGpt:
+    """The GPT from the tensors of gpt.pth, or of its part under PARTS. Raises CheckpointError."""
+    with torch.device("meta"):
+        model = SpeechGpt(dims)
+    own = {name: value for name, value in tensors.items() if name.startswith(PARTS)}
+    load_strict(model, own, source=source, dtype=dtype)
+    return model.to(device)

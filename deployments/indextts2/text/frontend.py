@@ -1,0 +1,128 @@
+"""The text front end of IndexTTS2: a text in, segments of token ids out (indextts2-front.md 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deployments.core.errors import InvalidRequest
+from deployments.indextts2.text.glossary import Glossary, Reading
+from deployments.indextts2.text.normalizer import NormalizedText, Normalizer
+from deployments.indextts2.text.pretokenizer import pretokenize
+from deployments.indextts2.text.segments import COMMAS, HYPHENS, SENTENCE_ENDS, split_tokens
+from deployments.indextts2.text.tokenizer import WORD_START, BpeTokenizer
+from deployments.text.clauses import Boundary, split_clauses
+from deployments.text.fst import TextFst
+from deployments.text.paragraphs import split_paragraphs
+
+_PAUSES = SENTENCE_ENDS | COMMAS | HYPHENS | {"'", "▁'", "…", "▁…", "▁!"}
+_GROUP_CHARS = 300
+
+
+@dataclass(frozen=True)
+class TextSegment:
+    """What one run of the GPT speaks. `warnings` are for the client: nothing in them stops the synthesis."""
+
+    pieces: tuple[str, ...]
+    ids: tuple[int, ...]
+    ends_paragraph: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """As the model reads it: normalised and upper-cased."""
+        return "".join(self.pieces).replace(WORD_START, " ").strip()
+
+
+class IndexTextFrontend:
+    """Holds no state between calls; may be shared by threads."""
+
+    def __init__(
+        self,
+        bpe_model: Path,
+        glossary: Mapping[str, Reading] | Path | None = None,
+        fst: TextFst | None = None,
+    ) -> None:
+        """Raises CheckpointError naming the file when the tokenizer or the glossary cannot be read."""
+        terms = Glossary.load(glossary) if isinstance(glossary, Path) else Glossary(glossary)
+        self.tokenizer = BpeTokenizer(bpe_model)
+        self._normalizer = Normalizer(terms, fst)
+
+    def normalize(self, text: str) -> str:
+        return self._normalizer(text).text
+
+    def tokens(self, text: str) -> list[str]:
+        return self._tokens(text)[0]
+
+    def segments(self, text: str, max_tokens: int = 120, quick_tokens: int = 0) -> list[TextSegment]:
+        """The published segmentation of the whole text, line breaks included; none for a text without tokens.
+
+        Raises InvalidRequest when the Chinese grammar cannot read the text, which otherwise would be spoken
+        as nothing.
+        """
+        tokens, normalized = self._tokens(text)
+        warnings: list[str] = []
+        if normalized and normalized.fst_failed:
+            if normalized.route == "zh":
+                raise InvalidRequest(
+                    "The text holds a sign that the Chinese normaliser cannot read; write it as words.",
+                    param="input",
+                    code="input_not_speakable",
+                )
+            warnings.append("numbers, dates and units could not be normalised and are spoken as written")
+        split = split_tokens(tokens, max_tokens, quick_tokens)
+        return [
+            self._segment(pieces, warnings, last=index == len(split) - 1)
+            for index, pieces in enumerate(split)
+        ]
+
+    def iter_segments(self, text: str, max_tokens: int = 120, quick_tokens: int = 0) -> Iterator[TextSegment]:
+        """As `segments`, made while they are consumed, from a few sentences at a time.
+
+        For streaming: the grammars take up to 0.2 ms a character and hold the GIL, so that a long text in one
+        piece would delay the first audio and stall all threads. It also heals line breaks: the English
+        grammar fails on them. Segments never join sentences of two groups, and each group has its own
+        language route. `quick_tokens` counts over the whole text.
+        """
+        spoken = 0
+        for paragraph in split_paragraphs(text):
+            groups = _sentence_groups(paragraph)
+            for index, group in enumerate(groups):
+                inside = index < len(groups) - 1
+                for segment in self.segments(group, max_tokens, max(0, quick_tokens - spoken)):
+                    spoken += len(segment.ids)
+                    yield replace(segment, ends_paragraph=False) if inside else segment
+
+    def _tokens(self, text: str) -> tuple[list[str], NormalizedText | None]:
+        if not text:
+            return [], None
+        if len(text.strip()) == 1:
+            return self.tokenizer.pieces(text), None
+        normalized = self._normalizer(text)
+        return self.tokenizer.pieces(pretokenize(normalized.text)), normalized
+
+    def _segment(self, pieces: list[str], warnings: list[str], *, last: bool) -> TextSegment:
+        segment = TextSegment(tuple(pieces), tuple(self.tokenizer.ids(pieces)), ends_paragraph=last)
+        found = list(warnings)
+        unknown = self.tokenizer.unknown_characters(pieces)
+        if unknown:
+            found.append("the model has no reading for " + " ".join(unknown))
+        if not last and pieces[-1] not in _PAUSES:
+            found.append(f"cut after {len(pieces)} tokens without a pause; shorter sentences sound better")
+        return replace(segment, warnings=tuple(found))
+
+
+def _sentence_groups(paragraph: str) -> list[str]:
+    """Whole sentences, as many as stay within `_GROUP_CHARS`; the first alone, so that audio starts early."""
+    groups: list[str] = []
+    closed = True  # does the last group end with a sentence?
+    for clause in split_clauses(paragraph):
+        full = len(groups) < 2 or len(groups[-1]) + len(clause.text) > _GROUP_CHARS
+        if closed and full:
+            groups.append(clause.text)
+        else:
+            groups[-1] += clause.text
+        inside_annotation = groups[-1].rfind("<") > groups[-1].rfind(">")
+        closed = clause.boundary >= Boundary.SENTENCE and not inside_annotation
+    return [group.strip() for group in groups] or [paragraph]

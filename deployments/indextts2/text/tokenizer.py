@@ -1,0 +1,46 @@
+"""The SentencePiece tokenizer of a checkpoint (`bpe.model`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sentencepiece import SentencePieceProcessor
+
+from deployments.core.errors import CheckpointError
+
+WORD_START = "▁"  # U+2581
+
+
+class BpeTokenizer:
+    """May be shared by threads."""
+
+    def __init__(self, model: Path) -> None:
+        if not model.is_file():
+            raise CheckpointError(f"{model}: the tokenizer model is missing")
+        try:
+            self._processor = SentencePieceProcessor(model_file=str(model))
+        except (RuntimeError, OSError) as error:
+            raise CheckpointError(f"{model}: is not a SentencePiece model: {error}") from error
+
+    @property
+    def vocab_size(self) -> int:
+        return self._processor.vocab_size()
+
+    @property
+    def unknown_id(self) -> int:
+        return self._processor.unk_id()
+
+    def pieces(self, text: str) -> list[str]:
+        return self._processor.encode(text, out_type=str)
+
+    def ids(self, pieces: Sequence[str]) -> list[int]:
+        """A piece that the vocabulary lacks gets `unknown_id`."""
+        return self._processor.piece_to_id(list(pieces))
+
+    def unknown_characters(self, pieces: Sequence[str]) -> list[str]:
+        """The distinct characters of the pieces that the vocabulary lacks, in order."""
+        lacking = [
+            piece for piece, id_ in zip(pieces, self.ids(pieces), strict=True) if id_ == self.unknown_id
+        ]
+        return list(dict.fromkeys(char for piece in lacking for char in piece if char != WORD_START))

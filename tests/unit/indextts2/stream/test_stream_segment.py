@@ -1,0 +1,255 @@
+"""One segment through fake stages: every sample once and in order, whatever the chunks; nothing left running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from index_fakes import BANDS, DIM, GEOMETRY, FakeStages, SharedProfile, dawdle, turns
+from own_tasks import own_tasks
+
+from deployments.core.errors import Unavailable
+from deployments.indextts2.gpt.job import GptJob, Sampling
+from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner
+from deployments.indextts2.stream.segment_stream import SegmentStream, Synthesis
+from deployments.indextts2.stream.stage_speeds import StageSpeeds
+from deployments.streaming.playback import Playback
+from deployments.voices.ticket import VoiceTicket
+
+CHUNKS = ChunkParameters(first_codes=5, growth=2, max_codes=20, lookahead_codes=2)
+
+
+def segment(
+    stages: FakeStages,
+    *,
+    index: int = 0,
+    chunked: bool = True,
+    by_deadline: bool = False,
+    chunks: ChunkParameters = CHUNKS,
+    speeds: StageSpeeds | None = None,
+) -> SegmentStream:
+    ticket = VoiceTicket("key", SharedProfile(None))  # type: ignore[arg-type]
+    job = GptJob(
+        voice=ticket,
+        emotion=np.zeros(DIM, np.float32),
+        text_ids=(1, 2, 3),
+        sampling=Sampling(),
+        seed=7,
+        stream=index,
+        emit_codes=stages.emit if chunked else 0,
+    )
+    synthesis = Synthesis(steps=8, guidance=0.7, chunked=chunked, mel_bands=BANDS, by_deadline=by_deadline)
+    planner = ChunkPlanner(chunks, GEOMETRY, speeds or StageSpeeds(), 10, 16)
+    return SegmentStream(index, job, synthesis, planner, stages, Playback())
+
+
+async def spoken(stream: SegmentStream) -> np.ndarray:
+    pieces = [piece async for piece in stream.samples()]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+async def test_one_pass_is_one_job() -> None:
+    stages = FakeStages({0: 40})
+    audio = await spoken(segment(stages, chunked=False))
+    assert np.array_equal(audio, stages.expected(0))
+    assert [(len(job.codes), job.open_end) for job in stages.mel_jobs] == [(40, False)]
+    assert stages.gpt_jobs[0].emit_codes == 0
+    assert stages.open == 0
+
+
+async def test_chunks_grow_and_see_the_look_ahead() -> None:
+    stages = FakeStages({0: 40})
+    audio = await spoken(segment(stages))
+    assert np.array_equal(audio, stages.expected(0))
+    frames = [(len(job.codes), job.committed.shape[1]) for job in stages.mel_jobs]
+    assert frames == [(11, 0), (21, GEOMETRY.frames(9)), (40, GEOMETRY.frames(19))]
+    assert [job.open_end for job in stages.mel_jobs] == [True, True, False]
+
+
+async def test_the_first_chunk_may_have_its_own_steps() -> None:
+    stages = FakeStages({0: 40})
+    chunks = CHUNKS.model_copy(update={"first_steps": 4})
+    await spoken(segment(stages, chunks=chunks))
+    assert [job.steps for job in stages.mel_jobs] == [4, 8, 8]
+    later = FakeStages({1: 40})
+    await spoken(segment(later, index=1, chunks=chunks))
+    assert {job.steps for job in later.mel_jobs} == {8}
+
+
+async def test_a_segment_that_ends_with_the_look_ahead_needs_no_further_job() -> None:
+    stages = FakeStages({0: 11}, emit=11)
+    assert np.array_equal(await spoken(segment(stages)), stages.expected(0))
+    assert [len(job.codes) for job in stages.mel_jobs] == [11]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    count=st.integers(1, 130),
+    emit=st.integers(1, 40),
+    first=st.integers(1, 40),
+    growth=st.floats(1, 5),
+    most=st.integers(1, 60),
+    lookahead=st.integers(0, 12),
+    by_deadline=st.booleans(),
+    slow=st.sampled_from([1e-7, 1e-4, 1e-2]),
+)
+def test_every_sample_once_and_in_order(
+    count: int,
+    emit: int,
+    first: int,
+    growth: float,
+    most: int,
+    lookahead: int,
+    by_deadline: bool,
+    slow: float,
+) -> None:
+    stages = FakeStages({0: count}, emit=emit)
+    chunks = ChunkParameters(first_codes=first, growth=growth, max_codes=most, lookahead_codes=lookahead)
+    speeds = StageSpeeds(start_s2mel_s=slow)
+    audio = asyncio.run(spoken(segment(stages, chunks=chunks, by_deadline=by_deadline, speeds=speeds)))
+    assert np.array_equal(audio, stages.expected(0))
+    assert len(audio) == GEOMETRY.hop * GEOMETRY.frames(count)
+    sizes = [len(job.codes) for job in stages.mel_jobs]
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == count
+    assert stages.open == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(1, 100),
+    emits=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    delays=st.lists(st.integers(0, 3), min_size=1, max_size=6),
+)
+def test_with_a_seed_the_jobs_do_not_depend_on_how_codes_arrive(
+    count: int, emits: tuple[int, int], delays: list[int]
+) -> None:
+    """The same mel at any load: the planner's borders are a function of the parameters, so its jobs are."""
+
+    def last_job_of_each_border(stages: FakeStages) -> dict[int, tuple[int, bool]]:
+        return {job.committed.shape[1]: (len(job.codes), job.open_end) for job in stages.mel_jobs}
+
+    async def jittery(place: str) -> None:
+        for _ in range(delays[len(place) % len(delays)]):
+            await asyncio.sleep(0)
+
+    seen = []
+    for emit, pause in zip(emits, (lambda place: asyncio.sleep(0), jittery), strict=True):
+        stages = FakeStages({0: count}, emit=emit, pause=pause)
+        asyncio.run(spoken(segment(stages)))
+        seen.append(last_job_of_each_border(stages))
+    assert seen[0] == seen[1]
+
+
+async def test_s2mel_goes_on_while_the_vocoder_works() -> None:
+    waiting = asyncio.Event()
+
+    async def pause(place: str) -> None:
+        if place == "vocoder" and stages.places.count("s2mel") < 2:
+            await waiting.wait()
+        if place == "s2mel" and stages.places.count("s2mel") == 2:
+            waiting.set()
+
+    stages = FakeStages({0: 60}, pause=pause)
+    assert np.array_equal(await asyncio.wait_for(spoken(segment(stages)), 5), stages.expected(0))
+
+
+async def test_a_segment_without_codes_is_an_error_that_names_it() -> None:
+    for chunked in (True, False):
+        stages = FakeStages({2: 0})
+        with pytest.raises(Unavailable, match="segment 3") as error:
+            await spoken(segment(stages, index=2, chunked=chunked))
+        assert error.value.code == "segment_not_spoken"
+        assert stages.open == 0
+
+
+async def test_the_limit_of_codes_is_remembered() -> None:
+    stream = segment(FakeStages({0: 9}, limit_reached=True))
+    await spoken(stream)
+    assert stream.limit_reached
+
+
+@pytest.mark.parametrize("place", ["gpt", "gpt-end", "s2mel", "vocoder"])
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_an_error_of_a_stage_reaches_the_caller_and_stops_the_others(place: str, chunked: bool) -> None:
+    def trouble(here: str, visit: int) -> None:
+        if here == place and (visit == 2 or place == "gpt-end" or not chunked):
+            raise RuntimeError(f"{place} broke")
+
+    stages = FakeStages({0: 60}, emit=9, trouble=trouble, pause=dawdle)
+    with pytest.raises(RuntimeError, match=f"{place} broke"):
+        await spoken(segment(stages, chunked=chunked))
+    await turns()
+    assert stages.open == 0
+
+
+@pytest.mark.parametrize("wrong", ["mel", "vocode"])
+async def test_a_stage_that_returns_the_wrong_length_is_caught(wrong: str) -> None:
+    stages = FakeStages({0: 30})
+    call = getattr(stages, wrong)
+
+    class Short:
+        def __init__(self, inner: object) -> None:
+            self.inner = inner
+
+        def __await__(self):  # type: ignore[no-untyped-def]
+            result = yield from self.inner.__await__()  # type: ignore[attr-defined]
+            return result[..., :-1]
+
+        def cancel(self) -> None:
+            self.inner.cancel()  # type: ignore[attr-defined]
+
+    setattr(stages, wrong, lambda job: Short(call(job)))
+    with pytest.raises(Unavailable, match=r"were asked for|samples of"):
+        await spoken(segment(stages))
+    await turns()
+    assert stages.open == 0
+
+
+async def test_a_gpt_stream_that_breaks_off_is_an_error() -> None:
+    stages = FakeStages({0: 30})
+
+    async def cut(job: GptJob):  # type: ignore[no-untyped-def]
+        async for chunk in FakeStages._codes(stages, job):
+            if chunk.finished:
+                return
+            yield chunk
+
+    stages._codes = cut  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="without finishing"):
+        await spoken(segment(stages))
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_nothing_is_left_running_wherever_the_caller_leaves(chunked: bool) -> None:
+    """Cancelled after every possible number of turns of the event loop, and closed after every piece."""
+    count = 0
+    while True:
+        stages = FakeStages({0: 45}, emit=9, pause=dawdle)
+        task = asyncio.ensure_future(spoken(segment(stages, chunked=chunked)))
+        for _ in range(count):
+            await asyncio.sleep(0)
+        done = task.done()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await turns()
+        assert stages.open == 0, count
+        assert len(own_tasks()) == 1, count
+        if done:
+            break
+        count += 1
+    assert count > 100
+
+    for pieces in range(3):
+        stages = FakeStages({0: 45}, emit=9, pause=dawdle)
+        stream = segment(stages, chunked=chunked).samples()
+        for _ in range(pieces):
+            await anext(stream, None)
+        await stream.aclose()
+        await turns()
+        assert stages.open == 0

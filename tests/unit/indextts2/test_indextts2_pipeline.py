@@ -1,0 +1,442 @@
+"""The whole pipeline over fake stages: what a request becomes, what is heard, what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from index_fakes import BANDS, DIM, GEOMETRY, FakeGraph, FakeStages, SharedProfile, dawdle, turns
+from own_tasks import own_tasks
+
+from deployments.core.errors import InvalidRequest, NotFound, SpeechError, Unavailable
+from deployments.core.pipeline import parse_model
+from deployments.core.speech import AudioChunk, Emotion, SpeechRequest, StreamEnd
+from deployments.indextts2.local_files import LocalFiles
+from deployments.indextts2.pipeline import Pipeline
+from deployments.indextts2.settings import IndexTTSSettings
+from deployments.indextts2.speaker.emotion import normalize_weights
+from deployments.indextts2.text.frontend import IndexTextFrontend
+from deployments.voices.library import VoiceLibrary
+from deployments.voices.store import VoiceStore
+
+LONG = "One sentence is here. Another one follows it. A third comes after that. The fourth is the last."
+PAUSE_S = 0.2
+
+Recording = Callable[[int], bytes]
+
+
+@pytest.fixture(scope="session")
+def frontend() -> IndexTextFrontend:
+    # Any tokenizer would do; the tests count segments, so it must always be the same one.
+    return IndexTextFrontend(Path(__file__).parents[2] / "golden" / "indextts2-front" / "ckpt" / "bpe.model")
+
+
+class Bench:
+    """A pipeline, its fake graph and its store."""
+
+    def __init__(self, directory: Path, frontend: IndexTextFrontend, recording: Recording) -> None:
+        self.voices = directory / "checkpoint" / "voices"
+        self.voices.mkdir(parents=True)
+        for number, name in enumerate(("anna", "bert")):
+            (self.voices / f"{name}.wav").write_bytes(recording(200 + 50 * number))
+        self.files = LocalFiles(self.voices.parent, frontend, GEOMETRY.sample_rate_hz, 89, 119)
+        self.store = VoiceStore(str(directory / "store"))
+        self.recording = recording
+        self.shared: list[str] = []
+
+    def pipeline(self, counts: dict[int, int] | None = None, **settings: Any) -> tuple[Pipeline, FakeGraph]:
+        graph = FakeGraph(FakeStages(counts or dict.fromkeys(range(20), 30)))
+
+        def share(profile: Any) -> SharedProfile:
+            self.shared.append(profile.key)
+            return SharedProfile(profile)
+
+        settings = {"max_text_tokens_per_segment": 20, "chunks": {"first_codes": 4}, **settings}
+        pipeline = Pipeline(
+            "tts", IndexTTSSettings(**settings), graph.handles(), files=self.files, share=share
+        )
+        pipeline.use_library(VoiceLibrary(self.store))
+        return pipeline, graph
+
+
+@pytest.fixture
+def bench(tmp_path: Path, frontend: IndexTextFrontend, recording: Recording) -> Bench:
+    return Bench(tmp_path, frontend, recording)
+
+
+def request(text: str = "Hello there.", **fields: Any) -> SpeechRequest:
+    return SpeechRequest(request_id="r", text=text, **fields)
+
+
+async def heard(pipeline: Pipeline, wanted: SpeechRequest) -> tuple[list[AudioChunk], StreamEnd]:
+    events = [event async for event in pipeline.stream(await pipeline.plan(wanted))]
+    *chunks, end = events
+    assert isinstance(end, StreamEnd)
+    assert all(isinstance(chunk, AudioChunk) for chunk in chunks)
+    return chunks, end  # type: ignore[return-value]
+
+
+def joined(chunks: list[AudioChunk]) -> np.ndarray:
+    return np.concatenate([chunk.samples for chunk in chunks])
+
+
+def expected(stages: FakeStages, segments: int, pause_s: float = PAUSE_S) -> np.ndarray:
+    pause = np.zeros(round(pause_s * GEOMETRY.sample_rate_hz), np.float32)
+    parts: list[np.ndarray] = []
+    for index in range(segments):
+        parts += [*([pause] if index else []), stages.expected(index)]
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("seed", [None, 5])
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+async def test_segments_come_in_order_with_pauses(
+    bench: Bench, stream: bool, seed: int | None, at_once: int
+) -> None:
+    counts = {index: 61 - 17 * index % 50 for index in range(20)}
+    pipeline, graph = bench.pipeline(counts, segments_at_once=at_once)
+    chunks, end = await heard(pipeline, request(LONG, stream=stream, seed=seed))
+    segments = chunks[-1].segment + 1
+    assert segments > 2
+    assert np.array_equal(joined(chunks), expected(graph.stages, segments))
+    assert end.audio_s == pytest.approx(len(joined(chunks)) / GEOMETRY.sample_rate_hz)
+    assert [chunk.segment for chunk in chunks] == sorted(chunk.segment for chunk in chunks)
+    assert set(end.stage_s) == {"spk", "gpt", "s2mel", "voc"}
+    assert [job.stream for job in graph.stages.gpt_jobs] == list(range(segments))
+    assert graph.stages.open == 0
+    assert len(own_tasks()) == 1
+    jobs = len(graph.stages.mel_jobs)
+    assert jobs == segments if not stream else jobs > segments
+
+
+@pytest.mark.parametrize(("asked", "pause_s"), [(None, 0.2), (0.0, 0.0), (750.0, 0.75)])
+async def test_the_pause_may_be_chosen(bench: Bench, asked: float | None, pause_s: float) -> None:
+    pipeline, graph = bench.pipeline()
+    chunks, _ = await heard(pipeline, request(LONG, pause_ms=asked))
+    assert np.array_equal(joined(chunks), expected(graph.stages, chunks[-1].segment + 1, pause_s))
+
+
+async def test_segments_are_decoded_at_the_same_time_but_not_too_many(bench: Bench) -> None:
+    running = most = 0
+
+    async def pause(place: str) -> None:
+        nonlocal running, most
+        if place == "gpt":
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.01)
+            running -= 1
+
+    for at_once in (1, 2):
+        pipeline, graph = bench.pipeline(segments_at_once=at_once)
+        graph.stages.pause, most = pause, 0
+        await heard(pipeline, request(LONG))
+        assert most == at_once
+
+
+async def test_reference_quality_is_one_pass_over_the_published_segments(bench: Bench) -> None:
+    pipeline, graph = bench.pipeline()
+    text = "One sentence\nwith a line break. And one more."
+    await heard(pipeline, request(text, quality="reference", stream=True))
+    published = bench.files.frontend.segments(text, 20)
+    assert [job.text_ids for job in graph.stages.gpt_jobs] == [segment.ids for segment in published]
+    assert {job.emit_codes for job in graph.stages.gpt_jobs} == {0}
+    assert {(job.steps, job.guidance) for job in graph.stages.mel_jobs} == {(25, 0.7)}
+    sampling = graph.stages.gpt_jobs[0].sampling
+    assert (sampling.beams, sampling.top_k, sampling.top_p, sampling.temperature) == (3, 30, 0.8, 0.8)
+    assert (sampling.repetition_penalty, sampling.length_penalty, sampling.sample) == (10.0, 0.0, True)
+    assert sampling.max_codes == 119  # this checkpoint has no more
+
+
+async def test_knobs_override_the_preset(bench: Bench) -> None:
+    pipeline, graph = bench.pipeline(presets={"fast": {"diffusion_steps": 3}})
+    await heard(pipeline, request(quality="fast"))
+    assert graph.stages.mel_jobs[-1].steps == 3
+    knobs = {"diffusion_steps": 9, "guidance": 0, "num_beams": 2, "temperature": 0, "top_k": 5.0, "swing": 1}
+    plan = await pipeline.plan(request(quality="fast", knobs=knobs))
+    assert (plan.synthesis.steps, plan.synthesis.guidance, plan.synthesis.rows) == (9, 0, 1)
+    assert (plan.sampling.beams, plan.sampling.sample, plan.sampling.top_k) == (2, False, 5)
+    assert plan.ignored == ("swing",)
+    with pytest.raises(ValueError, match=r"presets\.slow"):
+        parse_model("tts", {"kind": "indextts2", "presets": {"slow": {}}})
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"quality": "best"}, "quality"),
+        ({"knobs": {"diffusion_steps": 0}}, "diffusion_steps"),
+        ({"knobs": {"diffusion_steps": 2.5}}, "diffusion_steps"),
+        ({"knobs": {"guidance": float("nan")}}, "guidance"),
+        ({"knobs": {"guidance": "much"}}, "guidance"),
+        ({"knobs": {"top_k": True}}, "top_k"),
+        ({"knobs": {"temperature": 0.001}}, "temperature"),
+        ({"knobs": {"max_codes": 120}}, "max_codes"),
+        ({"knobs": {"max_text_tokens_per_segment": 90}}, "max_text_tokens_per_segment"),
+        ({"emotion": Emotion(vector=(1.0,) * 7)}, "emotion"),
+        ({"emotion": Emotion(vector=(1.3, *[0.0] * 7))}, "emotion"),
+        ({"emotion": Emotion(text="sad", audio=b"x")}, "emotion"),
+        ({"emotion": Emotion(text="sad", alpha=2)}, "emotion"),
+        ({"emotion": Emotion(text=" ")}, "emotion"),
+        ({"emotion": Emotion(audio=b"x", random=True)}, "emotion"),
+        ({"emotion": Emotion(audio=b"no audio")}, "emotion"),
+        ({"reference_audio": b"no audio"}, "ref_audio"),
+        ({"voice": "nobody"}, "voice"),
+    ],
+)
+async def test_bad_requests_are_refused_with_the_field(
+    bench: Bench, fields: dict[str, Any], param: str
+) -> None:
+    pipeline, _ = bench.pipeline()
+    with pytest.raises(SpeechError) as error:
+        await pipeline.plan(request(**fields))
+    assert error.value.param == param
+    assert error.value.status < 500
+
+
+async def test_a_text_without_tokens_is_refused(bench: Bench) -> None:
+    pipeline, graph = bench.pipeline()
+    plan = await pipeline.plan(request(" "))
+    with pytest.raises(InvalidRequest, match="nothing to speak"):
+        await anext(pipeline.stream(plan))
+    assert graph.stages.open == 0
+
+
+async def test_a_silent_segment_is_an_error_and_stops_the_rest(bench: Bench) -> None:
+    pipeline, graph = bench.pipeline({0: 20, 1: 0, 2: 20, 3: 20})
+    events = pipeline.stream(await pipeline.plan(request(LONG)))
+    segments = set()
+
+    async def listen() -> None:
+        async for event in events:
+            assert isinstance(event, AudioChunk)
+            segments.add(event.segment)
+
+    with pytest.raises(Unavailable, match="segment 2"):
+        await listen()
+    await turns()
+    assert segments == {0}
+    assert graph.stages.open == 0
+    assert len(own_tasks()) == 1
+
+
+async def test_voices_of_the_checkpoint_aliases_and_the_default(bench: Bench) -> None:
+    pipeline, graph = bench.pipeline()
+    assert [voice.id for voice in await pipeline.voices()] == ["anna", "bert"]
+    assert pipeline.card.default_voice == "anna"
+    assert (await pipeline.plan(request())).voice.id == "anna"
+    assert (await pipeline.plan(request(voice="bert"))).voice.id == "bert"
+    assert (await pipeline.plan(request(voice="ash"))).voice.id == "bert"  # every second OpenAI name
+    assert len(graph.encoded) == 2
+    own, _ = bench.pipeline(voice_aliases={"nova": "bert"}, default_voice="bert")
+    assert (await own.plan(request(voice="nova"))).voice.id == "bert"
+    with pytest.raises(NotFound):
+        await own.plan(request(voice="ash"))
+
+
+async def test_a_registered_voice_comes_before_an_alias(bench: Bench, recording: Recording) -> None:
+    pipeline, graph = bench.pipeline()
+    voice = bench.store.register(recording(330), name="verse")
+    plan = await pipeline.plan(request(voice="Verse"))
+    assert (plan.voice.id, plan.voice.uploaded, plan.voice_cache) == (voice.id, True, "miss")
+    assert (await pipeline.plan(request(voice=voice.id))).voice_cache == "hit"
+    assert len(graph.encoded) == 1
+    assert await pipeline.prepare_voice(voice) == "hit-ram"
+
+
+async def test_a_profile_is_encoded_and_shared_once(bench: Bench, recording: Recording) -> None:
+    pipeline, graph = bench.pipeline()
+    one_off = request(reference_audio=recording(400))
+    plans = await asyncio.gather(*(pipeline.plan(one_off) for _ in range(5)), pipeline.plan(request()))
+    assert len(graph.encoded) == len(bench.shared) == 2
+    assert len({id(plan.ticket) for plan in plans}) == 2
+    assert plans[0].voice.id == "reference-audio"
+    assert (await plans[0].ticket.profile).key == plans[0].ticket.key
+    assert plans[0].prompt_frames == 10
+    assert plans[0].synthesis.mel_bands == BANDS
+
+
+async def test_a_stock_voice_is_not_encoded_again_after_a_restart_but_a_one_off_leaves_nothing(
+    bench: Bench, recording: Recording
+) -> None:
+    first, _ = bench.pipeline()
+    await first.plan(request())
+    await first.plan(request(reference_audio=recording(400)))
+    again, graph = bench.pipeline()
+    assert (await again.plan(request())).voice_cache == "hit"
+    assert graph.encoded == []
+    assert (await again.plan(request(reference_audio=recording(400)))).voice_cache == "miss"
+
+
+async def test_emotion_reaches_the_gpt(bench: Bench, recording: Recording) -> None:
+    pipeline, graph = bench.pipeline()
+    speaker, own = np.zeros(DIM), np.ones(DIM)
+
+    async def vector(**fields: Any) -> np.ndarray:
+        return (await pipeline.plan(request(**fields))).emotion
+
+    def weighted(weights: list[float], rows: list[int]) -> np.ndarray:
+        values = graph.matrix().values[np.arange(0, 16, 2) + rows]
+        return (np.array(weights)[:, None] * values).sum(axis=0) + (1 - sum(weights)) * own
+
+    nearest = [0] * 8
+    assert np.allclose(await vector(), own)
+    half = Emotion(audio=recording(500), alpha=0.5)
+    assert np.allclose(await vector(emotion=half), speaker + 0.5 * 3)
+    asked = (0.0, 1.0, 0, 0, 0, 0, 0, 0.5)
+    assert np.allclose(
+        await vector(emotion=Emotion(vector=asked)), weighted(normalize_weights(asked), nearest)
+    )
+    scores = [0.25, 0, 0, 0, 0, 0, 0, 0.125]  # the classifier's weights are not tamed, but scaled by alpha
+    assert np.allclose(await vector(emotion=Emotion(text="joy", alpha=0.5)), weighted(scores, nearest))
+    assert np.allclose(await vector(instructions="joy"), weighted([0.5, 0, 0, 0, 0, 0, 0, 0.25], nearest))
+    assert graph.asked == ["audio", "joy", "joy"]
+    wild = Emotion(vector=(0.1,) * 8, random=True)
+    first, second = await vector(emotion=wild, seed=1), await vector(emotion=wild, seed=1)
+    assert np.array_equal(first, second)
+    assert len({(await vector(emotion=wild, seed=seed)).tobytes() for seed in range(6)}) > 1
+    plan = await pipeline.plan(request(emotion=half))
+    await heard(pipeline, request(emotion=half))
+    assert np.array_equal(graph.stages.gpt_jobs[-1].emotion, plan.emotion)
+
+
+async def test_instructions_that_cannot_be_used_are_ignored_but_an_emotion_text_is_not(bench: Bench) -> None:
+    pipeline, graph = bench.pipeline()
+
+    def unavailable(text: str) -> list[float]:
+        raise InvalidRequest("no classifier", param="emotion", code="emotion_text_unavailable")
+
+    graph.scores = unavailable
+    plan = await pipeline.plan(request(instructions="cheerfully"))
+    assert plan.ignored == ("instructions",)
+    with pytest.raises(InvalidRequest, match="no classifier"):
+        await pipeline.plan(request(emotion=Emotion(text="cheerful")))
+    both = await pipeline.plan(
+        request(instructions="loud", emotion=Emotion(vector=(0.1,) * 8), reference_text="a")
+    )
+    assert both.ignored == ("instructions", "ref_text")
+
+
+async def test_a_seed_decides_draws_and_chunk_sizes(bench: Bench) -> None:
+    pipeline, _ = bench.pipeline()
+    seeded = await pipeline.plan(request(seed=7))
+    assert (seeded.seed, seeded.synthesis.by_deadline) == (7, False)
+    free = [await pipeline.plan(request()) for _ in range(2)]
+    assert free[0].seed != free[1].seed
+    assert free[0].synthesis.by_deadline
+    fixed, _ = bench.pipeline(seed=3)
+    assert (await fixed.plan(request())).seed == 3
+    assert (await fixed.plan(request(seed=0))).seed == 0
+
+
+async def test_what_the_client_should_know_is_told_once(bench: Bench, recording: Recording) -> None:
+    pipeline, graph = bench.pipeline()
+    graph.stages.limit_reached = True
+    _, end = await heard(
+        pipeline, request("Greek is ξενία here. And ξενία again.", reference_audio=recording(200))
+    )
+    unknown = [warning for warning in end.warnings if "no reading for" in warning]
+    assert len(unknown) == 1
+    assert "Ξ" in unknown[0].upper()
+    assert any("limit of codes" in warning for warning in end.warnings)
+    assert pipeline.reference_warnings(20.0)
+    assert not pipeline.reference_warnings(5.0)
+
+
+@pytest.mark.parametrize("place", ["gpt", "gpt-end", "s2mel", "vocoder"])
+async def test_an_error_in_any_stage_of_any_segment_stops_everything(bench: Bench, place: str) -> None:
+    for number in (1, 3):
+        pipeline, graph = bench.pipeline()
+        stages = graph.stages
+
+        def trouble(here: str, visit: int, number: int = number) -> None:
+            if (here, visit) == (place, number):
+                raise Unavailable(f"{place} is gone")
+
+        stages.trouble, stages.pause = trouble, dawdle
+        with pytest.raises(Unavailable, match="is gone"):
+            await heard(pipeline, request(LONG))
+        await turns()
+        assert stages.open == 0
+        assert len(own_tasks()) == 1
+
+
+async def test_nothing_is_left_running_wherever_the_client_leaves(bench: Bench) -> None:
+    """After every few turns of the event loop until the request is through, and after every event."""
+    pipeline, graph = bench.pipeline(dict.fromkeys(range(9), 12))
+    graph.stages.pause = dawdle
+    plan = await pipeline.plan(request(LONG, seed=1))
+
+    async def listen() -> None:
+        async with contextlib.aclosing(pipeline.stream(plan)) as events:
+            async for _ in events:
+                pass
+
+    for count in range(0, 2000, 7):
+        graph.stages.places.clear()
+        task = asyncio.ensure_future(listen())
+        while not graph.stages.places and count:  # the text front end works in a thread
+            await asyncio.sleep(0.0005)
+        await turns(count)
+        done = task.done()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await turns()
+        assert graph.stages.open == 0, count
+        assert len(own_tasks()) == 1, count
+        if done:
+            break
+    assert done
+    assert count > 100
+
+    for wanted in range(6):
+        events = pipeline.stream(plan)
+        for _ in range(wanted):
+            await anext(events)
+        await events.aclose()
+        await turns()
+        assert graph.stages.open == 0
+        assert len(own_tasks()) == 1
+
+
+async def test_leaving_while_the_voice_is_encoded_does_not_stop_it_for_others(bench: Bench) -> None:
+    pipeline, graph = bench.pipeline()
+    encoding = asyncio.Event()
+
+    async def slow() -> None:
+        encoding.set()
+        await asyncio.sleep(0.05)
+
+    graph.encode_pause = slow
+    first = asyncio.ensure_future(pipeline.plan(request()))
+    await encoding.wait()
+    second = asyncio.ensure_future(pipeline.plan(request()))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    assert (await second).voice.id == "anna"
+    assert len(graph.encoded) == 1
+
+
+async def test_ready_asks_all_four_stages(bench: Bench) -> None:
+    pipeline, graph = bench.pipeline()
+    assert await pipeline.ready()
+    assert graph.stages.open == 0
+    assert pipeline.card.cloning
+    assert pipeline.card.emotion
+
+
+def test_the_four_deployments_are_named_after_the_model() -> None:
+    kind, settings = parse_model("clone", {"kind": "indextts2", "device": "cpu", "gpt": {"slots": 4}})
+    bound = kind.deployments("clone", settings)
+    assert list(bound) == ["speaker", "gpt", "s2mel", "vocoder"]
+    names = [application._bound_deployment.name for application in bound.values()]
+    assert names == ["clone-speaker", "clone-gpt", "clone-s2mel", "clone-vocoder"]
+    with pytest.raises(ValueError, match=r"gpt\.slotz"):
+        parse_model("clone", {"kind": "indextts2", "gpt": {"slotz": 4}})

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployments.core.errors import CheckpointError, InvalidRequest
+from deployments.indextts2.text.charmap import map_characters
+from deployments.indextts2.text.frontend import IndexTextFrontend
+from deployments.indextts2.text.glossary import Glossary
+from deployments.indextts2.text.normalizer import Normalizer
+from deployments.indextts2.text.placeholders import hide, letters, restore
+from deployments.indextts2.text.pretokenizer import pretokenize
+from deployments.indextts2.text.segments import split_tokens
+from deployments.text.fst import WetextFst
+
+
+@pytest.fixture(scope="module")
+def bpe_model(golden_front: Path) -> Path:
+    return golden_front / "ckpt" / "bpe.model"
+
+
+@pytest.fixture(scope="module")
+def frontend(bpe_model: Path) -> IndexTextFrontend:
+    return IndexTextFrontend(bpe_model)
+
+
+def unchanged(text: str, route: str) -> str:
+    return text
+
+
+def broken(text: str, route: str) -> str:
+    raise AssertionError("no path")
+
+
+TOKENS = st.lists(
+    st.sampled_from(["▁a", "b", ",", "▁,", "-", ".", "▁.", "!", "▁!", "'", "▁'", "▁...", "▁?"]), max_size=60
+)
+
+
+@given(TOKENS, st.integers(1, 12), st.integers(0, 20))
+def test_split_keeps_every_token_but_for_repeated_quotes(
+    tokens: list[str], max_tokens: int, quick: int
+) -> None:
+    segments = split_tokens(tokens, max_tokens, quick)
+    joined = [token for segment in segments for token in segment]
+    kept = iter(joined)
+    assert all(token in kept for token in tokens)
+    assert [token for token in joined if token not in ("'", "▁'")] == [
+        t for t in tokens if t not in ("'", "▁'")
+    ]
+    assert all(0 < len(segment) <= max_tokens + 1 for segment in segments)
+
+
+@given(st.lists(st.sampled_from(["ng4", "zhuang4", "a1", "xx"]), max_size=40))
+def test_placeholders_are_put_back(items: list[str]) -> None:
+    text = " ".join(items)
+    hidden, back = hide(text, items, "<p_{}>")
+    assert not any(item in hidden for item in items)
+    assert restore(hidden, back) == text
+
+
+def test_letters() -> None:
+    assert [letters(i) for i in (0, 25, 26, 27, 701, 702)] == ["a", "z", "aa", "ab", "zz", "aaa"]
+
+
+def test_failed_grammar_is_told(bpe_model: Path) -> None:
+    frontend = IndexTextFrontend(bpe_model, fst=broken)
+    (segment,) = frontend.segments("It's 5")
+    assert segment.text == "IT IS 5"
+    assert "spoken as written" in segment.warnings[0]
+    assert frontend.normalize("今天5") == ""
+    with pytest.raises(InvalidRequest, match="write it as words"):
+        frontend.segments("今天5")
+
+
+def test_segments_carry_ids_and_warnings(frontend: IndexTextFrontend) -> None:
+    (segment,) = frontend.segments("hello 😀 world")
+    assert list(segment.ids) == frontend.tokenizer.ids(segment.pieces)
+    assert segment.text == "HELLO 😀 WORLD"
+    assert segment.warnings == ("the model has no reading for 😀",)
+    assert frontend.segments("") == []
+    cut = frontend.segments("and then " * 40, max_tokens=30)
+    assert any("cut after" in warning for warning in cut[0].warnings)
+    assert not any("cut after" in warning for warning in cut[-1].warnings)
+
+
+def test_paragraphs_are_normalised_each_on_its_own(frontend: IndexTextFrontend) -> None:
+    segments = list(frontend.iter_segments("It is 5.\n\nAnd 25 is more."))
+    assert [segment.text for segment in segments] == ["IT IS FIVE.", "AND TWENTY FIVE IS MORE."]
+    assert all(segment.ends_paragraph for segment in segments)
+    assert not any("spoken as written" in w for segment in segments for w in segment.warnings)
+
+
+def test_quick_tokens_count_over_all_paragraphs(frontend: IndexTextFrontend) -> None:
+    text = "The quick river walks, the quiet bridge waits, the old story ends."
+    quick = len(frontend.segments(text)[0].ids)
+    slow, fast = frontend.segments(text, quick), frontend.segments(text, quick, quick_tokens=quick)
+    assert len(fast) > len(slow) == 1
+    several = list(frontend.iter_segments("\n".join([text] * 3), quick, quick_tokens=quick))
+    assert several == fast + slow + slow
+
+
+def test_long_paragraphs_reach_the_grammar_in_groups_of_sentences(bpe_model: Path) -> None:
+    given: list[str] = []
+
+    def record(text: str, route: str) -> str:
+        given.append(text)
+        return text
+
+    frontend = IndexTextFrontend(bpe_model, fst=record)
+    text = "Dr. Who paid 3.5 dollars, then left. " * 40
+    segments = frontend.iter_segments(text)
+    first = next(segments)
+    assert given == ["Dr. Who paid 3.5 dollars, then left."]
+    assert not first.ends_paragraph
+    rest = list(segments)
+    assert max(map(len, given)) <= 300
+    assert " ".join(given) == text.strip()
+    assert [segment.ends_paragraph for segment in rest[-2:]] == [False, True]
+
+
+def test_annotations_are_untouched_by_every_step() -> None:
+    normalizer = Normalizer(Glossary({"bank": "BANK"}), unchanged)
+    assert normalizer("a <bank；|it's 5> bank；").text == "a <bank；|it's 5> BANK,"
+
+
+def test_character_map_is_one_pass() -> None:
+    assert map_characters("，，，。。。", chinese=True) == ",,,..."
+    assert (map_characters("$", chinese=True), map_characters("$", chinese=False)) == (".", "$")
+
+
+@given(st.text())
+@settings(deadline=None)
+def test_pretokenised_text_has_single_cjk_items_and_is_stable(text: str) -> None:
+    once = pretokenize(text)
+    assert once == once.strip()
+    assert pretokenize(once) == once or once != once.upper()  # a few letters have no stable upper case
+
+
+def test_glossary_errors_name_file_and_entry(tmp_path: Path) -> None:
+    path = tmp_path / "glossary.yaml"
+    for content, says in (
+        ("3.5: x", "3.5"),
+        ("a: {fr: b}", "'a'"),
+        ("- a", "list"),
+        ("a: [", "cannot be read"),
+    ):
+        path.write_text(content)
+        with pytest.raises(CheckpointError, match=says) as caught:
+            Glossary.load(path)
+        assert "glossary.yaml" in str(caught.value)
+
+
+def test_glossary_falls_back_to_the_terms_own_spelling() -> None:
+    glossary = Glossary({"Foo": {"zh": "福"}, r"a\1": r"b\2"})
+    assert glossary.apply(r"FOO A\1", "en") == r"Foo b\2"
+    assert glossary.apply("foo", "zh") == "福"
+
+
+def test_missing_or_damaged_tokenizer_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"bpe\.model"):
+        IndexTextFrontend(tmp_path / "bpe.model")
+    (tmp_path / "bpe.model").write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match=r"bpe\.model"):
+        IndexTextFrontend(tmp_path / "bpe.model")
+
+
+def test_threads_agree_with_one_thread(bpe_model: Path) -> None:
+    frontend = IndexTextFrontend(bpe_model, fst=WetextFst())
+    texts = [f"It costs ${n}.50 on 2024-03-{n % 28 + 1:02d}." for n in range(40)] + [
+        f"价格是{n}.5元" for n in range(40)
+    ]
+    alone = [frontend.segments(text) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(frontend.segments, texts)) == alone
