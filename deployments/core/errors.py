@@ -83,5 +83,12 @@ class Unavailable(SpeechError):
     default_code = "model_not_ready"
 
 
+class DeadlineExceeded(Unavailable):
+    """What was asked for was not there in time."""
+
+    status = 504
+    default_code = "deadline_exceeded"
+
+
 class CheckpointError(Exception):
     """Files of a model are missing, damaged or of other dimensions; the message names the file or tensor."""

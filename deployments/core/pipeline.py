@@ -1,28 +1,33 @@
-"""What every model's pipeline offers, and how it is found from its `kind` in the configuration."""
+"""What every family of models offers, and how it is found from its `kind` in the configuration."""
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import ValidationError
-from ray.serve.handle import DeploymentHandle
 
-from deployments.core.speech import AudioChunk, ModelCard, SpeechRequest, StreamEnd, Voice
-from deployments.voices.library import Outcome, VoiceLibrary
-from deployments.voices.voice import Voice as RegisteredVoice
-from serve_app.config import Settings
+import deployments
+from deployments.core.catalogue import ModelCard, VoiceCard
+from deployments.core.metrics import StageMonitor
+from deployments.core.settings import Settings
+from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+    from ray.serve.handle import DeploymentHandle
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request as one model will run it: voice resolved, text checked, knobs validated."""
+    """A request as one model will run it: voice resolved, text checked, parameters validated."""
 
     request: SpeechRequest
-    voice: Voice
+    voice: VoiceCard
     tempo: (
         float  # time stretch left to be done after synthesis; 1.0 where the model speaks at the wanted speed
     )
@@ -33,16 +38,20 @@ class Plan:
 class Pipeline(Protocol):
     """Drives the stages of one model for one request at a time; holds handles, no weights.
 
-    A module `deployments/<kind>/pipeline.py` offers one class named `Pipeline` of this shape. Nothing else in the
-    graph knows the model.
+    `deployments/<kind>/pipeline.py` offers a class of this shape named `Pipeline`, which may inherit from this one.
+    Nothing else in the graph knows the model.
     """
 
     Settings: ClassVar[type[Settings]]
+    card: ModelCard
+    voices: tuple[VoiceCard, ...]
+    """Those that come with the model, known without a call to a stage."""
+    monitor: StageMonitor
 
-    def __init__(self, name: str, settings: Any, stages: Mapping[str, DeploymentHandle]) -> None: ...
+    def __init__(self, name: str, settings: Any, stages: Mapping[str, DeploymentHandle[Any]]) -> None: ...
 
     @classmethod
-    def deployments(cls, name: str, settings: Any) -> dict[str, Any]:
+    def deployments(cls, name: str, settings: Any) -> dict[str, Application]:
         """Bound deployments by stage name. Touches no files: it may run on a node without weights."""
 
     @classmethod
@@ -50,31 +59,27 @@ class Pipeline(Protocol):
         """Raise CheckpointError, with the command that fixes it, if files of the model are missing here."""
 
     @property
-    def card(self) -> ModelCard: ...
+    def capacity(self) -> int:
+        """Requests that it serves side by side without making their first audio later."""
+        return 1
 
-    async def voices(self) -> list[Voice]: ...
+    @property
+    def rows(self) -> int | None:
+        """Rows of the model's engine, by which requests are admitted; None where they are only counted."""
+        return None
+
+    def rows_of(self, request: SpeechRequest) -> int:
+        """Rows that a request takes before its first audio. Raises InvalidRequest."""
+        return 1
 
     async def ready(self) -> bool:
         """Whether every stage answers."""
 
     async def plan(self, request: SpeechRequest) -> Plan:
-        """Check everything that can be checked without a model. Raises SpeechError."""
+        """Check everything that can be checked before a model works. Raises SpeechError."""
 
     def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         """Audio in order, then one StreamEnd. Closing the generator stops all work for the request."""
-
-
-class CloningPipeline(Pipeline, Protocol):
-    """What a pipeline offers as well if its card says `cloning`: uploaded voices belong to all such models."""
-
-    def use_library(self, library: VoiceLibrary) -> None:
-        """Called once, before the first request: where uploaded voices and all profiles are kept."""
-
-    async def prepare_voice(self, voice: RegisteredVoice) -> Outcome:
-        """Get the profile of an uploaded voice ready; says where it was found. Raises SpeechError."""
-
-    def reference_warnings(self, duration_s: float) -> tuple[str, ...]:
-        """What whoever uploads a recording of `duration_s` should know about how this model uses it."""
 
 
 def find_kind(kind: str) -> type[Pipeline]:
@@ -82,19 +87,33 @@ def find_kind(kind: str) -> type[Pipeline]:
 
     Raises ValueError if there is no such module.
     """
-    if not re.fullmatch(r"[A-Za-z_][\w.]*", kind) or kind == "base":
+    if not re.fullmatch(r"[A-Za-z_][\w.]*", kind):
         raise ValueError(f"kind {kind!r} is not the name of a module")
     place = kind if "." in kind else f"deployments.{kind}.pipeline"
     try:
         module = importlib.import_module(place)
     except ModuleNotFoundError as error:
-        if error.name and place.startswith(error.name):
-            raise ValueError(f"kind {kind!r}: there is no module {place}") from None
+        if error.name and f"{place}.".startswith(f"{error.name}."):
+            raise ValueError(
+                f"kind {kind!r}: there is no module {place}; the kinds are {', '.join(families())}, or a module "
+                "of your own with a dot in its name"
+            ) from None
         raise
     found: type[Pipeline] | None = getattr(module, "Pipeline", None)
-    if found is None:
+    if found is None or module is importlib.import_module(__name__):
         raise ValueError(f"kind {kind!r}: module {place} has no class Pipeline")
     return found
+
+
+def families() -> list[str]:
+    """The families of this package: folders with a `pipeline.py`, without importing them."""
+    folders = pkgutil.iter_modules(deployments.__path__)
+    return [
+        folder.name
+        for folder in folders
+        if folder.name != "core"
+        and importlib.util.find_spec(f"deployments.{folder.name}.pipeline") is not None
+    ]
 
 
 def parse_model(name: str, entry: Mapping[str, Any]) -> tuple[type[Pipeline], Settings]:
@@ -102,7 +121,7 @@ def parse_model(name: str, entry: Mapping[str, Any]) -> tuple[type[Pipeline], Se
     rest = dict(entry)
     kind = rest.pop("kind", None)
     if not isinstance(kind, str):
-        raise ValueError(f"models.{name}: `kind` is missing (the name of a folder in deployments)")
+        raise ValueError(f"models.{name}: `kind` is missing; it is one of {', '.join(families())}")
     pipeline = find_kind(kind)
     try:
         return pipeline, pipeline.Settings(**rest)

@@ -1,4 +1,4 @@
-"""The nouns that travel between ingress, router, pipelines and stages. No torch, no Ray, no HTTP."""
+"""What is asked of a model and what it answers: the nouns that travel between ingress, router, pipelines and stages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import SpeechError
 
 Samples = npt.NDArray[np.float32]
@@ -40,12 +41,13 @@ class SpeechRequest:
     reference_text: str | None = None  # what is said in it
     emotion: Emotion | None = None
     instructions: str | None = None  # how to speak, in words; never a reason to choose another model
-    quality: str | None = None
-    knobs: Mapping[str, float | int | str] = field(default_factory=dict)  # validated by the model's pipeline
+    quality: str | None = None  # the name of one of the model's presets
+    params: Mapping[str, object] = field(default_factory=dict)  # validated by the model's own Params
     pause_ms: float | None = None
     latency_budget_ms: float | None = None
     fallback: bool = True
     stream: bool = True
+    deadline: Deadline = NEVER  # for the first audio; the router sets one where the client did not
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,35 +89,3 @@ class StreamFailed:
 
 
 StreamEvent = StreamStart | AudioChunk | StreamEnd | StreamFailed
-
-
-ANY_LANGUAGE = "mul"  # ISO 639-2, several languages: a cloned voice speaks all that its model does
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """A voice as listed to clients."""
-
-    id: str
-    name: str
-    model: str  # empty where `uploaded`: every model that clones speaks with such a voice
-    language: str
-    gender: str | None = None
-    uploaded: bool = False
-    aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What a model declares about itself; the routing policy reads nothing else of it."""
-
-    name: str
-    kind: str
-    sample_rate_hz: int
-    languages: tuple[str, ...]  # ISO 639-1
-    default_voice: str
-    cloning: bool = False
-    emotion: bool = False
-    quality_rank: int = 0  # higher sounds better
-    capacity: int = 1  # requests it serves side by side without making their first audio later
-    description: str = ""

