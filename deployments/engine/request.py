@@ -1,4 +1,4 @@
-"""A request on its way through a step engine, and how results get from the engine's thread to its event loop."""
+"""A job on its way through a step engine, and how results get from the engine's thread to its event loop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
+from deployments.core.deadline import Deadline
 from deployments.engine.step_model import Job, Out
 
 
@@ -19,11 +20,12 @@ class End:
 
 
 @dataclass(eq=False, slots=True)
-class Request(Generic[Job, Out]):
+class EngineRequest(Generic[Job, Out]):
     job: Job
     width: int
     arrived_s: float
-    deadline_s: float
+    due_s: float  # when a listener needs it
+    deadline: Deadline  # after which nobody wants it any more
     number: int
     loop: asyncio.AbstractEventLoop
     inbox: asyncio.Queue[Out | End] = field(default_factory=asyncio.Queue)
@@ -33,18 +35,18 @@ class Request(Generic[Job, Out]):
 
     @property
     def urgency(self) -> tuple[float, int]:
-        """Orders requests: the earliest deadline first, then the first to arrive."""
-        return self.deadline_s, self.number
+        """Orders requests: the earliest due first, then the first to arrive."""
+        return self.due_s, self.number
 
 
-class Mail:
+class Outbox:
     """Gathers items for inboxes and wakes each event loop once for all of them."""
 
     def __init__(self) -> None:
-        self._items: defaultdict[asyncio.AbstractEventLoop, list[tuple[Request[Any, Any], Any]]]
+        self._items: defaultdict[asyncio.AbstractEventLoop, list[tuple[EngineRequest[Any, Any], Any]]]
         self._items = defaultdict(list)
 
-    def add(self, request: Request[Any, Out], *items: Out | End) -> None:
+    def add(self, request: EngineRequest[Any, Out], *items: Out | End) -> None:
         if items:
             self._items[request.loop] += ((request, item) for item in items)
 
@@ -54,7 +56,7 @@ class Mail:
         self._items.clear()
 
 
-def _post(loop: asyncio.AbstractEventLoop, items: Sequence[tuple[Request[Any, Any], Any]]) -> None:
+def _post(loop: asyncio.AbstractEventLoop, items: Sequence[tuple[EngineRequest[Any, Any], Any]]) -> None:
     try:
         loop.call_soon_threadsafe(_deliver, items)
     except RuntimeError:  # the loop is closed: none of its callers will ever leave by itself
@@ -62,6 +64,6 @@ def _post(loop: asyncio.AbstractEventLoop, items: Sequence[tuple[Request[Any, An
             request.left = True
 
 
-def _deliver(items: Sequence[tuple[Request[Any, Any], Any]]) -> None:
+def _deliver(items: Sequence[tuple[EngineRequest[Any, Any], Any]]) -> None:
     for request, item in items:
         request.inbox.put_nowait(item)

@@ -1,35 +1,39 @@
-"""A step loop in its own thread: requests join and leave between steps, the most urgent rows run first (DESIGN 4)."""
+"""A step loop in its own thread: requests join and leave between steps, the most urgent rows run first."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import math
 import threading
 import time
 from bisect import insort
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Generic
+from typing import Generic, TypeVar
 
-from deployments.core.errors import Overloaded, Unavailable
-from deployments.engine.batch import choose_batch
-from deployments.engine.engine_stats import EngineStats, Meter
-from deployments.engine.request import End, Mail, Request
+from deployments.core.deadline import NEVER, Deadline
+from deployments.core.errors import DeadlineExceeded, Overloaded, Unavailable
+from deployments.core.logs import ids_of, logger
+from deployments.core.metrics import Reply, StageMetrics
+from deployments.engine.meter import Meter
+from deployments.engine.request import End, EngineRequest, Outbox
 from deployments.engine.step_model import Job, Out, Row, StepModel
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
-# Deadlines are fixed at arrival, so that old requests win in the end; an endless slack would void that.
+# Dues are fixed at arrival, so that old requests win in the end; an endless slack would void that.
 MAX_SLACK_S = 60.0
+# A step takes milliseconds on a GPU and seconds on a slow CPU. One that takes longer than this will never return.
+STEP_TIMEOUT_S = 120.0
 
 
 class StepEngine(Generic[Job, Row, Out]):
     """Runs one model. Call `start` once, then `run` on any event loop, `stop` at the end.
 
     max_rows: sum of the widths of the requests that hold a row; max_step_cost: bound on the cost of one step,
-    in the unit of the model's `cost`; max_waiting: widths that may wait beyond `max_rows`.
+    in the unit of the model's `cost`; max_waiting: widths that may wait beyond `max_rows`; replica: name of this
+    process in the metrics.
     """
 
     def __init__(
@@ -40,6 +44,8 @@ class StepEngine(Generic[Job, Row, Out]):
         max_rows: int,
         max_step_cost: int,
         max_waiting: int,
+        replica: str = "",
+        step_timeout_s: float = STEP_TIMEOUT_S,
     ) -> None:
         if max_rows < 1 or max_step_cost < 1 or max_waiting < 0:
             raise ValueError(
@@ -51,18 +57,20 @@ class StepEngine(Generic[Job, Row, Out]):
         self._model = model
         self._max_step_cost = max_step_cost
         self._max_waiting = max_waiting
+        self._step_timeout_s = step_timeout_s
         self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._work, name=f"{name}-steps", daemon=True)
         # Guarded by _changed:
         self._changed = threading.Condition()
-        self._waiting: list[Request[Job, Out]] = []  # by urgency
+        self._waiting: list[EngineRequest[Job, Out]] = []  # by urgency
         self._waiting_width = 0
         self._held_width = 0
-        self._meter = Meter()
+        self._meter = Meter(replica, max_rows)
         self._ended = ""  # why no request is taken any more
         self._cause: BaseException | None = None
         # Of the engine's thread:
-        self._active: list[Request[Job, Out]] = []  # by urgency
+        self._active: list[EngineRequest[Job, Out]] = []  # by urgency
+        self._busy_since_s: float | None = None  # the model is at work
 
     def start(self) -> None:
         self._thread.start()
@@ -81,26 +89,45 @@ class StepEngine(Generic[Job, Row, Out]):
             raise self._unavailable()
         if not self._thread.is_alive():
             raise Unavailable(f"{self.name}: the engine was not started")
+        since_s = self._busy_since_s
+        if since_s is not None and time.monotonic() - since_s > self._step_timeout_s:
+            raise Unavailable(f"{self.name}: a step has not returned for {self._step_timeout_s:g} s")
 
-    def stats(self) -> EngineStats:
+    def metrics(self) -> StageMetrics:
         with self._changed:
-            return self._meter.stats(len(self._active), len(self._waiting), self._held_width)
+            return self._meter.metrics(
+                held_jobs=len(self._active),
+                held_rows=self._held_width,
+                waiting_jobs=len(self._waiting),
+                waiting_rows=self._waiting_width,
+            )
 
-    async def result(self, job: Job, *, slack_s: float = 0.0) -> Out:
+    def reply(self, value: T) -> Reply[T]:
+        """A result with the state of the engine beside it."""
+        return Reply(value, self.metrics())
+
+    async def result(
+        self, job: Job, *, slack_s: float = 0.0, deadline: Deadline = NEVER, refusable: bool = True
+    ) -> Out:
         """The first output of a job that has only one; otherwise as `run`."""
-        async with aclosing(self.run(job, slack_s=slack_s)) as outputs:
+        async with aclosing(
+            self.run(job, slack_s=slack_s, deadline=deadline, refusable=refusable)
+        ) as outputs:
             async for output in outputs:
                 return output
         raise RuntimeError(f"{self.name}: the job ended without output")
 
-    async def run(self, job: Job, *, slack_s: float = 0.0) -> AsyncGenerator[Out, None]:
+    async def run(
+        self, job: Job, *, slack_s: float = 0.0, deadline: Deadline = NEVER, refusable: bool = True
+    ) -> AsyncGenerator[Out, None]:
         """The outputs of a job. `slack_s`: time until they are needed; smaller runs earlier, at most 60 counts.
 
         Closing the generator, or cancelling the task that reads it, frees the row before the next step. Raises
-        Overloaded at once if too many wait, Unavailable if the engine is broken or stopped, ValueError if the
-        job is wider than the engine, and what the model raised for this job.
+        Overloaded at once if too many wait (a job that is not `refusable` waits all the same, because its stream has
+        begun), DeadlineExceeded if it still waits when `deadline` passes, Unavailable if the engine is broken or
+        stopped, ValueError if the job is wider than the engine, and what the model raised for this job.
         """
-        request = self._submit(job, slack_s)
+        request = self._submit(job, slack_s, deadline, refusable)
         try:
             while not isinstance(item := await request.inbox.get(), End):
                 yield item
@@ -109,24 +136,30 @@ class StepEngine(Generic[Job, Row, Out]):
         finally:
             self._leave(request)
 
-    def _submit(self, job: Job, slack_s: float) -> Request[Job, Out]:
+    def _submit(
+        self, job: Job, slack_s: float, deadline: Deadline, refusable: bool
+    ) -> EngineRequest[Job, Out]:
         if math.isnan(slack_s):
             raise ValueError(f"{self.name}: slack_s is not a number")
         width = self._model.width(job)
         if not 1 <= width <= self.max_rows:
             raise ValueError(f"{self.name}: the job takes {width} rows; 1 to {self.max_rows} are possible")
+        if deadline.passed:
+            raise self._too_late()
         now_s = time.monotonic()
-        request: Request[Job, Out] = Request(
+        request: EngineRequest[Job, Out] = EngineRequest(
             job,
             width,
             arrived_s=now_s,
-            deadline_s=now_s + min(slack_s, MAX_SLACK_S),
+            due_s=now_s + min(slack_s, MAX_SLACK_S),
+            deadline=deadline,
             number=next(self._numbers),
             loop=asyncio.get_running_loop(),
         )
         with self._changed:
             self.check_health()
-            if self._held_width + self._waiting_width + width > self.max_rows + self._max_waiting:
+            full = self._held_width + self._waiting_width + width > self.max_rows + self._max_waiting
+            if full and refusable:
                 self._meter.refused += 1
                 raise Overloaded(
                     f"{self.name}: too many requests are waiting ({len(self._waiting)}); try again shortly",
@@ -141,14 +174,17 @@ class StepEngine(Generic[Job, Row, Out]):
         rounds = (self._held_width + self._waiting_width) / self.max_rows
         return max(1.0, math.ceil(rounds * self._meter.service_s.value))
 
-    def _leave(self, request: Request[Job, Out]) -> None:
+    def _leave(self, request: EngineRequest[Job, Out]) -> None:
         """The caller takes no more; without effect on a request that has ended."""
         with self._changed:
             request.left = True
             if request in self._waiting:
-                self._waiting.remove(request)
-                self._waiting_width -= request.width
+                self._forget(request)
                 self._meter.cancelled += 1
+
+    def _forget(self, request: EngineRequest[Job, Out]) -> None:
+        self._waiting.remove(request)
+        self._waiting_width -= request.width
 
     def _unavailable(self) -> Unavailable:
         # A new one each time: a raised exception collects the frames of every raise.
@@ -156,16 +192,23 @@ class StepEngine(Generic[Job, Row, Out]):
         error.__cause__ = self._cause
         return error
 
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(f"{self.name}: no turn came within the time allowed", retry_after_s=2)
+
     # From here on all methods run in the engine's thread.
 
     def _work(self) -> None:
         try:
             while self._wait_for_work():
+                self._busy_since_s = time.monotonic()
                 self._drop_left()
+                self._expire()
                 self._admit()
                 self._step()
+                self._busy_since_s = None
         except BaseException as error:  # whatever it was, nobody may be left without an answer
-            logger.exception("%s: a step failed; the engine ends", self.name)
+            ids = ids_of(request.job for request in self._active)
+            logger.exception("%s: a step failed; the engine ends %s", self.name, ids)
             with self._changed:
                 self._ended = f"the engine failed ({type(error).__name__}: {error})"
                 self._cause = error
@@ -182,19 +225,29 @@ class StepEngine(Generic[Job, Row, Out]):
             with self._changed:
                 self._meter.cancelled += 1
 
+    def _expire(self) -> None:
+        """Nobody wants those any more who have waited beyond their deadline."""
+        outbox = Outbox()
+        with self._changed:
+            for request in [each for each in self._waiting if each.deadline.passed]:
+                self._forget(request)
+                self._meter.failed += 1
+                outbox.add(request, End(self._too_late()))
+        outbox.send()
+
     def _admit(self) -> None:
-        mail = Mail()
+        outbox = Outbox()
         while (request := self._next_waiting()) is not None:
             insort(self._active, request, key=_urgency)
             try:
                 request.row = self._model.admit(request.job)
                 request.admitted_s = time.monotonic()
             except Exception as error:  # belongs to this request alone
-                mail.add(request, End(error))
+                outbox.add(request, End(error))
                 self._finish(request, error)
-        mail.send()
+        outbox.send()
 
-    def _next_waiting(self) -> Request[Job, Out] | None:
+    def _next_waiting(self) -> EngineRequest[Job, Out] | None:
         """The most urgent one, if there is room for it: narrow ones do not overtake a wide one."""
         with self._changed:
             if not self._waiting or self._held_width + self._waiting[0].width > self.max_rows:
@@ -208,28 +261,29 @@ class StepEngine(Generic[Job, Row, Out]):
     def _step(self) -> None:
         if not self._active:
             return
-        batch = list(choose_batch(self._active, self._cost, self._max_step_cost))
+        batch = choose_batch(self._active, self._cost, self._max_step_cost)
         began_s = time.monotonic()
         outcomes = self._model.step([request.row for request in batch])
+        self._busy_since_s = None  # what follows cannot hang, and tells callers that the step is over
         seconds = time.monotonic() - began_s
         if len(outcomes) != len(batch):
             raise RuntimeError(f"the model gave {len(outcomes)} outcomes for {len(batch)} rows")
         with self._changed:
             self._meter.stepped(len(batch), seconds)
-        mail = Mail()
+        outbox = Outbox()
         try:
             for request, outcome in zip(batch, outcomes, strict=True):
-                mail.add(request, *outcome.outputs)
+                outbox.add(request, *outcome.outputs)
                 if outcome.done or outcome.error is not None:
-                    mail.add(request, End(outcome.error))
+                    outbox.add(request, End(outcome.error))
                     self._finish(request, outcome.error)
         finally:
-            mail.send()  # after the releases: a caller who sees the end finds the row free
+            outbox.send()  # after the releases: a caller who sees the end finds the row free
 
-    def _cost(self, requests: Sequence[Request[Job, Out]]) -> int:
+    def _cost(self, requests: Sequence[EngineRequest[Job, Out]]) -> int:
         return self._model.cost([request.row for request in requests])
 
-    def _finish(self, request: Request[Job, Out], error: Exception | None) -> None:
+    def _finish(self, request: EngineRequest[Job, Out], error: Exception | None) -> None:
         with self._changed:
             if error is not None:
                 self._meter.failed += 1
@@ -238,7 +292,7 @@ class StepEngine(Generic[Job, Row, Out]):
                 self._meter.service_s.add(time.monotonic() - request.admitted_s)
         self._release(request)
 
-    def _release(self, request: Request[Job, Out]) -> None:
+    def _release(self, request: EngineRequest[Job, Out]) -> None:
         self._active.remove(request)
         with self._changed:
             self._held_width -= request.width
@@ -252,15 +306,30 @@ class StepEngine(Generic[Job, Row, Out]):
             waiting, self._waiting, self._waiting_width = self._waiting, [], 0
             self._held_width += sum(request.width for request in waiting)
         self._active += waiting
-        mail = Mail()
+        outbox = Outbox()
         for request in list(self._active):
-            mail.add(request, End(error := self._unavailable()))
+            outbox.add(request, End(error := self._unavailable()))
             try:
                 self._finish(request, error)
             except Exception:
                 logger.exception("%s: a row could not be released", self.name)
-        mail.send()
+        outbox.send()
 
 
-def _urgency(request: Request[Job, Out]) -> tuple[float, int]:
+def choose_batch(by_urgency: Sequence[T], cost: Callable[[Sequence[T]], int], limit: int) -> list[T]:
+    """The most urgent rows whose common cost stays within `limit`, in the order given.
+
+    The first one always takes part, whatever it costs: nothing waits for ever. A row that does not fit lets
+    cheaper ones behind it pass; it becomes the first when the rows before it end.
+    """
+    if len(by_urgency) < 2 or cost(by_urgency) <= limit:
+        return list(by_urgency)
+    chosen = [by_urgency[0]]
+    for row in by_urgency[1:]:
+        if cost([*chosen, row]) <= limit:
+            chosen.append(row)
+    return chosen
+
+
+def _urgency(request: EngineRequest[Job, Out]) -> tuple[float, int]:
     return request.urgency

@@ -1,18 +1,18 @@
-"""A generator that works in the background while its consumer does something else."""
+"""Working ahead of the consumer: a generator in the background, or several calls at once with results in order."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Generic, TypeVar
 
+from deployments.core.stages import Response, cancel
+
 T = TypeVar("T")
-
-
-class _End:
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 class ReadAhead(Generic[T]):
@@ -23,26 +23,30 @@ class ReadAhead(Generic[T]):
     """
 
     def __init__(self, source: AsyncGenerator[T, None], limit: int = 0) -> None:
-        self._items: asyncio.Queue[T | _End] = asyncio.Queue(limit)
-        self._end: _End | None = None
+        self._items: deque[T] = deque()
+        self._limit = limit
+        self._changed = asyncio.Event()  # an item, or the end
+        self._taken = asyncio.Event()
         self._task = asyncio.create_task(self._run(source))
+        # Also where the task is cancelled before its first step, when none of `_run` is ever executed.
+        self._task.add_done_callback(self._ended)
 
     def __aiter__(self) -> ReadAhead[T]:
         return self
 
     async def __anext__(self) -> T:
-        if self._end is None:
-            item = await self._items.get()
-            if not isinstance(item, _End):
-                return item
-            self._end = item
-        if self._end.error is not None:
-            raise self._end.error
-        raise StopAsyncIteration
+        while not self._items:
+            if self._task.done():
+                self._task.result()  # raises what ended it
+                raise StopAsyncIteration
+            self._changed.clear()
+            await self._changed.wait()
+        self._taken.set()
+        return self._items.popleft()
 
     def ready(self) -> bool:
         """Whether the next item, the end or an error is there already."""
-        return self._end is not None or not self._items.empty()
+        return bool(self._items) or self._task.done()
 
     def cancel(self) -> None:
         self._task.cancel()
@@ -52,17 +56,39 @@ class ReadAhead(Generic[T]):
         await asyncio.wait([self._task])
 
     async def _run(self, source: AsyncGenerator[T, None]) -> None:
-        error: BaseException | None = None
-        try:
-            async with contextlib.aclosing(source):
-                async for item in source:
-                    await self._items.put(item)
-        except Exception as caught:  # belongs to the consumer, who raises it
-            error = caught
-        except asyncio.CancelledError as caught:
-            # At shutdown the task may be cancelled from outside; who waits for items must not wait for ever.
-            if self._items.full():
-                self._items.get_nowait()
-            self._items.put_nowait(_End(caught))
-            raise
-        await self._items.put(_End(error))
+        async with contextlib.aclosing(source):
+            async for item in source:
+                while self._limit and len(self._items) >= self._limit:
+                    self._taken.clear()
+                    await self._taken.wait()
+                self._items.append(item)
+                self._changed.set()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # belongs to the consumer, who may have left
+        self._changed.set()
+
+
+async def in_order(
+    jobs: Iterable[Job], submit: Callable[[Job], Response[Result]], ahead: int
+) -> AsyncGenerator[tuple[Job, Result], None]:
+    """Yield (job, result) in the order of `jobs`, with up to `ahead` further jobs submitted beyond the awaited one.
+
+    However the generator ends, jobs that have been submitted and not yielded are cancelled.
+    """
+    source = iter(jobs)
+    pending: deque[tuple[Job, Response[Result]]] = deque()
+    try:
+        while True:
+            while len(pending) <= ahead and (job := next(source, None)) is not None:
+                pending.append((job, submit(job)))
+            if not pending:
+                return
+            job, response = pending[0]
+            result = await response
+            pending.popleft()
+            yield job, result
+    finally:
+        for _, response in pending:
+            cancel(response)

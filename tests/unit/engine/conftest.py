@@ -12,7 +12,7 @@ def started() -> Iterator[Callable[..., Any]]:
     """Makes started engines and stops them."""
     engines = []
 
-    def start(model: Counting, **limits: int) -> Any:
+    def start(model: Counting, **limits: Any) -> Any:
         engines.append(engine := engine_of(model, **limits))
         engine.start()
         return engine

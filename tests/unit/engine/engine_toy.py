@@ -94,8 +94,18 @@ def outputs(job: Count) -> list[str]:
 
 
 def engine_of(
-    model: Counting, *, max_rows: int = 4, max_step_cost: int = 1000, max_waiting: int = 1000
+    model: Counting,
+    *,
+    max_rows: int = 4,
+    max_step_cost: int = 1000,
+    max_waiting: int = 1000,
+    step_timeout_s: float = 60.0,
 ) -> StepEngine[Count, Counter, str]:
     return StepEngine(
-        model, name="toy", max_rows=max_rows, max_step_cost=max_step_cost, max_waiting=max_waiting
+        model,
+        name="toy",
+        max_rows=max_rows,
+        max_step_cost=max_step_cost,
+        max_waiting=max_waiting,
+        step_timeout_s=step_timeout_s,
     )

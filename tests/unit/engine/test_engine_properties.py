@@ -9,7 +9,7 @@ from engine_toy import AdmissionError, Count, Counting, RowError, engine_of, out
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.engine.batch import choose_batch
+from deployments.engine.step_engine import choose_batch
 
 MAX_ROWS = 4
 
@@ -73,7 +73,7 @@ def test_everyone_gets_what_is_theirs(
     assert model.rows == []
     assert sorted(model.released) == sorted(model.admitted)
     assert model.widest <= MAX_ROWS
-    assert engine.stats().held_width == 0
+    assert engine.metrics().held_rows == 0
     costs = {str(i): each[0].cost for i, each in enumerate(clients)}
     for step in model.steps:
         assert len(step) == 1 or sum(costs[name] for name in step) <= max_step_cost

@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 from engine_toy import AdmissionError, Count, Counting, RowError, engine_of, outputs
 
-from deployments.core.errors import Overloaded, Unavailable
+from deployments.core.deadline import Deadline
+from deployments.core.errors import DeadlineExceeded, Overloaded, Unavailable
 from deployments.engine.step_model import Outcome
 
 Start = Callable[..., Any]
 
 
-async def collect(engine: Any, job: Count, slack_s: float = 0.0) -> list[str]:
-    return [output async for output in engine.run(job, slack_s=slack_s)]
+async def collect(engine: Any, job: Count, slack_s: float = 0.0, **asked: Any) -> list[str]:
+    return [output async for output in engine.run(job, slack_s=slack_s, **asked)]
 
 
 async def until(condition: Callable[[], bool], limit_s: float = 3.0) -> None:
@@ -70,7 +71,7 @@ async def test_requests_share_steps_and_join_a_running_batch(started: Start) -> 
     first = asyncio.create_task(collect(engine, Count("a", 3)))
     await until(lambda: len(model.steps) == 1)
     second = asyncio.create_task(collect(engine, Count("b", 3)))
-    await until(lambda: engine.stats().waiting == 1)
+    await until(lambda: engine.metrics().waiting_jobs == 1)
     gate.open_for_good()
     assert await first == outputs(Count("a", 3))
     assert await second == outputs(Count("b", 3))
@@ -106,7 +107,7 @@ async def test_a_step_takes_the_most_urgent_rows_that_fit(started: Start) -> Non
     tasks = [asyncio.create_task(collect(engine, Count("first")))]
     await until(lambda: len(model.steps) == 1)
     tasks += [asyncio.create_task(collect(engine, job, slack_s)) for job, slack_s in jobs]
-    await until(lambda: engine.stats().waiting == 4)
+    await until(lambda: engine.metrics().waiting_jobs == 4)
     gate.open_for_good()
     await asyncio.gather(*tasks)
     assert model.steps[1:] == [["big", "small"], ["mid"], ["huge"]]
@@ -146,7 +147,7 @@ async def test_a_wide_request_waits_for_room_and_is_not_overtaken(started: Start
     tasks.append(asyncio.create_task(collect(engine, Count("group", 2, width=3))))
     await asyncio.sleep(0)
     tasks.append(asyncio.create_task(collect(engine, Count("one", 2))))
-    await until(lambda: engine.stats().waiting == 2)
+    await until(lambda: engine.metrics().waiting_jobs == 2)
     gate.open_for_good()
     await asyncio.gather(*tasks)
     assert model.steps == [["two"], ["two"], ["group", "one"], ["group", "one"]]
@@ -183,11 +184,11 @@ async def test_cancelling_a_waiting_request_takes_it_out_at_once(started: Start)
     await until(lambda: len(model.steps) == 1)
     waiting = asyncio.create_task(collect(engine, Count("waiting")))
     await asyncio.sleep(0)
-    assert engine.stats().waiting == 1
+    assert engine.metrics().waiting_jobs == 1
     waiting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await waiting
-    assert engine.stats().waiting == 0
+    assert engine.metrics().waiting_jobs == 0
     gate.open_for_good()
     await running
     assert model.admitted == ["running"]
@@ -201,7 +202,7 @@ async def test_a_failed_admission_fails_one_request(started: Start) -> None:
     assert isinstance(results.pop(2), AdmissionError)
     assert results == [outputs(job) for job in jobs if not job.admission_fails]
     assert sorted(model.released) == sorted(model.admitted)
-    assert engine.stats().held_width == 0
+    assert engine.metrics().held_rows == 0
     engine.check_health()
 
 
@@ -214,7 +215,7 @@ async def test_a_row_error_fails_one_request_after_its_outputs(started: Start) -
     with pytest.raises(RowError, match="bad"):
         await anext(bad)
     assert await good == outputs(Count("good", 6))
-    assert engine.stats().failed == 1
+    assert engine.metrics().failed == 1
 
 
 async def test_a_failing_step_fails_all_and_ends_the_engine(started: Start) -> None:
@@ -227,7 +228,7 @@ async def test_a_failing_step_fails_all_and_ends_the_engine(started: Start) -> N
     model.on_step = explode
     engine = started(model, max_rows=2)
     tasks = [asyncio.create_task(collect(engine, Count(str(i), 9))) for i in range(5)]
-    await until(lambda: engine.stats().active + engine.stats().waiting == 5)
+    await until(lambda: engine.metrics().held_jobs + engine.metrics().waiting_jobs == 5)
     gate.open_for_good()
     results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 3)
     assert all(isinstance(each, Unavailable) and "CUDA error" in each.message for each in results)
@@ -262,10 +263,60 @@ async def test_overload_is_refused_at_once(started: Start) -> None:
     await until(lambda: sum(task.done() for task in tasks) == 4)
     refused = [task.exception() for task in tasks if task.done()]
     assert all(isinstance(error, Overloaded) and (error.retry_after_s or 0) >= 1 for error in refused)
-    assert engine.stats().refused == 4
+    assert engine.metrics().refused == 4
     gate.open_for_good()
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert sum(isinstance(each, list) for each in done) == 5  # everything accepted finishes
+
+
+async def test_a_stream_that_has_begun_waits_where_a_new_one_is_refused(started: Start) -> None:
+    model, gate = Counting(), Gate()
+    model.on_step = gate
+    engine = started(model, max_rows=1, max_waiting=0)
+    first = asyncio.create_task(collect(engine, Count("first")))
+    await until(lambda: engine.metrics().held_jobs == 1)
+    later = asyncio.create_task(collect(engine, Count("later"), refusable=False))
+    with pytest.raises(Overloaded):
+        await collect(engine, Count("new"))
+    gate.open_for_good()
+    assert await asyncio.gather(first, later) == [["first:0"], ["later:0"]]
+
+
+async def test_who_waits_beyond_the_deadline_is_told_and_never_admitted(started: Start) -> None:
+    model, gate = Counting(), Gate()
+    model.on_step = gate
+    engine = started(model, max_rows=1)
+    first = asyncio.create_task(collect(engine, Count("first", 2)))
+    await until(lambda: engine.metrics().held_jobs == 1)
+    late = asyncio.create_task(collect(engine, Count("late"), deadline=Deadline.after(0.01)))
+    patient = asyncio.create_task(collect(engine, Count("patient"), deadline=Deadline.after(60)))
+    await asyncio.sleep(0.05)
+    gate.open_for_good()
+    with pytest.raises(DeadlineExceeded, match="no turn came"):
+        await late
+    assert await asyncio.gather(first, patient) == [["first:0", "first:1"], ["patient:0"]]
+    assert model.admitted == ["first", "patient"]
+    with pytest.raises(DeadlineExceeded):
+        await collect(engine, Count("too late"), deadline=Deadline.after(0))
+    assert engine.metrics().waiting_rows == 0
+
+
+async def test_a_step_that_does_not_return_is_found_by_the_health_check(started: Start) -> None:
+    model, gate = Counting(), Gate()
+    model.on_step = gate
+    engine = started(model, step_timeout_s=0.05)
+    engine.check_health()
+    task = asyncio.create_task(collect(engine, Count("hangs")))
+    await until(lambda: engine.metrics().held_jobs == 1)
+    await asyncio.sleep(0.1)
+    with pytest.raises(Unavailable, match="has not returned"):
+        engine.check_health()
+    with pytest.raises(Unavailable, match="has not returned"):  # nobody else is let in
+        await collect(engine, Count("next"))
+    gate.open_for_good()
+    assert await task == ["hangs:0"]
+    await until(lambda: engine.metrics().held_jobs == 0)
+    engine.check_health()
 
 
 async def test_stop_fails_what_is_left_and_ends_the_thread() -> None:
@@ -273,7 +324,7 @@ async def test_stop_fails_what_is_left_and_ends_the_thread() -> None:
     engine = engine_of(model, max_rows=2)
     engine.start()
     tasks = [asyncio.create_task(collect(engine, Count(str(i), 10**9))) for i in range(4)]
-    await until(lambda: engine.stats().active == 2)
+    await until(lambda: engine.metrics().held_jobs == 2)
     await asyncio.to_thread(engine.stop)
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(each, Unavailable) and "stopped" in each.message for each in results)
@@ -295,20 +346,21 @@ async def test_an_idle_engine_takes_no_processor_time(started: Start) -> None:
     before = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before < 0.03
-    assert engine.stats().active == 0
+    assert engine.metrics().held_jobs == 0
 
 
 async def test_stats_tell_what_happened(started: Start) -> None:
     model = Counting(step_s=0.01)
     engine = started(model)
     await asyncio.gather(*(collect(engine, Count(str(i), 3)) for i in range(3)))
-    stats = engine.stats()
-    assert (stats.active, stats.waiting, stats.held_width, stats.finished) == (0, 0, 0, 3)
+    stats = engine.metrics()
+    assert (stats.held_jobs, stats.waiting_jobs, stats.held_rows, stats.finished) == (0, 0, 0, 3)
     assert stats.rows_stepped == 9
     assert 3 <= stats.steps <= 9
     assert 1 <= stats.batch_rows <= 3
-    assert 0.01 <= stats.step_s < 0.05
-    assert 0.03 <= stats.service_s < 0.3
+    assert stats.step_s >= 0.01
+    assert stats.service_s >= 3 * 0.01
+    assert (stats.replica, stats.rows) == ("", engine.max_rows)
 
 
 async def test_two_hundred_random_disconnects_leave_nothing(started: Start) -> None:
@@ -328,7 +380,9 @@ async def test_two_hundred_random_disconnects_leave_nothing(started: Start) -> N
             count -= 1
 
     await asyncio.gather(*(impatient(i) for i in range(200)))
-    await until(lambda: engine.stats().active + engine.stats().waiting + engine.stats().held_width == 0)
+    await until(
+        lambda: engine.metrics().held_jobs + engine.metrics().waiting_jobs + engine.metrics().held_rows == 0
+    )
     assert model.rows == []
     assert sorted(model.admitted) == sorted(model.released)
     assert len(asyncio.all_tasks()) == before
@@ -375,5 +429,5 @@ async def test_a_closed_event_loop_frees_its_rows(started: Start) -> None:
         loop.close()
 
     await asyncio.to_thread(abandon)
-    await until(lambda: engine.stats().active == 0)
+    await until(lambda: engine.metrics().held_jobs == 0)
     assert model.released == ["abandoned"]

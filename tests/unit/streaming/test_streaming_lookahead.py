@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.streaming.lookahead import in_order
+from deployments.streaming.read_ahead import in_order
 
 
 class Call:

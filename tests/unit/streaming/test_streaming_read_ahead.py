@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
-from own_tasks import own_tasks
 
-from deployments.streaming.playback import FIRST_DUE_S, Playback
 from deployments.streaming.read_ahead import ReadAhead
 
 
@@ -74,7 +72,7 @@ async def test_closing_waits_for_the_cleanup_of_the_source(turns: int) -> None:
     await ahead.aclose()
     await ahead.aclose()
     assert source.closed or turns == 0  # a source that has not begun has nothing to clean up
-    assert len(own_tasks()) == 1
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_who_waits_for_an_item_is_told_of_a_cancellation_from_outside() -> None:
@@ -92,22 +90,10 @@ async def test_who_waits_for_an_item_is_told_of_a_cancellation_from_outside() ->
         await asyncio.wait_for(drain(), 1)
 
 
-def test_playback_counts_what_the_listener_still_has() -> None:
-    now = [100.0]
-    playback = Playback(lambda: now[0])
-    assert playback.slack_s(0) == FIRST_DUE_S
-    now[0] += FIRST_DUE_S
-    playback.expect(0, 3.0)
-    playback.expect(1, 2.0)
-    assert [playback.slack_s(index) for index in range(3)] == [0, 3, 5]
-    playback.sent(0, 1.0)
-    now[0] += 0.4
-    assert playback.slack_s(0) == pytest.approx(0.6)
-    assert playback.slack_s(1) == pytest.approx(2.6)
-    playback.complete(0)
-    assert playback.slack_s(1) == pytest.approx(0.6)
-    now[0] += 1.6
-    assert playback.slack_s(1) == pytest.approx(-1.0)
-    playback.sent(1, 0.5)
-    assert playback.slack_s(1) == pytest.approx(0.5)  # the gap has been heard; what follows is later by it
-    assert playback.audio_s == 1.5
+async def test_who_waits_is_told_of_a_cancellation_before_the_first_step() -> None:
+    ahead = ReadAhead(Source(3).items())
+    ahead.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(anext(ahead), 1)
+    assert ahead.ready()
+    await ahead.aclose()

@@ -1,29 +1,10 @@
-"""What a step engine tells about itself: for metrics, and for planning how long a piece of work will take."""
+"""Counting what a step engine does: for metrics, and for planning how long a piece of work will take."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from deployments.core.metrics import StageMetrics
 
 MEMORY = 0.9  # weight of the past in running means: they follow the last ten or so values
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStats:
-    """Counters since start, the state now, and running means of the last steps and requests."""
-
-    active: int  # requests that hold a row
-    waiting: int
-    held_width: int  # capacity in use, of max_rows
-    steps: int
-    rows_stepped: int  # sum of all batch sizes
-    finished: int
-    failed: int
-    cancelled: int
-    refused: int
-    batch_rows: float  # running means from here on; 0 before the first value
-    step_s: float
-    wait_s: float  # from arrival to admission
-    service_s: float  # from admission to the end
 
 
 class RunningMean:
@@ -37,9 +18,11 @@ class RunningMean:
 
 
 class Meter:
-    """Written and read under the engine's lock."""
+    """Written and read under the engine's lock. `replica` names the process in the metrics, `rows` is its capacity."""
 
-    def __init__(self) -> None:
+    def __init__(self, replica: str, rows: int) -> None:
+        self.replica = replica
+        self.rows = rows
         self.steps = 0
         self.rows_stepped = 0
         self.finished = 0
@@ -57,11 +40,16 @@ class Meter:
         self.batch_rows.add(rows)
         self.step_s.add(seconds)
 
-    def stats(self, active: int, waiting: int, held_width: int) -> EngineStats:
-        return EngineStats(
-            active=active,
-            waiting=waiting,
-            held_width=held_width,
+    def metrics(
+        self, *, held_jobs: int, held_rows: int, waiting_jobs: int, waiting_rows: int
+    ) -> StageMetrics:
+        return StageMetrics(
+            replica=self.replica,
+            rows=self.rows,
+            held_jobs=held_jobs,
+            held_rows=held_rows,
+            waiting_jobs=waiting_jobs,
+            waiting_rows=waiting_rows,
             steps=self.steps,
             rows_stepped=self.rows_stepped,
             finished=self.finished,
