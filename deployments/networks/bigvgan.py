@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deployments.core.errors import CheckpointError
 from deployments.networks.snake import Activation, lowpass
 from deployments.networks.weight_norm import fold_weight_norm, normed
-from deployments.weights.tensors import load_strict, read_tensors, subset
+from deployments.weights.tensors import load_strict, read_tensors, subset, without_values
 
 OUTER_KERNEL = 7  # of the first and the last convolution
 ACTIVATION_REACH = 5  # samples to each side that an activation reads
@@ -75,7 +75,7 @@ class BigVganDims:
         return max(-first, last) + OUTER_KERNEL // 2
 
 
-class Block(nn.Module):
+class AmpBlock(nn.Module):
     """Residual pairs of a dilated and a plain convolution, an activation before each."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
@@ -114,7 +114,7 @@ class BigVgan(nn.Module):
             self.ups.append(nn.Sequential(normed(up)))
             channels //= 2
             shapes = zip(dims.block_kernels, dims.block_dilations, strict=True)
-            self.resblocks.extend(Block(channels, *shape) for shape in shapes)
+            self.resblocks.extend(AmpBlock(channels, *shape) for shape in shapes)
         self.activation_post = Activation(channels)
         self.conv_post = normed(nn.Conv1d(channels, 1, OUTER_KERNEL, padding=padding, bias=dims.final_bias))
 
@@ -149,7 +149,7 @@ def load_bigvgan(
     """
     tensors = dict(read_tensors(source) if isinstance(source, Path) else source)
     tensors = subset(tensors, "generator") or tensors
-    with torch.device("meta"):
+    with without_values():
         network = BigVgan(BigVganDims.from_config(config))
         if not any(name.endswith(".weight_g") for name in tensors):
             fold_weight_norm(network)

@@ -10,14 +10,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchaudio.compliance import kaldi
 
 from deployments.core.errors import CheckpointError
-from deployments.weights.tensors import load_strict, read_tensors
+from deployments.weights.tensors import load_strict, read_tensors, without_values
 
 SEGMENT = 100  # time steps per context window
 DILATIONS = (1, 2, 2)  # of the dense blocks
 FREQUENCY_REDUCTION = 8  # of the two-dimensional head
 BATCH_NORM_EPS = 1e-5
+SAMPLE_RATE_HZ = 16_000
+LEAST_SAMPLES = 400  # one frame of the filter banks
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class BatchNorm(nn.Module):
         )
 
 
-class Norm(nn.Module):
+class NormRelu(nn.Module):
     """A batch norm under the name `batchnorm`, then ReLU."""
 
     def __init__(self, channels: int) -> None:
@@ -140,9 +143,9 @@ class ContextMask(nn.Module):
 class DenseLayer(nn.Module):
     def __init__(self, channels: int, dims: CampplusDims, dilation: int) -> None:
         super().__init__()
-        self.nonlinear1 = Norm(channels)
+        self.nonlinear1 = NormRelu(channels)
         self.linear1 = nn.Conv1d(channels, dims.bottleneck, 1, bias=False)
-        self.nonlinear2 = Norm(dims.bottleneck)
+        self.nonlinear2 = NormRelu(dims.bottleneck)
         self.cam_layer = ContextMask(dims.bottleneck, dims.growth, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,7 +157,7 @@ class Tdnn(nn.Module):
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
         self.linear = nn.Conv1d(channels, out, 5, stride=2, padding=2, bias=False)
-        self.nonlinear = Norm(out)
+        self.nonlinear = NormRelu(out)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.nonlinear(self.linear(x))
@@ -163,7 +166,7 @@ class Tdnn(nn.Module):
 class Transit(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.nonlinear = Norm(channels)
+        self.nonlinear = NormRelu(channels)
         self.linear = nn.Conv1d(channels, channels // 2, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -203,7 +206,7 @@ class Campplus(nn.Module):
                 channels += dims.growth
             parts |= {f"block{i}": block, f"transit{i}": Transit(channels)}
             channels //= 2
-        parts |= {"out_nonlinear": Norm(channels), "stats": StatisticsPool()}
+        parts |= {"out_nonlinear": NormRelu(channels), "stats": StatisticsPool()}
         parts["dense"] = Dense(2 * channels, dims.embedding)
         self.xvector = nn.Sequential()
         for name, part in parts.items():
@@ -212,6 +215,19 @@ class Campplus(nn.Module):
     @staticmethod
     def unused(name: str) -> bool:
         return name.endswith(".num_batches_tracked")
+
+    @torch.inference_mode()
+    def features(self, wave: Tensor) -> Tensor:
+        """(N,) float32 at 16 kHz in [-1, 1], not scaled to int16 -> Kaldi filter banks (1 + (N - 400) // 160, bands),
+        less their mean over the utterance (2.1). ValueError if there is no complete frame."""
+        if wave.dim() != 1 or wave.shape[0] < LEAST_SAMPLES:
+            raise ValueError(
+                f"need one wave of {LEAST_SAMPLES} samples or more, got shape {tuple(wave.shape)}"
+            )
+        bands = self.dims.bands
+        return kaldi.fbank(
+            wave[None], num_mel_bins=bands, sample_frequency=SAMPLE_RATE_HZ, subtract_mean=True
+        )
 
     @torch.inference_mode()
     def forward(self, features: Tensor) -> Tensor:
@@ -223,7 +239,7 @@ def load_campplus(source: Path | Mapping[str, Tensor], *, device: torch.device |
     """From `campplus_cn_common.bin` or its tensors. CheckpointError if they are not those of the network."""
     tensors = read_tensors(source) if isinstance(source, Path) else source
     name = str(source) if isinstance(source, Path) else "CAM++ tensors"
-    with torch.device("meta"):
+    with without_values():
         network = Campplus(CampplusDims.from_tensors(tensors, source=name))
     load_strict(network, tensors, source=name, unused=Campplus.unused)
     return network.to(device)

@@ -1,4 +1,4 @@
-"""A light vocoder: ConvNeXt blocks over the mel, then an inverse STFT (guides/nano-recipe.md 7A).
+"""A light vocoder: ConvNeXt blocks over the mel, then an inverse STFT (training/nano/recipe.md 7).
 
 What a small network gets wrong most is the loudness of the bands, and that is known: it is the mel. So the wave may
 be fitted to it afterwards (`mel_fits` times): its spectrum is scaled band by band, phases kept, and inverted again.
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deployments.core.errors import CheckpointError
-from deployments.networks.mel_bank import MAGNITUDE_EPSILON, MEL_FLOOR, mel_bank
-from deployments.weights.tensors import load_strict, read_tensors
+from deployments.networks.mel import MAGNITUDE_EPSILON, MEL_FLOOR, mel_bank
+from deployments.weights.tensors import load_strict, read_tensors, without_values
 
 MEL_SHIFT, MEL_SCALE = 5.0, 3.0  # log-mels lie around -5
 MAX_MAGNITUDE = 100.0
@@ -67,7 +67,7 @@ class IstftDims:
         return convolutions + fits + (self.n_fft - 1 - self.trim) // self.hop
 
 
-class Block(nn.Module):
+class IstftBlock(nn.Module):
     def __init__(self, dims: IstftDims) -> None:
         super().__init__()
         width = dims.hidden
@@ -93,7 +93,7 @@ class IstftVocoder(nn.Module):
         self.sample_rate_hz = dims.sample_rate_hz
         self.embed = nn.Conv1d(dims.mel_channels, dims.hidden, dims.kernel, padding=dims.kernel // 2)
         self.norm = nn.LayerNorm(dims.hidden)
-        self.blocks = nn.ModuleList(Block(dims) for _ in range(dims.layers))
+        self.blocks = nn.ModuleList(IstftBlock(dims) for _ in range(dims.layers))
         self.final_norm = nn.LayerNorm(dims.hidden)
         self.head = nn.Linear(dims.hidden, dims.n_fft + 2)
 
@@ -136,9 +136,7 @@ def _bands(dims: IstftDims, device: str) -> tuple[Tensor, Tensor, Tensor]:
     No band holds the lowest bin and the highest one.
     """
     half_rate_hz = dims.sample_rate_hz / 2
-    bank = torch.from_numpy(
-        mel_bank(dims.mel_channels, dims.n_fft, dims.sample_rate_hz, 0.0, half_rate_hz)
-    ).to(device)
+    bank = mel_bank(dims.mel_channels, dims.n_fft, dims.sample_rate_hz, 0.0, half_rate_hz).to(device)
     return bank, bank / bank.sum(dim=0).clamp(min=torch.finfo().tiny), bank.any(dim=0)
 
 
@@ -147,7 +145,7 @@ def load_istft(
 ) -> IstftVocoder:
     """From `model.safetensors` (or its tensors) and `config.json`. CheckpointError if they do not fit."""
     tensors = read_tensors(source) if isinstance(source, Path) else source
-    with torch.device("meta"):
+    with without_values():
         network = IstftVocoder(IstftDims.from_config(config))
     load_strict(network, tensors, source=str(source) if isinstance(source, Path) else "iSTFT vocoder tensors")
     return network.to(device)

@@ -1,17 +1,17 @@
-"""Log-mel spectrogram of the s2mel and vocoder networks (indextts2-back.md 1)."""
+"""Log-mel spectrogram of the s2mel and vocoder networks, and the mel filters of it (indextts2-back.md 1)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchaudio.functional import melscale_fbanks
 
-from deployments.core.errors import CheckpointError
-from deployments.networks.mel_bank import MAGNITUDE_EPSILON, MEL_FLOOR, mel_bank
+# Under the root of the magnitudes, and under the logarithm of the bands.
+MAGNITUDE_EPSILON = 1e-9
+MEL_FLOOR = 1e-5
 
 
 @dataclass(frozen=True)
@@ -24,25 +24,13 @@ class MelDims:
     low_hz: float
     high_hz: float
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> MelDims:
-        """From the whole `config.yaml`. CheckpointError if `s2mel.preprocess_params` is not complete."""
-        try:
-            params = config["s2mel"]["preprocess_params"]
-            spect = params["spect_params"]
-            rate = params["sr"]
-            return cls(
-                sample_rate_hz=rate,
-                n_fft=spect["n_fft"],
-                window=spect["win_length"],
-                hop=spect["hop_length"],
-                bands=spect["n_mels"],
-                low_hz=spect["fmin"],
-                # The model's own rule: the string "None" is half the rate, any other value is 8 kHz.
-                high_hz=rate / 2 if spect.get("fmax", "None") == "None" else 8000.0,
-            )
-        except KeyError as error:
-            raise CheckpointError(f"config.yaml: {error} is missing for the mel of s2mel") from None
+
+def mel_bank(bands: int, n_fft: int, sample_rate_hz: int, low_hz: float, high_hz: float) -> Tensor:
+    """Slaney's triangles of equal area, linear below 1 kHz: (bands, n_fft / 2 + 1) float32."""
+    bank = melscale_fbanks(
+        n_fft // 2 + 1, low_hz, high_hz, bands, sample_rate_hz, norm="slaney", mel_scale="slaney"
+    )
+    return bank.T.contiguous()
 
 
 class LogMel:
@@ -52,7 +40,7 @@ class LogMel:
         self.dims = dims
         self._window = torch.hann_window(dims.window, device=device)
         bank = mel_bank(dims.bands, dims.n_fft, dims.sample_rate_hz, dims.low_hz, dims.high_hz)
-        self._bank = torch.from_numpy(bank).to(device)
+        self._bank = bank.to(device)
 
     @torch.inference_mode()
     def __call__(self, wave: Tensor) -> Tensor:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from deployments.text.clauses import Boundary, Clause, split_clauses
+from deployments.text.clauses import Boundary, Clause, split_clauses, split_paragraphs
 from deployments.text.connectives import best_cut, hard_cut
-from deployments.text.paragraphs import split_paragraphs
 from deployments.text.scripts import is_speakable, spoken_width, word_ends
 
 PAUSE_S: dict[Boundary, float] = {

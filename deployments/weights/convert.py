@@ -11,22 +11,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from deployments.core.errors import CheckpointError
-from deployments.indextts2.checkpoint import PICKLES, IndexTTSCheckpoint
+from deployments.weights.registry import PICKLES, conversion_of
 from deployments.weights.tensors import read_tensors
-
-CONVERTED = ("gpt", "s2mel", "campplus", "vocoder")
 
 
 def convert(directory: Path) -> list[Path]:
-    """Write `X.safetensors` beside each large pickle of an IndexTTS2 directory and return the files written.
+    """Write `X.safetensors` beside each pickle of named tensors below `directory`; gives the files written.
 
-    The checkpoint object prefers such a file as long as the pickle is not newer. Values and types stay as
-    they are; each file is compared with its pickle before it takes its place. Files that are missing or
-    converted are passed over.
+    Checkpoints prefer such a file as long as the pickle is not newer. Values and types stay as they are; each file is
+    compared with its pickle before it takes its place. What is converted already, and pickles that hold a single
+    tensor without a name, are passed over.
     """
-    checkpoint = IndexTTSCheckpoint(directory)
-    found = (checkpoint.find(file) for file in CONVERTED)
-    return [convert_file(path) for path in found if path is not None and path.suffix in PICKLES]
+    pickles = sorted(path for path in directory.rglob("*") if path.suffix in PICKLES and path.is_file())
+    return [
+        convert_file(path) for path in pickles if conversion_of(path) is None and "" not in read_tensors(path)
+    ]
 
 
 def convert_file(pickle: Path) -> Path:

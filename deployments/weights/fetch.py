@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deployments.core.errors import CheckpointError
-from deployments.weights.registry import HubFile, NpmFile, Origin
+from deployments.weights.sources import HubFile, NpmFile, Origin
 
 
 @dataclass(frozen=True)

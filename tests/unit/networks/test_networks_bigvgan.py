@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from network_windows import windows_joined
 from torch import Tensor
 
 from deployments.core.errors import CheckpointError
-from deployments.indextts2.vocoder.vocoder import (
-    MelWindow,
-    load_vocoder,
-    vocode,
-    vocode_window,
-    vocode_windows,
-)
 from deployments.networks.bigvgan import BigVgan, BigVganDims, load_bigvgan
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -36,7 +29,7 @@ OFFICIAL: dict[str, Any] = {
     "use_tanh_at_final": False,
     "use_bias_at_final": False,
 }
-# The vocoder of guides/nano-recipe.md 1, and one with everything odd.
+# The vocoder of training/nano/recipe.md 1, and one with everything odd.
 NANO = OFFICIAL | {
     "upsample_initial_channel": 16,
     "upsample_rates": [4, 4, 4, 4],
@@ -95,24 +88,20 @@ def test_halo_is_the_exact_support(config: dict[str, Any]) -> None:
     assert max(middle - touched.min(), touched.max() - middle) == halo
 
 
+def test_rows_of_a_batch_do_not_touch() -> None:
+    vocoder = load_bigvgan(checkpoint(NANO), NANO)
+    mel = torch.randn(3, NANO["num_mels"], 11)
+    for row, wave in zip(mel, vocoder(mel), strict=True):
+        torch.testing.assert_close(wave, vocoder(row[None])[0], atol=5e-5, rtol=0)
+
+
 @pytest.mark.parametrize("config", [NANO, ODD], ids=["nano", "odd"])
 def test_windows_equal_one_pass(config: dict[str, Any]) -> None:
     vocoder = load_bigvgan(checkpoint(config), config)
     mel = torch.randn(config["num_mels"], 3 * vocoder.halo_frames + 7)
     frames = mel.shape[-1]
-    whole = vocoder(mel[None])[0]
-    cuts = [0, 1, frames // 3, frames // 2, frames - 2, frames]
-    spans = list(itertools.pairwise(cuts))
-    parts = vocode_windows(vocoder, [MelWindow(mel, *span) for span in spans])
-    torch.testing.assert_close(torch.cat(parts), whole, atol=5e-5, rtol=0)
-    torch.testing.assert_close(vocode_window(vocoder, mel, *spans[2]), parts[2], atol=5e-5, rtol=0)
-
-
-def test_ragged_rows_equal_their_single_runs() -> None:
-    vocoder = load_bigvgan(checkpoint(NANO), NANO)
-    mels = [torch.randn(80, frames) for frames in (6, 11, 6, 1, 11)]
-    for mel, wave in zip(mels, vocode(vocoder, mels), strict=True):
-        torch.testing.assert_close(wave, vocoder(mel[None])[0], atol=5e-5, rtol=0)
+    parts = windows_joined(vocoder, mel, [0, 1, frames // 3, frames // 2, frames - 2, frames])
+    torch.testing.assert_close(parts, vocoder(mel[None])[0], atol=5e-5, rtol=0)
 
 
 def test_activation_by_convolutions_equals_the_one_by_shifts() -> None:
@@ -146,14 +135,3 @@ def test_a_missing_tensor_is_named() -> None:
     del tensors["conv_pre.bias"]
     with pytest.raises(CheckpointError, match=r"conv_pre\.bias"):
         load_bigvgan(tensors, ODD)
-
-
-def test_window_outside_the_mel_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\[2, 9\)"):
-        MelWindow(torch.zeros(80, 8), 2, 9)
-
-
-def test_folder_of_another_type_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"type": "griffin"}')
-    with pytest.raises(CheckpointError, match="griffin"):
-        load_vocoder(tmp_path)

