@@ -56,7 +56,7 @@ def decode_reference(data: bytes, *, param: str = "ref_audio") -> ReferenceAudio
     if not data:
         raise InvalidRequest("The recording is empty (0 bytes).", param=param)
     upload = sniff(data, param=param)
-    recording = _Recording(upload.container, param, upload.missing_bytes)
+    recording = _Decoding(upload.container, param, upload.missing_bytes)
     try:
         recording.read(upload.content)
     except (av.error.FFmpegError, ValueError, OSError) as error:
@@ -75,7 +75,7 @@ def decode_reference(data: bytes, *, param: str = "ref_audio") -> ReferenceAudio
 
 
 @dataclass
-class _Recording:
+class _Decoding:
     """What has been decoded so far. Stops at the first limit, so that memory is bounded by the limits."""
 
     container: Container

@@ -66,6 +66,14 @@ class VoiceProfile:
             raise ValueError(f"not a voice profile: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedProfile:
+    """What an encoder made of a recording, still without a key, and the version of the weights that made it."""
+
+    profile: VoiceProfile
+    model_version: str
+
+
 def voice_key(audio_sha256: str, model: str, model_version: str, reference_text: str = "") -> str:
     """Name of the profile that `model` makes of a recording: equal inputs have equal keys, on every replica.
 

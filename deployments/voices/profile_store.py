@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 
-from deployments.voices.files import Files
+from deployments.core.logs import logger
+from deployments.voices.files import Files, Lock
 from deployments.voices.profile import VoiceProfile, split_key
 
-logger = logging.getLogger(__name__)
+LOCKS = 256  # lock files are never deleted (whoever waits for one holds it open), so their number is fixed
 
 
 class ProfileStore:
@@ -40,7 +40,7 @@ class ProfileStore:
         except (ValueError, KeyError, TypeError) as error:
             logger.warning("voice profile %s is put into quarantine and will be made again: %s", key, error)
             for damaged in filter(None, (f"{made_by}.json", name)):
-                self._files.move(f"profiles/{audio_sha256}/{damaged}", f"quarantine/{audio_sha256}/{damaged}")
+                self._put_aside(f"{audio_sha256}/{damaged}")
             return None
 
     def save(self, profile: VoiceProfile) -> None:
@@ -51,6 +51,17 @@ class ProfileStore:
         manifest = {"key": profile.key, "sha256": digest, "bytes": len(data), "arrays": shapes}
         self._files.write(f"profiles/{audio_sha256}/{_data_name(made_by, digest)}", data)
         self._files.write(f"profiles/{audio_sha256}/{made_by}.json", json.dumps(manifest, indent=1).encode())
+
+    def _put_aside(self, path: str) -> None:
+        data = self._files.read(f"profiles/{path}")
+        if data is not None:
+            self._files.write(f"quarantine/{path}", data)
+            self._files.delete(f"profiles/{path}")
+
+    def lock(self, key: str) -> Lock:
+        """Held by whoever makes the profile of `key`. One profile in 256 shares it: then one waits for the other."""
+        audio_sha256, made_by = split_key(key)
+        return self._files.lock(f"profile-{(int(audio_sha256, 16) ^ int(made_by, 16)) % LOCKS:02x}")
 
     def delete(self, audio_sha256: str) -> None:
         """Delete all profiles of a recording, of whatever model."""

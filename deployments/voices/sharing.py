@@ -1,36 +1,43 @@
-"""Voice profiles as tickets: each lies in the object store once, for as long as it is in use or likely to be."""
+"""Voices as they travel with jobs: each profile lies in the object store once, and crosses to a replica once."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import ray
-
 from deployments.voices.cache import ByteLRU
 from deployments.voices.profile import VoiceProfile
-from deployments.voices.ticket import VoiceTicket
 
 Share = Callable[[VoiceProfile], Awaitable[VoiceProfile]]
+"""Puts a profile where every replica can get it; `ray.put` in the graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedVoice:
+    """`key` is content-addressed, so a stage may cache by it for ever. `profile` is awaited on a miss only: in the
+    graph it is an object reference, and the arrays cross a process boundary once per replica, not once per job."""
+
+    key: str
+    profile: Awaitable[VoiceProfile]
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    ticket: VoiceTicket
+    voice: SharedVoice
     nbytes: int
 
 
-class Tickets:
-    """The object of a ticket lives while it is kept here or a request holds the ticket. One event loop only."""
+class SharedVoices:
+    """An object lives while it is kept here or a request holds its SharedVoice. One event loop only."""
 
-    def __init__(self, max_bytes: int, share: Share = ray.put) -> None:
+    def __init__(self, max_bytes: int, share: Share) -> None:
         self._share = share
         self._kept: ByteLRU[_Held] = ByteLRU(max_bytes, lambda held: held.nbytes)
 
-    def ticket(self, profile: VoiceProfile) -> VoiceTicket:
+    def shared(self, profile: VoiceProfile) -> SharedVoice:
         """No await between look-up and put, so two requests at once share one object."""
         held = self._kept.get(profile.key)
         if held is None:
-            held = _Held(VoiceTicket(profile.key, self._share(profile)), profile.nbytes)
+            held = _Held(SharedVoice(profile.key, self._share(profile)), profile.nbytes)
             self._kept.put(profile.key, held)
-        return held.ticket
+        return held.voice

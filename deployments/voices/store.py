@@ -3,72 +3,77 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
-import logging
+import secrets
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from deployments.core.errors import Conflict, NotFound, SpeechError, Unavailable
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from deployments.core.errors import Conflict, NotFound, Unavailable
+from deployments.core.logs import logger
 from deployments.voices.decode import decode_reference
-from deployments.voices.files import Files
+from deployments.voices.directory_files import DirectoryFiles
+from deployments.voices.files import Files, store_unavailable
+from deployments.voices.index import EMPTY, VoiceIndex, damaged, manifest_path, read_index
 from deployments.voices.profile_store import ProfileStore
-from deployments.voices.reference import ReferenceAudio
-from deployments.voices.voice import Voice, check_id, fold, name_hash, new_id
-
-logger = logging.getLogger(__name__)
+from deployments.voices.registered_voice import (
+    NewVoice,
+    RegisteredVoice,
+    VoiceChanges,
+    VoiceDamaged,
+    check_id,
+    fold,
+    is_id,
+    name_hash,
+    new_id,
+    voice_not_found,
+)
+from deployments.voices.remote_files import RemoteFiles
 
 DEFAULT_URL = "~/.cache/voicegraph/voices"
 LOCK_TIMEOUT_S = 30.0
+REVISION = "revision"
 
 
 class VoiceStore:
-    """Synchronous; call it from a thread. Nothing is remembered between calls, so what one replica deletes or
-    renames is gone for all others with their next request.
+    """Synchronous; call it from a thread. Nothing is remembered between calls.
 
-    Layout: `voices/<id>/voice.json` beside `<sha256>.audio`, `names/<hash of a name>` holding the id it
-    belongs to. A voice exists when its manifest does: it is written last and deleted first. What a name
-    file says counts only where that voice's manifest agrees, so a crash in between leaves nothing wrong
-    behind.
+    Layout: `voices/<id>/voice.json` beside `<sha256>.audio`; `names/<hash of a name>` holding the id it belongs to;
+    `recordings/<sha256>/<id>` for each voice with that recording; `revision`, a random token that every change
+    replaces. A voice exists when its manifest does: it is written last and deleted first. What the files of names and
+    recordings say counts only where that voice's manifest agrees, so a crash in between leaves nothing wrong behind.
+
+    Every method raises Unavailable (code "voice_store_unavailable") where the place cannot be reached.
     """
 
     def __init__(self, url: str = DEFAULT_URL, *, max_voices: int = 1000) -> None:
-        self.files = Files(url)
+        """`url` is a local directory or any address that fsspec knows. Connects to nothing yet.
+
+        Raises ValueError for an address of unknown kind, ImportError naming the package that a kind needs.
+        """
+        self.files = _open(url)
         self.profiles = ProfileStore(self.files)
         self._max_voices = max_voices
 
-    def register(
-        self,
-        audio: bytes,
-        *,
-        name: str,
-        voice_id: str | None = None,
-        description: str = "",
-        language: str = "",
-        consent: str = "",
-        reference_text: str = "",
-        aliases: Sequence[str] = (),
-    ) -> Voice:
-        """Keep a new voice. `consent` says who agreed to the cloning, as text or as the id of a record.
-
-        Raises what `decode_reference` raises (param "audio_sample"), InvalidRequest for other fields and
-        Conflict (409) for a name, alias or id that is taken.
-        """
-        reference = decode_reference(audio, param="audio_sample")
-        voice = Voice(
+    def register(self, new: NewVoice, *, voice_id: str | None = None) -> RegisteredVoice:
+        """Keep a new voice. Raises what `decode_reference` raises (param "audio_sample"), InvalidRequest for other
+        fields and Conflict (409) for a name, alias or id that is taken."""
+        reference = decode_reference(new.audio, param="audio_sample")
+        voice = RegisteredVoice(
             id=voice_id or new_id(),
-            name=name,
+            name=new.name,
             sha256=reference.sha256,
             media_type=reference.media_type,
             created_at=int(time.time()),
             duration_s=round(reference.duration_s, 3),
             sample_rate_hz=reference.sample_rate_hz,
-            description=description,
-            language=language,
-            consent=consent,
-            reference_text=reference_text,
-            aliases=tuple(aliases),
+            description=new.description,
+            language=new.language,
+            consent=new.consent,
+            reference_text=new.reference_text,
+            aliases=new.aliases,
             warnings=reference.warnings,
         )
         with self._registry_lock():
@@ -78,61 +83,38 @@ class VoiceStore:
                     code="too_many_voices",
                 )
             self._refuse_taken_names(voice)
-            self.files.write(_audio_path(voice), audio)
+            self.files.write(_audio_path(voice), new.audio)
+            self.files.write(_use_path(voice.sha256, voice.id), b"")
             self._commit(voice)
         return voice
 
-    def get(self, voice_id: str) -> Voice:
-        """The voice of that id. Raises NotFound (404), or SpeechError (500) where its manifest is damaged."""
+    def get(self, voice_id: str) -> RegisteredVoice:
+        """The voice of that id. Raises NotFound (404), or VoiceDamaged (500)."""
         voice = self._manifest(voice_id)
         if voice is None:
-            raise _not_found(voice_id)
+            raise voice_not_found(voice_id)
         return voice
 
-    def find(self, name: str) -> Voice:
+    def find(self, name: str) -> RegisteredVoice:
         """The voice that a request calls `name`: its id, name or an alias, in any case. Raises like `get`."""
         voice = self._manifest(name) or self._named(name)
         if voice is None:
-            raise _not_found(name)
+            raise voice_not_found(name)
         return voice
 
-    def list(self) -> list[Voice]:
-        """All voices, oldest first. A damaged manifest is logged and left out."""
-        voices = []
-        for voice_id in self.files.names("voices"):
-            try:
-                voice = self._manifest(voice_id)
-            except SpeechError as error:
-                logger.error("%s", error.message)
-                continue
-            if voice:
-                voices.append(voice)
-        return sorted(voices, key=lambda voice: (voice.created_at, voice.id))
+    def index(self, known: VoiceIndex = EMPTY) -> VoiceIndex:
+        """All voices now; reads only what changed since `known`. A damaged manifest is logged when it is read."""
+        return read_index(self.files, known)
 
-    def update(
-        self,
-        voice_id: str,
-        *,
-        name: str | None = None,
-        description: str | None = None,
-        language: str | None = None,
-        consent: str | None = None,
-        reference_text: str | None = None,
-        aliases: Sequence[str] | None = None,
-    ) -> Voice:
-        """Change what is not None. Raises NotFound, InvalidRequest, or Conflict for a taken name."""
-        given: dict[str, Any] = {
-            "name": name,
-            "description": description,
-            "language": language,
-            "consent": consent,
-            "reference_text": reference_text,
-            "aliases": None if aliases is None else tuple(aliases),
-        }
+    def revision(self) -> str:
+        """Another token after every change. A change may be in the index before it is seen here, never after."""
+        return (self.files.read(REVISION) or b"").decode("ascii", "replace")
+
+    def update(self, voice_id: str, changes: VoiceChanges) -> RegisteredVoice:
+        """Raises NotFound, InvalidRequest, or Conflict for a taken name."""
         with self._registry_lock():
             before = self.get(voice_id)
-            changes = {field: value for field, value in given.items() if value is not None}
-            after = dataclasses.replace(before, revision=before.revision + 1, **changes)
+            after = before.changed(changes)
             self._refuse_taken_names(after)
             self._commit(after)
             for old in before.names:
@@ -140,77 +122,82 @@ class VoiceStore:
                     self.files.delete(_name_path(old))
         return after
 
-    def delete(self, voice_id: str) -> tuple[str, ...]:
+    def delete(self, voice_id: str) -> None:
         """Delete a voice, its recording and its profiles, unless another voice has that recording.
 
-        Works on damaged manifests too. Gives the hashes of recordings that no voice has any more.
-        Raises NotFound.
+        Works on damaged manifests too. Raises NotFound.
         """
         check_id(voice_id)
         folder = f"voices/{voice_id}"
         with self._registry_lock():
             content = self.files.names(folder)
             if not content:
-                raise _not_found(voice_id)
+                raise voice_not_found(voice_id)
             names: tuple[str, ...] = (voice_id,)
-            with contextlib.suppress(SpeechError):
+            with contextlib.suppress(NotFound, VoiceDamaged):
                 names = self.get(voice_id).names
-            self.files.delete(f"{folder}/voice.json")
+            self.files.delete(manifest_path(voice_id))
+            self._announce_change()
             for name in names:
                 self.files.delete(_name_path(name))
             self.files.delete(folder)
-            hashes = (entry.removesuffix(".audio") for entry in content if entry.endswith(".audio"))
-            orphans = tuple(audio_sha256 for audio_sha256 in hashes if not self.uses(audio_sha256))
-            for audio_sha256 in orphans:
-                self.profiles.delete(audio_sha256)
-            return orphans
+            for entry in content:
+                if entry.endswith(".audio"):
+                    self._forget_use(entry.removesuffix(".audio"), voice_id)
 
-    def audio(self, voice: Voice) -> bytes:
-        """The original recording. Raises NotFound where the voice is gone, SpeechError where damaged."""
+    def audio(self, voice: RegisteredVoice) -> bytes:
+        """The original recording. Raises NotFound where the voice is gone, VoiceDamaged."""
         data = self.files.read(_audio_path(voice))
         if data is None:
-            raise _not_found(voice.id)
+            raise voice_not_found(voice.id)
         if hashlib.sha256(data).hexdigest() != voice.sha256:
-            raise SpeechError(
-                f"The stored recording of voice {voice.id!r} is damaged. Delete and register it again.",
-                code="voice_damaged",
+            raise VoiceDamaged(
+                f"The stored recording of voice {voice.id!r} is damaged. Delete and register it again."
             )
         return data
 
-    def reference(self, voice: Voice) -> ReferenceAudio:
-        return decode_reference(self.audio(voice), param="voice")
+    def not_answering(self, waited_s: float) -> Unavailable:
+        """What is said where a call takes longer than anybody waits for it."""
+        return store_unavailable(self.files.place, f"no answer within {waited_s:g} s")
 
-    def exists(self, voice: Voice) -> bool:
+    def exists(self, voice: RegisteredVoice) -> bool:
         """Whether `voice` is still registered with this recording."""
-        now = self._manifest(voice.id)
-        return now is not None and now.sha256 == voice.sha256
+        return self._has(voice.id, voice.sha256)
 
     def uses(self, audio_sha256: str) -> bool:
-        """Whether any registered voice has this recording."""
-        return any(voice.sha256 == audio_sha256 for voice in self.list())
+        """Whether any registered voice is known to have this recording. Voices of stores from before `recordings/` are
+        not; then a profile is deleted that will be made again."""
+        return any(
+            self._has(voice_id, audio_sha256) for voice_id in self.files.names(f"recordings/{audio_sha256}")
+        )
 
-    def _manifest(self, voice_id: str) -> Voice | None:
-        try:
-            check_id(voice_id)
-        except SpeechError:
-            return None
-        data = self.files.read(f"voices/{voice_id}/voice.json")
+    def _has(self, voice_id: str, audio_sha256: str) -> bool:
+        with contextlib.suppress(VoiceDamaged):
+            voice = self._manifest(voice_id)
+            return voice is not None and voice.sha256 == audio_sha256
+        return False
+
+    def _forget_use(self, audio_sha256: str, voice_id: str) -> None:
+        self.files.delete(_use_path(audio_sha256, voice_id))
+        if not self.uses(audio_sha256):
+            self.profiles.delete(audio_sha256)
+            self.files.delete(f"recordings/{audio_sha256}")
+
+    def _manifest(self, voice_id: str) -> RegisteredVoice | None:
+        data = self.files.read(manifest_path(voice_id)) if is_id(voice_id) else None
         if data is None:
             return None
         try:
-            return Voice.from_json(data)
+            return RegisteredVoice.from_json(data)
         except ValueError as error:
-            raise SpeechError(
-                f"The stored entry of voice {voice_id!r} is damaged ({error}). Delete and register it again.",
-                code="voice_damaged",
-            ) from error
+            raise damaged(voice_id, str(error)) from error
 
-    def _named(self, name: str) -> Voice | None:
+    def _named(self, name: str) -> RegisteredVoice | None:
         claim = self.files.read(_name_path(name))
         voice = self._manifest(claim.decode("ascii", "replace")) if claim else None
         return voice if voice and voice.is_called(name) else None
 
-    def _refuse_taken_names(self, voice: Voice) -> None:
+    def _refuse_taken_names(self, voice: RegisteredVoice) -> None:
         for name in voice.names:
             holder = self._manifest(name) or self._named(name)
             if holder and (holder.id != voice.id or voice.revision == 1):
@@ -220,10 +207,17 @@ class VoiceStore:
                     code="voice_exists",
                 )
 
-    def _commit(self, voice: Voice) -> None:
+    def _commit(self, voice: RegisteredVoice) -> None:
         for name in voice.names:
             self.files.write(_name_path(name), voice.id.encode())
-        self.files.write(f"voices/{voice.id}/voice.json", voice.to_json())
+        self.files.write(manifest_path(voice.id), voice.to_json())
+        self._announce_change()
+
+    def _announce_change(self) -> None:
+        try:
+            self.files.write(REVISION, secrets.token_hex(8).encode())
+        except Unavailable as error:  # the change is made; other processes notice it later
+            logger.warning("a change of voices could not be announced: %s", error.message)
 
     @contextlib.contextmanager
     def _registry_lock(self) -> Iterator[None]:
@@ -241,15 +235,18 @@ class VoiceStore:
             lock.release()
 
 
-def _audio_path(voice: Voice) -> str:
+def _open(url: str) -> Files:
+    kind = fsspec.get_filesystem_class(fsspec.utils.get_protocol(url))
+    return DirectoryFiles(url) if issubclass(kind, LocalFileSystem) else RemoteFiles(url)
+
+
+def _audio_path(voice: RegisteredVoice) -> str:
     return f"voices/{voice.id}/{voice.sha256}.audio"
+
+
+def _use_path(audio_sha256: str, voice_id: str) -> str:
+    return f"recordings/{audio_sha256}/{voice_id}"
 
 
 def _name_path(name: str) -> str:
     return f"names/{name_hash(name)}"
-
-
-def _not_found(name: str) -> NotFound:
-    return NotFound(
-        f"There is no voice {name[:80]!r}. GET /v1/audio/voices lists them.", code="voice_not_found"
-    )

@@ -11,11 +11,18 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from voices_toy import wait_long
 
 from deployments.voices.store import VoiceStore
 
 Speech = Callable[..., NDArray[np.float32]]
 WriteWav = Callable[..., bytes]
+
+
+@pytest.fixture(autouse=True)
+def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no slow store; tests of slow stores set their own limits."""
+    wait_long(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session")

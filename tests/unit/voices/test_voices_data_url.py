@@ -8,8 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.core.errors import InvalidRequest, SpeechError, TooLarge, UnsupportedMedia
-from deployments.voices.data_url import decode_data_url, read_data_url
-from deployments.voices.decode import MAX_BYTES
+from deployments.voices.data_url import read_data_url
+from deployments.voices.decode import MAX_BYTES, decode_reference
+from deployments.voices.reference import ReferenceAudio
+
+
+def decode_data_url(url: str, param: str = "ref_audio") -> ReferenceAudio:
+    return decode_reference(read_data_url(url, param=param), param=param)
 
 
 @pytest.mark.parametrize(

@@ -11,36 +11,42 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from voices_toy import wait_long
 
 from deployments.voices.library import VoiceLibrary
-from deployments.voices.profile import VoiceProfile
-from deployments.voices.reference import ReferenceAudio
+from deployments.voices.profile import EncodedProfile, VoiceProfile
+from deployments.voices.reference import Recording, ReferenceAudio
+from deployments.voices.registered_voice import NewVoice
 from deployments.voices.store import VoiceStore
 
 SPAWN = multiprocessing.get_context("spawn")
 
 
 def use_voice(url: str, log: str, start_at: float, takes_s: float) -> None:
-    async def encode(audio: ReferenceAudio) -> VoiceProfile:
+    async def encode(audio: ReferenceAudio) -> EncodedProfile:
         with Path(log).open("a") as file:
             file.write(f"encode {os.getpid()}\n")
         await asyncio.sleep(takes_s)
-        return VoiceProfile({"x": audio.mono()})
+        return EncodedProfile(VoiceProfile({"x": audio.mono()}), "1")
+
+    wait_long(setattr)
 
     async def use() -> None:
         library = VoiceLibrary(VoiceStore(url))
-        voice = await library.find("Anna")
+        voice = await library.registered.find("Anna")
+        assert voice
+        wanted = Recording.of(voice)
         await asyncio.sleep(max(0.0, start_at - time.time()))
-        results = await asyncio.gather(*(library.profile(voice, "m", "1", encode) for _ in range(10)))
+        results = await asyncio.gather(*(library.profile(wanted, "m", "1", encode) for _ in range(10)))
         with Path(log).open("a") as file:
-            file.write(f"done {results[0][1]} {np.abs(results[0][0]['x']).sum():.3f}\n")
+            file.write(f"done {results[0].outcome} {np.abs(results[0].profile['x']).sum():.3f}\n")
 
     asyncio.run(use())
 
 
 @pytest.fixture
 def url(tmp_path: Path, recording: bytes) -> str:
-    VoiceStore(str(tmp_path / "voices")).register(recording, name="Anna")
+    VoiceStore(str(tmp_path / "voices")).register(NewVoice(recording, "Anna"))
     return str(tmp_path / "voices")
 
 
