@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import asyncio
 
+from deployments.core.metrics import Reply
 from deployments.core.speech import Samples
-from deployments.kokoro.engine import KokoroEngine, KokoroJob
+from deployments.core.stages import replica_name
+from deployments.engine.step_engine import StepEngine
+from deployments.kokoro.job import KokoroJob
+from deployments.kokoro.model import KokoroModel
+from deployments.kokoro.settings import KokoroSettings
 from deployments.weights.registry import find_model
 
 
 class Kokoro:
-    """One replica: one ONNX session and its queue."""
+    """One replica: one ONNX session and its queue, in which the segment that a listener needs first is next."""
 
-    async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, checkpoint: str, threads: int, max_waiting: int, warm_languages: list[str]
-    ) -> None:
-        directory = find_model(checkpoint)
-        self.engine = await asyncio.to_thread(
-            KokoroEngine, directory, threads=threads, max_waiting=max_waiting
+    async def __init__(self, settings: KokoroSettings) -> None:  # type: ignore[misc]  # Serve awaits it
+        def load() -> KokoroModel:
+            model = KokoroModel(find_model(settings.checkpoint), threads=settings.threads)
+            model.warm_up(settings.warm_languages)
+            return model
+
+        model = await asyncio.to_thread(load)
+        self._engine: StepEngine[KokoroJob, KokoroJob, Samples] = StepEngine(
+            model,
+            name="kokoro",
+            max_rows=1,
+            max_step_cost=1,
+            max_waiting=settings.max_waiting_segments,
+            replica=replica_name(),
         )
-        await asyncio.to_thread(self.engine.warm_up, warm_languages)
-        self.engine.start()
+        self._engine.start()
 
-    async def synthesise(self, job: KokoroJob) -> Samples:
-        """Samples (n,) at 24 kHz of one segment."""
-        return await self.engine.synthesise(job)
-
-    async def voices(self) -> list[tuple[str, str, str]]:
-        """(name, language, gender) of every voice."""
-        return [(voice.name, voice.language, voice.gender) for voice in self.engine.voices.values()]
+    async def synthesise(self, job: KokoroJob) -> Reply[Samples]:
+        """Samples (n,) at 24 kHz of one segment. Raises InvalidRequest, Overloaded, DeadlineExceeded, Unavailable."""
+        samples = await self._engine.result(
+            job, slack_s=job.slack_s, deadline=job.deadline, refusable=job.refusable
+        )
+        return self._engine.reply(samples)
 
     async def ready(self) -> bool:
-        self.engine.check_health()
+        self.check_health()
         return True
 
     def check_health(self) -> None:
-        self.engine.check_health()
+        self._engine.check_health()

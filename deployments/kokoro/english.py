@@ -6,13 +6,30 @@ words, punctuation, numbers, and a guess for words that are pronounced different
 
 from __future__ import annotations
 
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import spacy
-from misaki.en import G2P, Lexicon
-from spacy.language import Language
 
-from deployments.kokoro.english_symbols import spell_symbols
+@contextlib.contextmanager
+def _torch_hidden() -> Iterator[None]:
+    """spaCy imports torch wherever it finds it: seconds and 200 MB, for tensors that a blank pipeline does not have."""
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # importing it raises ImportError
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+
+
+with _torch_hidden():
+    import spacy
+    from misaki.en import G2P, Lexicon
+    from spacy.language import Language
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
@@ -50,6 +67,28 @@ HAVE = frozenset(["have", "has", "had", "'ve", "having"])
 BE = frozenset(["am", "is", "are", "was", "were", "be", "been", "being", "'s", "'re", "'m", "got", "get"])
 DO = frozenset(["do", "does", "did", "don't", "doesn't", "didn't", "not", "n't", "let", "please"])
 SUBJECTS = frozenset(["i", "you", "we", "they", "who"])
+
+# Beyond a quadrillion nobody follows the number; num2words also fails beyond 306 digits.
+MOST_DIGITS = 15
+NUMBER = re.compile(r"\d[\d,]*")
+AMOUNT = r"\d[\d,]*(?:\.\d+)?"
+# Symbols that misaki would drop, as words.
+SPOKEN = (
+    (re.compile(rf"({AMOUNT})\s?([€£$])(?!\d)"), r"\2\1"),  # misaki reads money with the sign in front
+    (re.compile(rf"[¥￥]\s?({AMOUNT})"), r"\1 yen"),
+    (re.compile(rf"({AMOUNT})\s?[¥￥]"), r"\1 yen"),
+    (re.compile(r"\s?(?:°\s?C\b|℃)"), " degrees Celsius"),
+    (re.compile(r"\s?(?:°\s?F\b|℉)"), " degrees Fahrenheit"),
+    (re.compile(r"\s?°"), " degrees"),
+    (re.compile(r"\b([A-Z])([A-Z])&(?=[A-Z])"), r"\1.\2. & "),  # else AT&T begins with the word "at"
+    (re.compile(r"\b([CF])#"), r"\1 sharp"),
+    (re.compile(r"#(?=\w)"), "number "),
+    (re.compile(r"§§?\s?"), "section "),
+    (re.compile(r"\s?‰"), " per mille"),
+    (re.compile(r"(?<=\d)\s?¢"), " cents"),
+    (re.compile(r"(?<=\w)\s*<\s*(?=\w)"), " is less than "),
+    (re.compile(r"(?<=\w)\s*>\s*(?=\w)"), " is greater than "),
+)
 
 
 @Language.component("voicegraph_rule_tagger")
@@ -115,3 +154,15 @@ class EnglishG2P(G2P):
     def phonemes(self, text: str) -> str:
         # misaki reads `[word](/phonemes/)` as markup; in a user's text brackets are just brackets.
         return str(self(spell_symbols(text), preprocess=False)[0])
+
+
+def spell_symbols(text: str) -> str:
+    for pattern, words in SPOKEN:
+        text = pattern.sub(words, text)
+    return NUMBER.sub(_digit_by_digit, text)
+
+
+def _digit_by_digit(match: re.Match[str]) -> str:
+    number = match.group()
+    digits = number.replace(",", "")
+    return number if len(digits) <= MOST_DIGITS else " ".join(digits)

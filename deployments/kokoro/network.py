@@ -11,7 +11,6 @@ import onnxruntime
 
 from deployments.core.speech import Samples
 
-SAMPLE_RATE_HZ = 24_000
 MAX_PHONEMES = 510  # the network's 512 positions less the two boundary symbols
 
 

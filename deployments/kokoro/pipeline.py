@@ -8,41 +8,28 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
-from ray import serve
-from ray.serve.handle import DeploymentHandle, DeploymentResponse
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
 
-from deployments.core.calls import Response
+from deployments.core import pipeline, settings
+from deployments.core.catalogue import ModelCard, VoiceCard
+from deployments.core.deadline import NEVER
 from deployments.core.errors import InvalidRequest, NotFound
+from deployments.core.metrics import Reply, StageMonitor
 from deployments.core.pipeline import Plan
-from deployments.core.speech import AudioChunk, ModelCard, Samples, SpeechRequest, StreamEnd, Voice
-from deployments.kokoro.deployment import Kokoro
-from deployments.kokoro.engine import KokoroJob
-from deployments.kokoro.network import SAMPLE_RATE_HZ
-from deployments.kokoro.voices import LANGUAGES
+from deployments.core.ray_internals import by_value
+from deployments.core.speech import AudioChunk, Samples, SpeechRequest, StreamEnd
+from deployments.core.stages import Response, Stage
+from deployments.kokoro.job import SAMPLE_RATE_HZ, KokoroJob, Params
+from deployments.kokoro.settings import KokoroSettings
+from deployments.kokoro.voices import LANGUAGES, expected_voices
 from deployments.streaming.joins import silence, trim
-from deployments.streaming.lookahead import in_order
 from deployments.streaming.playback import Playback
+from deployments.streaming.read_ahead import in_order
 from deployments.text.language import detect_language
 from deployments.text.segments import Segment, split_for_streaming
 from deployments.weights.registry import find_model
-from serve_app import config
 
-OPENAI_VOICES = {
-    "alloy": "af_alloy",
-    "ash": "am_adam",
-    "ballad": "bm_fable",
-    "cedar": "am_michael",
-    "coral": "af_bella",
-    "echo": "am_echo",
-    "fable": "bm_george",
-    "marin": "af_heart",
-    "nova": "af_nova",
-    "onyx": "am_onyx",
-    "sage": "af_sarah",
-    "shimmer": "af_sky",
-    "verse": "am_puck",
-}
 NATIVE_SPEED = (0.5, 2.0)  # beyond this range the network slurs; the rest is a time stretch
 CHARS_PER_S = {"zh": 4.5}  # spoken rate, to estimate when a segment will be needed
 DEFAULT_CHARS_PER_S = 14.0
@@ -51,116 +38,78 @@ TAIL_S = 0.05
 SCRIPTS = {"LATIN", "CJK", "GREEK", "DEVANAGARI", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "FULLWIDTH"}
 
 
-class KokoroSettings(config.Settings):
-    """One `models` entry with `kind: kokoro`."""
-
-    checkpoint: str = Field("kokoro", description="name to pull, see `voicegraph models ls`")
-    threads: int = Field(2, ge=1, description="CPU threads of one replica")
-    lookahead: int = Field(
-        2, ge=0, description="segments of one request synthesised ahead of the one being sent"
-    )
-    max_waiting_segments: int = Field(256, ge=1)
-    default_voices: dict[str, str] = Field(
-        {"en": "af_heart", "zh": "zf_xiaobei"}, description="voice by language"
-    )
-    voice_aliases: dict[str, str] = Field(default_factory=lambda: dict(OPENAI_VOICES))
-    warm_languages: tuple[str, ...] = Field(("en", "zh"), description="dictionaries loaded at start")
-
-    @field_validator("default_voices")
-    @classmethod
-    def _speaks_english(cls, voices: dict[str, str]) -> dict[str, str]:
-        if "en" not in voices:
-            raise ValueError("a voice for 'en' is needed, which also stands in for languages without one")
-        return voices
-
-
 @dataclass(frozen=True, slots=True)
 class _Piece:
     segment: Segment
     index: int
 
 
-class Pipeline:
-    Settings: ClassVar[type[config.Settings]] = KokoroSettings
+class Pipeline(pipeline.Pipeline):
+    Settings: ClassVar[type[settings.Settings]] = KokoroSettings
 
-    def __init__(self, name: str, settings: KokoroSettings, stages: Mapping[str, DeploymentHandle]) -> None:
-        self._name = name
+    def __init__(
+        self, name: str, settings: KokoroSettings, stages: Mapping[str, DeploymentHandle[Any]]
+    ) -> None:
+        self.monitor = StageMonitor()
         self._settings = settings
-        self._stage = stages["kokoro"].options(_by_reference=False)
-        self._voices: dict[str, Voice] = {}
+        self._stage = by_value(stages["kokoro"])
+        aliases = settings.voice_aliases
+        self._voices = {
+            voice.name: VoiceCard(
+                id=voice.name,
+                name=voice.name.split("_", 1)[1].capitalize(),
+                model=name,
+                language=voice.language,
+                gender=voice.gender,
+                aliases=tuple(alias for alias, target in aliases.items() if target == voice.name),
+            )
+            for voice in expected_voices(settings.checkpoint).values()
+        }
+        self.voices = tuple(self._voices.values())
+        self.card = ModelCard(
+            name=name,
+            kind="kokoro",
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            languages=tuple(dict.fromkeys(language for language, _ in LANGUAGES.values())),
+            default_voice=settings.default_voices["en"],
+            quality_rank=10,
+            description="Kokoro-82M: low latency on a CPU, fixed voices",
+            parameters=Params().schema_here(),
+        )
 
     @classmethod
-    def deployments(cls, name: str, settings: KokoroSettings) -> dict[str, Any]:
-        options: dict[str, Any] = {
-            "name": name,
-            # Waiting belongs into the engine, which orders it by deadline; Serve's own queue would be first come.
-            "max_ongoing_requests": settings.max_waiting_segments + 16,
-            "ray_actor_options": {"num_cpus": 0.5},
-            "health_check_period_s": 2,
-            "graceful_shutdown_timeout_s": 310,
-            "max_surge_percent": 100,
-        }
-        stage = serve.deployment(**options)(Kokoro)
-        arguments = (
-            settings.checkpoint,
-            settings.threads,
-            settings.max_waiting_segments,
-            list(settings.warm_languages),
-        )
-        return {"kokoro": stage.bind(*arguments)}
+    def deployments(cls, name: str, settings: KokoroSettings) -> dict[str, Application]:
+        stage = Stage("deployments.kokoro.deployment.Kokoro", {"settings": settings})
+        return {"kokoro": stage.bind(name)}
 
     @classmethod
     def check_files(cls, settings: KokoroSettings) -> None:
         find_model(settings.checkpoint)
 
     @property
-    def card(self) -> ModelCard:
-        return ModelCard(
-            name=self._name,
-            kind="kokoro",
-            sample_rate_hz=SAMPLE_RATE_HZ,
-            languages=tuple(dict.fromkeys(language for language, _ in LANGUAGES.values())),
-            default_voice=self._settings.default_voices["en"],
-            quality_rank=10,
-            description="Kokoro-82M: low latency on a CPU, fixed voices",
-        )
-
-    async def voices(self) -> list[Voice]:
-        if not self._voices:
-            names: list[tuple[str, str, str]] = await self._stage.voices.remote()
-            aliases = self._settings.voice_aliases
-            self._voices = {
-                name: Voice(
-                    id=name,
-                    name=name.split("_", 1)[1].capitalize(),
-                    model=self._name,
-                    language=language,
-                    gender=gender,
-                    aliases=tuple(alias for alias, target in aliases.items() if target == name),
-                )
-                for name, language, gender in names
-            }
-        return list(self._voices.values())
+    def capacity(self) -> int:
+        return self.monitor.rows("kokoro", otherwise=1)
 
     async def ready(self) -> bool:
         return bool(await self._stage.ready.remote())
 
     async def plan(self, request: SpeechRequest) -> Plan:
-        await self.voices()
         language = request.language or detect_language(request.text)
         voice = self._voice(request.voice, language)
         _check_scripts(request.text)
         native = min(max(request.speed, NATIVE_SPEED[0]), NATIVE_SPEED[1])
         ignored = tuple(n for n in ("quality", "emotion", "instructions") if getattr(request, n) is not None)
-        return Plan(request, voice, request.speed / native, ignored=(*ignored, *sorted(request.knobs)))
+        return Plan(
+            request, voice, request.speed / native, ignored=(*ignored, *Params.unknown(request.params))
+        )
 
-    def _voice(self, wanted: str | None, language: str) -> Voice:
+    def _voice(self, wanted: str | None, language: str) -> VoiceCard:
         """The voice named, or the one of an alias; aliases and the default follow the language of the text."""
         defaults = self._settings.default_voices
         name = self._settings.voice_aliases.get(wanted, wanted) if wanted else self._default_voice(language)
         if name not in self._voices:
             raise NotFound(
-                f"voice {wanted!r} does not exist in model {self._name!r}; GET /v1/audio/voices lists all",
+                f"voice {wanted!r} does not exist in model {self.card.name!r}; GET /v1/audio/voices lists all",
                 param="voice",
                 code="voice_not_found",
             )
@@ -190,17 +139,26 @@ class Pipeline:
         for index, segment in enumerate(segments):
             playback.expect(index, len(segment.text) / rate)
 
-        def submit(piece: _Piece) -> Response[Samples]:
-            slack_s = playback.slack_s(piece.index)
-            job = KokoroJob(piece.segment.text, plan.voice.id, native, slack_s)
-            response: DeploymentResponse[Samples] = self._stage.synthesise.remote(job)  # type: ignore[assignment]
+        def submit(piece: _Piece) -> Response[Reply[Samples]]:
+            first = piece.index == 0
+            job = KokoroJob(
+                piece.segment.text,
+                plan.voice.id,
+                native,
+                slack_s=playback.slack_s(piece.index),
+                request_id=plan.request.request_id,
+                deadline=plan.request.deadline if first else NEVER,
+                refusable=first,
+            )
+            response: Response[Reply[Samples]] = self._stage.synthesise.remote(job)
             return response
 
         pieces = [_Piece(segment, index) for index, segment in enumerate(segments)]
         calls = in_order(pieces, submit, self._settings.lookahead)
         try:
-            async for piece, samples in calls:
+            async for piece, reply in calls:
                 last = piece.index == len(segments) - 1
+                samples = self.monitor.heard("kokoro", reply)
                 audio = trim(samples, SAMPLE_RATE_HZ, keep_lead_s=LEAD_S, keep_tail_s=TAIL_S)
                 playback.sent(piece.index, len(audio) / SAMPLE_RATE_HZ)
                 playback.complete(piece.index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deployments.core.errors import CheckpointError
+from deployments.kokoro.weights import VOICE_DIGESTS
+from deployments.weights.registry import model_directory
 
 STYLE_WIDTH = 256
 
@@ -50,12 +53,25 @@ def find_voices(directory: Path) -> dict[str, KokoroVoice]:
 
     Japanese voices (prefix `j`) are left out: no phonemizer for them installs from wheels alone.
     """
-    voices = {}
-    for path in sorted(directory.glob("?[fm]_*.bin")):
-        language = LANGUAGES.get(path.stem[0])
-        if language:
-            gender = "female" if path.stem[1] == "f" else "male"
-            voices[path.stem] = KokoroVoice(path.stem, *language, gender, path)
+    voices = _voices(sorted(directory.glob("?[fm]_*.bin")))
     if not voices:
         raise CheckpointError(f"{directory}: no voices (*.bin) found; run: voicegraph models pull kokoro")
     return voices
+
+
+def expected_voices(checkpoint: str) -> dict[str, KokoroVoice]:
+    """Voices that a replica will find: those of this machine's files, or the published ones where it has none."""
+    directory = model_directory(checkpoint) / "voices"
+    if directory.is_dir():
+        return find_voices(directory)
+    return _voices([directory / f"{name}.bin" for name in VOICE_DIGESTS])
+
+
+def _voices(files: Iterable[Path]) -> dict[str, KokoroVoice]:
+    return {
+        path.stem: KokoroVoice(
+            path.stem, *LANGUAGES[path.stem[0]], "female" if path.stem[1] == "f" else "male", path
+        )
+        for path in files
+        if path.stem[0] in LANGUAGES
+    }

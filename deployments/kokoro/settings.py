@@ -1,0 +1,44 @@
+"""One `models` entry with `kind: kokoro`."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from deployments.core.settings import Settings
+
+OPENAI_ALIASES = {
+    "alloy": "af_alloy",
+    "ash": "am_adam",
+    "ballad": "bm_fable",
+    "cedar": "am_michael",
+    "coral": "af_bella",
+    "echo": "am_echo",
+    "fable": "bm_george",
+    "marin": "af_heart",
+    "nova": "af_nova",
+    "onyx": "am_onyx",
+    "sage": "af_sarah",
+    "shimmer": "af_sky",
+    "verse": "am_puck",
+}
+
+
+class KokoroSettings(Settings):
+    checkpoint: str = Field("kokoro", description="name to pull, see `voicegraph models ls`")
+    threads: int = Field(2, ge=1, description="CPU threads of one replica")
+    lookahead: int = Field(
+        2, ge=0, description="segments of one request synthesised ahead of the one being sent"
+    )
+    max_waiting_segments: int = Field(256, ge=1, description="of new requests; beyond that 429")
+    default_voices: dict[str, str] = Field(
+        {"en": "af_heart", "zh": "zf_xiaobei"}, description="voice by language"
+    )
+    voice_aliases: dict[str, str] = Field(default_factory=lambda: dict(OPENAI_ALIASES))
+    warm_languages: tuple[str, ...] = Field(("en", "zh"), description="dictionaries loaded at start")
+
+    @field_validator("default_voices")
+    @classmethod
+    def _speaks_english(cls, voices: dict[str, str]) -> dict[str, str]:
+        if "en" not in voices:
+            raise ValueError("a voice for 'en' is needed, which also stands in for languages without one")
+        return voices
