@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from torch import Tensor
 
 from deployments.core.errors import CheckpointError
 from deployments.indextts2.dims import CodecDims, ConditionDims, GptDims, dims_from
-from deployments.weights.registry import missing_files
-from deployments.weights.tensors import read_tensors
+from deployments.weights.registry import conversion_of, missing_files
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Mel frames per code: 1.72 (indextts2-back.md 3.2).
+FRAMES_PER_CODE = Fraction(43, 25)
 SEMANTIC_LAYER = 17  # of w2v-BERT, whose output is the semantic feature (indextts2-front.md 3.3)
 CACHE = "hf_cache"
 # By type: the folder where one lies that config.yaml does not name, and its weights.
 VOCODERS = {"bigvgan": (f"{CACHE}/bigvgan", "bigvgan_generator.pt"), "istft": ("istft", "model.safetensors")}
-PICKLES = (".pth", ".pt", ".bin")
 
 STAGE_FILES: dict[str, tuple[str, ...]] = {
     "text": ("bpe",),
@@ -30,6 +33,9 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     "s2mel": ("s2mel", "semantic_codec"),
     "vocoder": ("vocoder_config", "vocoder"),
 }
+
+# The stages that the graph cannot do without.
+GRAPH_FILES = ("text", "speaker_encoder", "emotion_matrix", "gpt", "s2mel", "vocoder")
 
 FOLDER_FILES: dict[str, tuple[str, ...]] = {
     "w2v_bert": ("config.json", "preprocessor_config.json", "model.safetensors"),
@@ -102,10 +108,8 @@ class IndexTTSCheckpoint:
     def find(self, file: str) -> Path | None:
         """The path of a logical file; its `.safetensors` conversion if that is not older; None if missing."""
         for path in self.candidates(file):
-            if path.suffix in PICKLES:
-                fast = path.with_suffix(".safetensors")
-                if fast.is_file() and (not path.is_file() or fast.stat().st_mtime >= path.stat().st_mtime):
-                    return fast
+            if (fast := conversion_of(path)) is not None:
+                return fast
             if path.exists():
                 return path
         return None
@@ -141,6 +145,8 @@ class IndexTTSCheckpoint:
 
         The `model.` of a wrapped gpt.pth is taken off.
         """
+        from deployments.weights.tensors import read_tensors  # noqa: PLC0415  (torch; the router reads the rest)
+
         if file not in self._read:
             tensors = read_tensors(self.path(file))
             if file == "gpt" and tensors and all(name.startswith("model.") for name in tensors):
@@ -187,6 +193,15 @@ class IndexTTSCheckpoint:
 
     def _condition(self, name: str) -> ConditionDims:
         return dims_from(ConditionDims, self.section("gpt", name), f"config.yaml, gpt.{name}")
+
+    @property
+    def frames_per_code(self) -> Fraction:
+        return FRAMES_PER_CODE
+
+    @property
+    def style_width(self) -> int:
+        """Of the speaker style that CAM++ gives."""
+        return int(self.section("s2mel", "style_encoder")["dim"])
 
     @property
     def emotion_rows(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Sizes of the IndexTTS2 networks, as the official config.yaml names them (indextts2-config.yaml)."""
+"""Sizes of the IndexTTS2 networks, as the official config.yaml names them (tests/specs/indextts2-config.yaml)."""
 
 from __future__ import annotations
 

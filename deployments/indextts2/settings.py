@@ -6,20 +6,20 @@ from typing import Literal
 
 from pydantic import Field
 
-from deployments.indextts2.presets import Presets
+from deployments.core.settings import Settings
+from deployments.indextts2.sampling import Presets
 from deployments.indextts2.stream.chunk_planner import ChunkParameters
-from serve_app.config import Settings
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-class SpeakerStage(Settings):
+class SpeakerSettings(Settings):
     dtype: Dtype = "float32"
     max_batch: int = Field(default=4, ge=1, description="recordings encoded together")
     batch_wait_s: float = Field(default=0.01, ge=0)
 
 
-class GptStage(Settings):
+class GptSettings(Settings):
     dtype: Dtype = "float32"
     slots: int = Field(
         default=32, ge=2, description="sequences decoded together: one per beam, and one for the latents"
@@ -36,7 +36,7 @@ class GptStage(Settings):
     compile: bool = Field(default=False, description="torch.compile; slower start, on a GPU only")
 
 
-class S2MelStage(Settings):
+class S2MelSettings(Settings):
     dtype: Dtype = "float32"
     max_rows: int = Field(default=16, ge=1, description="jobs that share an Euler step")
     max_step_frames: int = Field(
@@ -44,9 +44,12 @@ class S2MelStage(Settings):
     )
     max_waiting: int = Field(default=64, ge=0)
     voice_cache_mb: int = Field(default=256, ge=0)
+    segment_cache_mb: int = Field(
+        default=64, ge=0, description="codes and mel of segments at work, so that jobs carry only what is new"
+    )
 
 
-class VocoderStage(Settings):
+class VocoderSettings(Settings):
     type: Literal["bigvgan", "istft"] | None = Field(
         default=None, description="null: the one that the checkpoint's config.yaml names"
     )
@@ -64,10 +67,10 @@ class IndexTTSSettings(Settings):
         default="indextts2", description="name to pull, see `voicegraph models ls`, or a path with a `/`"
     )
     device: str = Field(default="cpu", description="of all stages: cpu, cuda")
-    speaker: SpeakerStage = SpeakerStage()
-    gpt: GptStage = GptStage()
-    s2mel: S2MelStage = S2MelStage()
-    vocoder: VocoderStage = VocoderStage()
+    speaker: SpeakerSettings = SpeakerSettings()
+    gpt: GptSettings = GptSettings()
+    s2mel: S2MelSettings = S2MelSettings()
+    vocoder: VocoderSettings = VocoderSettings()
 
     description: str = "IndexTTS2: clones a voice from seconds of speech, with control of the emotion"
     quality_rank: int = Field(default=50, description="for `model: quality`; kokoro has 10")

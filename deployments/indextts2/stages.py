@@ -1,97 +1,151 @@
-"""The four deployments as a pipeline calls them."""
+"""The four deployments of one model: how they are bound, and how its pipeline calls them."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
+import time
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any, Protocol, TypeVar, cast
 
-import numpy as np
-import numpy.typing as npt
+from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from deployments.core.calls import Response, Stream, answer
+from deployments.core.metrics import Reply, StageMonitor
+from deployments.core.ray_internals import own_context
 from deployments.core.speech import Samples
+from deployments.core.stages import Response, Stage, Stream, answer
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
-from deployments.indextts2.s2mel.job import S2MelJob
-from deployments.indextts2.speaker.emotion import EmotionMatrix
+from deployments.indextts2.s2mel.job import Mel, S2MelJob
+from deployments.indextts2.settings import IndexTTSSettings
+from deployments.indextts2.speaker.emotion import EmotionMatrix, Vector
+from deployments.indextts2.speaker.job import EmotionAudioJob, EmotionTextJob, EncodeJob
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.vocoder.job import VocodeJob
-from deployments.voices.profile import VoiceProfile
-from deployments.voices.reference import ReferenceAudio
+from deployments.voices.profile import EncodedProfile
 
 STAGES = ("speaker", "gpt", "s2mel", "vocoder")
-
-Mel = npt.NDArray[np.float32]
-"""Log-mel, (bands, frames)."""
-Vector = npt.NDArray[np.float32]
+VERSION_TTL_S = 10.0  # after a rollout of weights in place, so long profiles of the old ones may be asked for
 T = TypeVar("T")
 
 
+def bind_stages(name: str, settings: IndexTTSSettings) -> dict[str, Application]:
+    """Named `<name>-speaker`, `-gpt`, `-s2mel`, `-vocoder`; `deployments` of the YAML sets replicas and GPU shares."""
+
+    def stage(place: str, own: Any, num_cpus: float) -> Stage:
+        arguments = {"checkpoint": settings.checkpoint, "device": settings.device, "settings": own}
+        return Stage(f"deployments.indextts2.{place}", arguments, num_cpus)
+
+    stages = {
+        "speaker": stage("speaker.deployment.Speaker", settings.speaker, 0.2),
+        "gpt": stage("gpt.deployment.Gpt", settings.gpt, 0.5),
+        "s2mel": stage("s2mel.deployment.S2Mel", settings.s2mel, 0.5),
+        "vocoder": stage("vocoder.deployment.Vocoder", settings.vocoder, 0.2),
+    }
+    return {key: stage.bind(f"{name}-{key}") for key, stage in stages.items()}
+
+
 class SegmentStages(Protocol):
-    """The calls that one segment makes."""
+    """The calls that one segment makes. Replies of `codes`, `mel` and `vocode` go through `heard`."""
 
-    def codes(self, job: GptJob) -> Stream[CodeChunk]: ...
+    def codes(self, job: GptJob) -> Stream[Reply[CodeChunk]]: ...
 
-    def mel(self, job: S2MelJob) -> Response[Mel]: ...
+    def mel(self, job: S2MelJob) -> Response[Reply[Mel | None]]: ...
 
-    def vocode(self, job: VocodeJob) -> Response[Samples]: ...
+    def vocode(self, job: VocodeJob) -> Response[Reply[Samples]]: ...
+
+    def heard(self, stage: str, reply: Reply[T]) -> T: ...
 
 
 class Stages:
-    """All calls go by reference: tickets inside jobs hold object references, which gRPC messages would keep alive for
-    ever, and a long segment's mel and samples may exceed its 4 MB."""
+    """All calls go by reference: voices inside jobs are object references, which gRPC messages would keep alive for
+    ever, and a long segment's mel and samples may exceed its 4 MB. Used from one event loop."""
 
-    def __init__(self, handles: Mapping[str, DeploymentHandle]) -> None:
+    def __init__(
+        self,
+        handles: Mapping[str, DeploymentHandle[Any]],
+        monitor: StageMonitor,
+        frames_per_code: Fraction,
+    ) -> None:
         self._handles = handles
-        self._speaker = handles["speaker"]
-        self._gpt = handles["gpt"].options(stream=True)
-        self._s2mel = handles["s2mel"]
-        self._vocoder = handles["vocoder"]
-        self._kept: dict[str, Any] = {}
+        self._monitor = monitor
+        self._frames_per_code = frames_per_code
+        self._codes = handles["gpt"].options(stream=True)
+        self._geometry: Geometry | None = None
+        self._matrix: EmotionMatrix | None = None
+        self._version = ""
+        self._version_at_s = 0.0
+        self._refreshing: asyncio.Task[str] | None = None
 
-    def codes(self, job: GptJob) -> Stream[CodeChunk]:
-        return cast(Stream[CodeChunk], self._gpt.stream.remote(job))
+    def codes(self, job: GptJob) -> Stream[Reply[CodeChunk]]:
+        return cast(Stream[Reply[CodeChunk]], self._codes.stream.remote(job))
 
-    def mel(self, job: S2MelJob) -> Response[Mel]:
-        return self._s2mel.mel.remote(job)
+    def mel(self, job: S2MelJob) -> Response[Reply[Mel | None]]:
+        response: Response[Reply[Mel | None]] = self._handles["s2mel"].mel.remote(job)
+        return response
 
-    def vocode(self, job: VocodeJob) -> Response[Samples]:
-        return self._vocoder.vocode.remote(job)
+    def vocode(self, job: VocodeJob) -> Response[Reply[Samples]]:
+        response: Response[Reply[Samples]] = self._handles["vocoder"].vocode.remote(job)
+        return response
 
-    async def encode(self, audio: ReferenceAudio) -> VoiceProfile:
-        """Runs outside of the request: others may wait for the profile when the one who asked first has left, and
-        Serve cancels the calls of a request with it."""
-        response: Response[VoiceProfile] = contextvars.Context().run(self._speaker.encode.remote, audio)
-        return await answer(response)
+    def heard(self, stage: str, reply: Reply[T]) -> T:
+        return self._monitor.heard(stage, reply)
 
-    async def encode_emotion(self, audio: ReferenceAudio) -> Vector:
-        response: Response[Vector] = self._speaker.encode_emotion.remote(audio)
-        return await answer(response)
+    async def encode(self, job: EncodeJob) -> EncodedProfile:
+        """Runs outside of the request: others may wait for the profile when the one who asked first has left."""
+        encoded: EncodedProfile = await self._speaker("encode", job)
+        self._learn(encoded.model_version)
+        return encoded
 
-    async def emotion_scores(self, text: str) -> list[float]:
-        response: Response[list[float]] = self._speaker.emotion_scores.remote(text)
-        return await answer(response)
+    async def emotion_vector(self, job: EmotionAudioJob) -> Vector:
+        vector: Vector = await self._speaker("emotion_vector", job)
+        return vector
+
+    async def emotion_scores(self, job: EmotionTextJob) -> list[float]:
+        scores: list[float] = await self._speaker("emotion_scores", job)
+        return scores
 
     async def emotion_matrix(self) -> EmotionMatrix:
-        return await self._once("matrix", self._speaker.emotion_matrix.remote)
+        if self._matrix is None:
+            self._matrix = await self._speaker("emotion_matrix")
+        return self._matrix
 
     async def model_version(self) -> str:
-        return await self._once("version", self._speaker.model_version.remote)
+        """Version of the profiles that the encoder makes now, or made some seconds ago."""
+        if not self._version:
+            return await self._fetch_version()
+        if time.monotonic() - self._version_at_s > VERSION_TTL_S and self._refreshing is None:
+            self._refreshing = own_context(asyncio.create_task, self._fetch_version())
+            self._refreshing.add_done_callback(self._refreshed)
+        return self._version
+
+    def _refreshed(self, task: asyncio.Task[str]) -> None:
+        self._refreshing = None
+        if not task.cancelled():
+            task.exception()  # the next request tries again
+
+    async def _fetch_version(self) -> str:
+        version: str = await self._speaker("model_version")
+        self._learn(version)
+        return version
+
+    def _learn(self, version: str) -> None:
+        self._version, self._version_at_s = version, time.monotonic()
 
     async def geometry(self) -> Geometry:
-        halo_frames, hop, sample_rate_hz = await self._once("halo", self._vocoder.halo.remote)
-        return Geometry(halo_frames, hop, sample_rate_hz)
+        if self._geometry is None:
+            reply: Reply[tuple[int, int, int]] = await answer(self._handles["vocoder"].halo.remote())
+            self._geometry = Geometry(*self.heard("vocoder", reply), self._frames_per_code)
+        return self._geometry
 
     async def ready(self) -> bool:
-        """Whether all four answer. The first time it also fetches what never changes."""
+        """Whether all four answer. The first time it also fetches what hardly ever changes."""
         answers = await asyncio.gather(*(answer(self._handles[stage].ready.remote()) for stage in STAGES))
         await self.geometry()
         await self.model_version()
         return all(answers)
 
-    async def _once(self, name: str, call: Callable[[], Any]) -> Any:
-        if name not in self._kept:
-            self._kept[name] = await answer(call())
-        return self._kept[name]
+    async def _speaker(self, method: str, *arguments: object) -> Any:
+        """A call whose result may be shared by several requests, so it belongs to none of them."""
+        remote: Callable[..., Response[Reply[Any]]] = getattr(self._handles["speaker"], method).remote
+        return self.heard("speaker", await answer(own_context(remote, *arguments)))

@@ -10,23 +10,21 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from golden_close import close
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.indextts2.s2mel.code_embedding import load_code_embedding
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.s2mel.conditions import load_code_embedding, nearest_index
 from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver, euler_grid
+from deployments.indextts2.s2mel.job import mel_frames
 from deployments.indextts2.s2mel.layout import make_layout
 from deployments.indextts2.s2mel.networks import S2MelNetworks, load_s2mel
-from deployments.indextts2.s2mel.regulator import nearest_index, target_frames
 
 SINGLE = 1e-5
 MASKED = 5e-5
 ONE_EVALUATION = 2e-5
 FLOW = 1e-4
-
-
-def close(actual: Tensor, expected: Tensor, limit: float) -> None:
-    torch.testing.assert_close(actual, expected, atol=limit, rtol=0)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +62,11 @@ def cfm(golden_back: Path) -> dict[str, Tensor]:
     return load_file(golden_back / "cfm.safetensors")
 
 
-def test_target_frames(regulation: dict[str, Tensor]) -> None:
+def test_mel_frames(golden_back: Path, regulation: dict[str, Tensor]) -> None:
+    """Exact integers give what the model's float32 gives, for as many codes as it can make."""
+    frames_per_code = IndexTTSCheckpoint(golden_back).frames_per_code
     expected = next(value for name, value in regulation.items() if name.startswith("target_lengths_"))
-    assert [target_frames(n) for n in range(len(expected))] == expected.tolist()
+    assert [mel_frames(n, frames_per_code) for n in range(len(expected))] == expected.tolist()
 
 
 def test_nearest_index_is_that_of_float32(regulation: dict[str, Tensor]) -> None:
@@ -244,7 +244,7 @@ def test_flow_trajectory(solver: FlowSolver, cfm: dict[str, Tensor]) -> None:
 
 
 def test_code_embedding(golden_front: Path) -> None:
-    embed = load_code_embedding(golden_front / "ckpt" / "hf_cache" / "semantic_codec_model.safetensors")
+    embed = load_code_embedding(IndexTTSCheckpoint(golden_front / "ckpt").path("semantic_codec"))
     codec = load_file(golden_front / "codec.safetensors")
     close(embed(codec["quantize.codes"]), codec["quantize.emb"], SINGLE)
     close(embed(codec["quantize.codes"]), codec["vq2emb.of_codes"].mT, SINGLE)

@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from golden_close import close
 from safetensors.torch import load_file
-from torch import Tensor
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.speaker.emotion import EmotionMatrix, normalize_weights, scale_weights
-from deployments.indextts2.speaker.qwen_emotion import (
+from deployments.indextts2.speaker.emotion import (
     EMOTIONS,
+    EmotionMatrix,
+    normalize_weights,
+    scale_weights,
+)
+from deployments.indextts2.speaker.emotion_classifier import (
     END_OF_THINK,
     TEMPLATE_ARGUMENTS,
     after_thinking,
@@ -22,9 +26,7 @@ from deployments.indextts2.speaker.qwen_emotion import (
     parse_scores,
 )
 
-
-def close(actual: Tensor, expected: Tensor, limit: float = 1e-5) -> None:
-    torch.testing.assert_close(actual, expected, atol=limit, rtol=0)
+LIMIT = 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +63,9 @@ def test_matrix(golden_front: Path, cases: dict[str, Any]) -> None:
         # A case with other rows than the nearest shows a random choice.
         rows = case["row_index_per_emotion"]
         found = torch.from_numpy(matrix.vector(case["vector"], rows))[None]
-        close(found, golden[f"case{case['case']}.emovec_mat"])
+        close(found, golden[f"case{case['case']}.emovec_mat"], LIMIT)
         mixed = torch.from_numpy(matrix.mix(case["vector"], rows, audio))[None]
-        close(mixed, golden[f"case{case['case']}.emovec"])
+        close(mixed, golden[f"case{case['case']}.emovec"], LIMIT)
     nearest = [case["row_index_per_emotion"] for case in cases["merge"] if not case.get("use_random")]
     assert nearest
     assert all(rows == matrix.nearest_rows(style) for rows in nearest)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from golden_close import close
 from safetensors.torch import load_file
-from torch import Tensor
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.speaker.encoder import EncodedVoice, SpeakerEncoder, load_emotion_matrix
+from deployments.indextts2.speaker.encoder import VoiceEncoder, load_emotion_matrix
 from deployments.voices.reference import ReferenceAudio
 
 
@@ -28,8 +28,8 @@ def checkpoint(
 
 
 @pytest.fixture(scope="module")
-def encoder(checkpoint: IndexTTSCheckpoint) -> SpeakerEncoder:
-    return SpeakerEncoder.load(checkpoint)
+def encoder(checkpoint: IndexTTSCheckpoint) -> VoiceEncoder:
+    return VoiceEncoder.load(checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -41,64 +41,60 @@ def references(golden_front: Path) -> list[ReferenceAudio]:
     return found
 
 
-def close(actual: np.ndarray, expected: Tensor, limit: float) -> None:
-    assert actual.dtype == np.float32
-    torch.testing.assert_close(torch.from_numpy(actual), expected, atol=limit, rtol=0)
+# The features before them may differ by 1e-4 themselves.
+LIMIT = 1e-4
 
 
-def test_voice(golden_front: Path, encoder: SpeakerEncoder, references: list[ReferenceAudio]) -> None:
+def test_voice(golden_front: Path, encoder: VoiceEncoder, references: list[ReferenceAudio]) -> None:
     conditioning = load_file(golden_front / "conditioning.safetensors")
-    (voice,) = encoder.encode(references[:1])
-    # The features before them may differ by 1e-4 themselves.
-    close(voice.speaker_latents, conditioning["spk.latents"][0], 1e-4)
-    close(voice.speaker_emotion, conditioning["spk.emovec"][0], 1e-4)
-    close(voice.reference_emotion, conditioning["spk_as_emo.emovec"][0], 1e-4)
+    (profile,) = encoder.encode(references[:1])
+    for name, expected in (
+        ("speaker_latents", conditioning["spk.latents"]),
+        ("speaker_emotion", conditioning["spk.emovec"]),
+        ("reference_emotion", conditioning["spk_as_emo.emovec"]),
+    ):
+        assert profile[name].dtype == np.float32
+        close(torch.tensor(profile[name]), expected[0], LIMIT)
     codes = load_file(golden_front / "codec.safetensors")["quantize.codes"][0]
-    assert torch.equal(torch.from_numpy(voice.codes), codes)
+    assert torch.equal(torch.tensor(profile["codes"]), codes)
     samples = load_file(golden_front / "features.safetensors")["spk.audio_22050"].shape[1]
-    assert voice.mel.shape == (80, samples // 256)
-    assert voice.style.shape == (192,)
-    assert np.isfinite(voice.mel).all()
-    assert np.isfinite(voice.style).all()
+    dims = encoder.log_mel.dims
+    assert profile["mel"].shape == (dims.bands, samples // dims.hop)
+    assert profile["style"].shape == (encoder.campplus.dims.embedding,)
+    assert np.isfinite(profile["mel"]).all()
+    assert np.isfinite(profile["style"]).all()
 
 
 def test_emotion_reference(
-    golden_front: Path, encoder: SpeakerEncoder, references: list[ReferenceAudio]
+    golden_front: Path, encoder: VoiceEncoder, references: list[ReferenceAudio]
 ) -> None:
     conditioning = load_file(golden_front / "conditioning.safetensors")
-    as_emotion, emotion = encoder.encode_emotion(references)
-    close(as_emotion, conditioning["spk_as_emo.emovec"][0], 1e-4)
-    close(emotion, conditioning["emo.emovec"][0], 1e-4)
+    as_emotion, emotion = map(torch.from_numpy, encoder.encode_emotion(references))
+    close(as_emotion, conditioning["spk_as_emo.emovec"][0], LIMIT)
+    close(emotion, conditioning["emo.emovec"][0], LIMIT)
 
 
-def test_batch_equals_single(encoder: SpeakerEncoder, references: list[ReferenceAudio]) -> None:
+def test_batch_equals_single(encoder: VoiceEncoder, references: list[ReferenceAudio]) -> None:
     together = encoder.encode(references)
-    for reference, voice in zip(references, together, strict=True):
+    for reference, profile in zip(references, together, strict=True):
         (alone,) = encoder.encode([reference])
-        for name, array in voice.arrays().items():
-            expected = alone.arrays()[name]
-            assert array.dtype == expected.dtype
-            np.testing.assert_allclose(array, expected, atol=5e-5, rtol=0, err_msg=name)
-        assert np.array_equal(voice.codes, alone.codes)
-
-
-def test_arrays_round_trip(encoder: SpeakerEncoder, references: list[ReferenceAudio]) -> None:
-    (voice,) = encoder.encode(references[:1])
-    again = EncodedVoice.from_arrays(voice.arrays())
-    assert all(array is again.arrays()[name] for name, array in voice.arrays().items())
+        assert profile.arrays.keys() == alone.arrays.keys()
+        for name, expected in alone.arrays.items():
+            assert profile[name].dtype == expected.dtype
+            close(torch.tensor(profile[name]), torch.tensor(expected), 0 if name == "codes" else 5e-5)
 
 
 def test_half_precision_stays_near(checkpoint: IndexTTSCheckpoint, references: list[ReferenceAudio]) -> None:
-    half = SpeakerEncoder.load(checkpoint, dtype=torch.bfloat16)
+    half = VoiceEncoder.load(checkpoint, dtype=torch.bfloat16)
     assert half.features.mean.dtype == torch.float32
-    full, rounded = (model.encode(references[:1])[0] for model in (SpeakerEncoder.load(checkpoint), half))
-    assert rounded.speaker_latents.dtype == np.float32
-    assert np.array_equal(full.codes, rounded.codes)
-    scale = np.abs(full.speaker_latents).max()
-    assert np.abs(full.speaker_latents - rounded.speaker_latents).max() < 0.2 * scale
+    full, rounded = (model.encode(references[:1])[0] for model in (VoiceEncoder.load(checkpoint), half))
+    assert rounded["speaker_latents"].dtype == np.float32
+    assert np.array_equal(full["codes"], rounded["codes"])
+    exact, near = full["speaker_latents"], rounded["speaker_latents"]
+    assert np.abs(exact - near).max() < 0.2 * np.abs(exact).max()
 
 
 def test_emotion_matrix(checkpoint: IndexTTSCheckpoint) -> None:
     matrix = load_emotion_matrix(checkpoint)
-    assert matrix.keys.shape == (sum(checkpoint.emotion_rows), 192)
+    assert matrix.keys.shape == (sum(checkpoint.emotion_rows), checkpoint.style_width)
     assert matrix.values.shape == (sum(checkpoint.emotion_rows), checkpoint.gpt_dims.model_dim)

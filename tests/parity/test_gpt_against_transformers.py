@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from gpt_reference import decode_as_reference
 from torch import Tensor
 from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from deployments.indextts2.dims import GptDims
-from deployments.indextts2.gpt.draws import TorchDraws
-from deployments.indextts2.gpt.generate import generate
 from deployments.indextts2.gpt.model import SpeechGpt, generation_position
-from deployments.indextts2.gpt.settings import DecodingSettings
+from deployments.indextts2.sampling import Params
 
 DIMS = GptDims(
     model_dim=32,
@@ -107,6 +106,8 @@ def test_same_codes(settings: dict[str, Any], seed: int) -> None:
     torch.manual_seed(seed)
     expected = Wrapped(gpt, prefix).generate(ids, generation_config=config)[0, ids.shape[1] :].tolist()
     torch.manual_seed(seed)
-    decoding = DecodingSettings(**settings, max_codes=25, allow_start_code=True)
-    outcome = generate(gpt, prefix, decoding, TorchDraws())
-    assert [*outcome.codes, *([stop] if outcome.stopped else [])] == expected
+    own = {name: value for name, value in settings.items() if name != "do_sample"}
+    if not settings["do_sample"]:
+        own["temperature"] = 0.0
+    decoded = decode_as_reference(gpt, prefix, Params(**own, max_codes=25))
+    assert [*decoded.codes, *([stop] if decoded.stopped else [])] == expected

@@ -6,25 +6,23 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from golden_close import close
 from safetensors.torch import load_file
 from torch import Tensor
 
-from deployments.indextts2.dims import GptDims, dims_from
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.attention import StepAttention
-from deployments.indextts2.gpt.latents import LatentRow, latents_of
-from deployments.indextts2.gpt.model import SpeechGpt, generation_position, key_length, load_gpt
+from deployments.indextts2.gpt.engine import load_model
+from deployments.indextts2.gpt.generation import latents_of
+from deployments.indextts2.gpt.model import SpeechGpt, generation_position, key_length
 from deployments.indextts2.gpt.selection import Selection
-from deployments.weights.tensors import read_tensors
 
 TEXTS = ("text1", "text2")
 
 
 @pytest.fixture(scope="module")
 def model(golden_front: Path) -> SpeechGpt:
-    config = yaml.safe_load((golden_front / "ckpt" / "config.yaml").read_text())
-    path = golden_front / "ckpt" / config["gpt_checkpoint"]
-    return load_gpt(read_tensors(path), dims_from(GptDims, config["gpt"], "config.yaml"), source=str(path))
+    return load_model(IndexTTSCheckpoint(golden_front / "ckpt"), device="cpu", dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +43,6 @@ def voice(model: SpeechGpt, golden_gpt: dict[str, Tensor]) -> tuple[Tensor, Tens
 
 def prefix_of(model: SpeechGpt, voice: tuple[Tensor, Tensor], ids: Tensor) -> Tensor:
     return model.prefix(*voice, ids.tolist())
-
-
-def close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
-    torch.testing.assert_close(actual, expected, atol=tolerance, rtol=0)
 
 
 def test_condition_from_the_speaker_encoder_outputs(
@@ -88,7 +82,7 @@ def test_selection_starts_with_the_placeholder_ids(
     selection = Selection(model.dims, 1)
     selection.open([0])
     for fake_ids in golden_gpt[f"{name}.fake_input_ids"]:
-        assert selection.seen[0].nonzero().flatten().tolist() == sorted(set(fake_ids.tolist()))
+        assert set(selection.history.seen(torch.tensor([0]), steps=0)[0].tolist()) == set(fake_ids.tolist())
 
 
 def teacher_inputs(
@@ -176,13 +170,13 @@ def test_latents_as_codes_arrive(
     cache = model.new_cache(2, len(prefix) + len(codes) + 1)
     model.extend(cache, [(0, torch.cat([prefix, model.start()]))])
     cache.copy(0, [1], len(prefix))
-    row = LatentRow(model, 1)
-    made: list[Tensor] = []
-    for known in range(0, len(codes) + chunk, chunk):
-        if chunk == 1 and known < len(codes):
-            code, position = row.next_input(codes[:known])
+    made = [model.extend(cache, [(1, model.latent_inputs(codes[:1], 0))])[0]]
+    for known in range(1, len(codes), chunk):
+        if chunk == 1:
             # A generating row shares the step.
-            made.append(model.step(cache, [0, 1], [3, code], [generation_position(known + 1), position])[1:])
+            slots, fed = [0, 1], [3, codes[known - 1]]
+            made.append(model.step(cache, slots, fed, [generation_position(known + 1), known])[1:])
         else:
-            made.append(row.extend(cache, codes[:known]))
+            inputs = model.latent_inputs(codes[: known + chunk], known)
+            made += model.extend(cache, [(1, inputs)])
     close(torch.cat(made), golden_latent["tf.latent"][0], 5e-5)

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from deployments.indextts2.text.frontend import IndexTextFrontend
-from deployments.indextts2.text.pinyin import correct_pinyin
-from deployments.indextts2.text.pretokenizer import pretokenize
-from deployments.indextts2.text.route import is_email, language_route
+from deployments.indextts2.text.route import correct_pinyin, is_email, language_route
 from deployments.indextts2.text.segments import split_tokens
+from deployments.indextts2.text.tokenizer import pretokenize
 from deployments.text.fst import WetextFst
 
 PLACEHOLDER = re.compile(r"<(?:pinyin|n)_[a-z]+>|PRONPLACEHOLDER[a-z]+PRONPLACEHOLDER")

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import torch
 
 from deployments.engine.step_model import Outcome
-from deployments.indextts2.gpt.bucketed_step import BucketedStep, SplitComputer
-from deployments.indextts2.gpt.code_row import CodeRow
-from deployments.indextts2.gpt.job import CodeChunk
+from deployments.indextts2.gpt.cuda_graphs import BucketedStep, SplitForward
+from deployments.indextts2.gpt.forward import Forward, JointForward, StepInputs
+from deployments.indextts2.gpt.job import CodeChunk, SlotLimits
 from deployments.indextts2.gpt.model import SpeechGpt
-from deployments.indextts2.gpt.passes import Computer, JointComputer, Pass
+from deployments.indextts2.gpt.row import CodeRow, GptTask
 from deployments.indextts2.gpt.selection import Selection
-from deployments.indextts2.gpt.task import GptTask, Limits
 
 
 class CodeModel:
@@ -22,32 +21,33 @@ class CodeModel:
     prefill_rows: rows of prefixes, and of latents made at the end, that one step computes beside the codes.
     """
 
-    def __init__(self, model: SpeechGpt, limits: Limits, *, prefill_rows: int, cuda_graphs: bool) -> None:
+    def __init__(self, model: SpeechGpt, limits: SlotLimits, *, prefill_rows: int, cuda_graphs: bool) -> None:
         self._model = model
         self._prefill_rows = prefill_rows
         self._selection = Selection(model.dims, limits.slots, model.device)
         self._free = list(reversed(range(limits.slots)))
-        self._computer: Computer
+        self._forward: Forward
         if model.device.type == "cpu":
             self._cache = model.new_cache(limits.slots, limits.max_length)
-            self._computer = JointComputer(model, self._cache)
+            self._forward = JointForward(model, self._cache)
         else:
             self._cache = model.new_cache(limits.slots + 1, limits.max_length)  # one to write padding to
             step = BucketedStep(model, self._cache, graphs=cuda_graphs)
-            self._computer = SplitComputer(model, self._cache, step)
+            self._forward = SplitForward(model, self._cache, step)
 
     @property
     def free_slots(self) -> int:
         return len(self._free)
 
     def width(self, task: GptTask) -> int:
-        return task.slots
+        return task.job.slots
 
     @torch.inference_mode()
     def admit(self, task: GptTask) -> CodeRow:
-        slots = tuple(self._free[-task.slots :])
-        row = CodeRow(self._model, self._cache, task, slots, self._computer.latents_at_once)
-        del self._free[-task.slots :]
+        count = task.job.slots
+        slots = tuple(self._free[-count:])
+        row = CodeRow(self._model, self._cache, task, slots, self._forward.latents_at_once)
+        del self._free[-count:]
         self._cache.clear(slots)
         self._selection.open(slots)
         return row
@@ -57,16 +57,16 @@ class CodeModel:
 
     @torch.inference_mode()
     def step(self, rows: Sequence[CodeRow]) -> list[Outcome[CodeChunk]]:
-        work = Pass(self._prefill_rows)
+        inputs = StepInputs(self._prefill_rows)
         for row in rows:
-            row.ask(work)
-        self._computer.compute(work)
-        heard = {row: states for row in rows if (states := row.hear(work)) is not None}
-        if heard:
-            logits = self._model.logits(torch.cat(list(heard.values())))
-            choices = self._selection.choose(logits, [row.decoder for row in heard])
-            for row, choice in zip(heard, choices, strict=True):
-                row.decide(choice)
+            row.add_inputs(inputs)
+        states = self._forward.compute(inputs)
+        choosing = {row: hidden for row in rows if (hidden := row.take_states(states)) is not None}
+        if choosing:
+            logits = self._model.logits(torch.cat(list(choosing.values())))
+            chosen = self._selection.choose(logits, [row.decoder for row in choosing])
+            for row, next_codes in zip(choosing, chosen, strict=True):
+                row.continue_with(next_codes)
         return [row.outcome() for row in rows]
 
     def release(self, row: CodeRow) -> None:

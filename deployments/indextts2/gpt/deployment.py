@@ -6,60 +6,35 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from deployments.core.metrics import Reply
+from deployments.core.stages import replica_name
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.gpt.engine import GptEngine, GptStats, load_model
+from deployments.indextts2.gpt.engine import GptEngine, load_model
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
-from deployments.weights.dtypes import dtype_named
-from deployments.weights.locate import locate
+from deployments.indextts2.settings import GptSettings
+from deployments.weights.registry import locate
+from deployments.weights.tensors import dtype_named
 
 
 class Gpt:
-    """One replica: one set of weights, one cache of slots, one step loop."""
+    """One replica: one set of weights, one cache of slots, one step loop.
+
+    Call it by reference: the voice inside a job is an object reference, which gRPC messages would keep alive for ever.
+    """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self,
-        checkpoint: str,
-        device: str = "cpu",
-        dtype: str = "float32",
-        slots: int = 32,
-        max_length: int | None = None,
-        max_waiting: int = 64,
-        prefill_rows: int = 256,
-        voice_cache_mb: int = 64,
-        cuda_graphs: bool = True,
-        compile: bool = False,
+        self, checkpoint: str, device: str, settings: GptSettings
     ) -> None:
-        """`checkpoint`: a name to pull, or a path. `max_length`: positions of a slot, null for all the model has.
-
-        `max_ongoing_requests` should be slots + max_waiting or more. Without a GPU the last two have no effect.
-        """
-
-        def load() -> GptEngine:
-            model = load_model(
-                IndexTTSCheckpoint(locate(checkpoint)), device=device, dtype=dtype_named(dtype)
-            )
-            return GptEngine(
-                model,
-                slots=slots,
-                max_length=max_length,
-                max_waiting=max_waiting,
-                prefill_rows=prefill_rows,
-                voice_cache_bytes=voice_cache_mb << 20,
-                cuda_graphs=cuda_graphs,
-                compile=compile,
-            )
-
-        self._engine = await asyncio.to_thread(load)
+        """`checkpoint`: a name to pull, or a path. Raises CheckpointError."""
+        replica = replica_name()
+        self._engine = await asyncio.to_thread(_load, checkpoint, device, settings, replica)
         self._engine.start()
 
-    async def stream(self, job: GptJob) -> AsyncGenerator[CodeChunk, None]:
+    async def stream(self, job: GptJob) -> AsyncGenerator[Reply[CodeChunk], None]:
         """Chunks of codes with their latents; see GptEngine.stream."""
-        async with aclosing(self._engine.stream(job)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-
-    async def stats(self) -> GptStats:
-        return self._engine.stats()
+        async with aclosing(self._engine.stream(job)) as replies:
+            async for reply in replies:
+                yield reply
 
     async def ready(self) -> bool:
         self.check_health()
@@ -67,3 +42,9 @@ class Gpt:
 
     def check_health(self) -> None:
         self._engine.check_health()
+
+
+def _load(checkpoint: str, device: str, settings: GptSettings, replica: str) -> GptEngine:
+    files = IndexTTSCheckpoint(locate(checkpoint))
+    model = load_model(files, device=device, dtype=dtype_named(settings.dtype))
+    return GptEngine(model, settings, replica=replica)

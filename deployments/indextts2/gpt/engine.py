@@ -4,61 +4,49 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from deployments.core.deadline import before
 from deployments.core.errors import InvalidRequest
-from deployments.engine.engine_stats import EngineStats
+from deployments.core.logs import RequestLogger
+from deployments.core.metrics import Reply
 from deployments.engine.step_engine import StepEngine
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.code_model import CodeModel
-from deployments.indextts2.gpt.code_row import CodeRow
-from deployments.indextts2.gpt.job import CodeChunk, GptJob
+from deployments.indextts2.gpt.job import CodeChunk, GptJob, SlotLimits, checked_params
 from deployments.indextts2.gpt.model import SpeechGpt, load_gpt
-from deployments.indextts2.gpt.task import GptTask, Limits, checked_settings
-from deployments.voices.cache import ByteLRU, CacheStats
+from deployments.indextts2.gpt.row import CodeRow, GptTask
+from deployments.indextts2.settings import GptSettings
+from deployments.voices.cache import ByteLRU
 from deployments.voices.profile import VoiceProfile
-from deployments.voices.ticket import VoiceTicket
-
-
-@dataclass(frozen=True, slots=True)
-class GptStats:
-    engine: EngineStats
-    voices: CacheStats
-    slots: int
-    free_slots: int
 
 
 class GptEngine:
-    """slots: sequences that are generated at the same time, where a beam search counts each beam and a stream one
-    more for its latents; max_length: positions of a slot, prefix and codes; max_waiting: slots that may be waited
-    for beyond; prefill_rows: rows of new prefixes that one step takes, so that running rows do not stall.
-    """
+    """Keeps the voices that it spoke with last on the device."""
 
-    def __init__(
-        self,
-        model: SpeechGpt,
-        *,
-        slots: int,
-        max_waiting: int,
-        max_length: int | None = None,
-        prefill_rows: int = 256,
-        voice_cache_bytes: int = 64 << 20,
-        cuda_graphs: bool = False,
-        compile: bool = False,
-    ) -> None:
-        """Blocks while graphs are captured. The model belongs to the engine from here on: its weights are packed."""
+    def __init__(self, model: SpeechGpt, settings: GptSettings, *, replica: str = "") -> None:
+        """Blocks while graphs are captured. The model belongs to the engine from here on: its weights are packed.
+
+        `replica` names this process in the metrics.
+        """
         model.pack()
-        if compile:
+        if settings.compile:
             model.compile()
-        self.limits = Limits(slots, max_length or model.longest)
-        self.voices: ByteLRU[Tensor] = ByteLRU(voice_cache_bytes, lambda latents: latents.nbytes)
+        self.limits = SlotLimits(settings.slots, settings.max_length or model.longest)
+        self.voices: ByteLRU[Tensor] = ByteLRU(settings.voice_cache_mb << 20, lambda latents: latents.nbytes)
         self._gpt = model
-        self._model = CodeModel(model, self.limits, prefill_rows=prefill_rows, cuda_graphs=cuda_graphs)
+        self._model = CodeModel(
+            model, self.limits, prefill_rows=settings.prefill_rows, cuda_graphs=settings.cuda_graphs
+        )
         self._engine: StepEngine[GptTask, CodeRow, CodeChunk] = StepEngine(
-            self._model, name="gpt", max_rows=slots, max_step_cost=slots, max_waiting=max_waiting
+            self._model,
+            name="gpt",
+            max_rows=settings.slots,
+            max_step_cost=settings.slots,
+            max_waiting=settings.max_waiting,
+            replica=replica,
         )
 
     def start(self) -> None:
@@ -67,30 +55,31 @@ class GptEngine:
     def stop(self) -> None:
         self._engine.stop()
 
-    async def stream(self, job: GptJob) -> AsyncGenerator[CodeChunk, None]:
-        """Chunks of `emit_codes` codes, the last one `finished`; one chunk for emit_codes 0.
-
-        Closing the generator frees the slots before the next step. Raises InvalidRequest for a job that cannot be
-        run, Overloaded, Unavailable.
-        """
-        settings = checked_settings(job, self._gpt.dims, self.limits)
-        task = GptTask(job, settings, await self._latents(job.voice))
-        async with aclosing(self._engine.run(task, slack_s=job.slack_s)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-
-    def stats(self) -> GptStats:
-        return GptStats(self._engine.stats(), self.voices.stats(), self.limits.slots, self._model.free_slots)
-
     def check_health(self) -> None:
         self._engine.check_health()
 
-    async def _latents(self, voice: VoiceTicket) -> Tensor:
-        known = self.voices.get(voice.key)
-        if known is not None:
-            return known
-        latents = self._on_device(await voice.profile)
-        self.voices.put(voice.key, latents)
+    async def stream(self, job: GptJob) -> AsyncGenerator[Reply[CodeChunk], None]:
+        """Chunks of `emit_codes` codes, the last one `finished`; one chunk for emit_codes 0.
+
+        Closing the generator frees the slots before the next step. Raises InvalidRequest for a job that cannot be
+        run, Overloaded, Unavailable, DeadlineExceeded.
+        """
+        params = checked_params(job, self._gpt.dims, self.limits)
+        if params.max_codes < job.params.max_codes:
+            RequestLogger(job.request_id).debug("gpt: a slot has room for %d codes", params.max_codes)
+        task = GptTask(job, params, await self._latents(job))
+        outputs = self._engine.run(task, slack_s=job.slack_s, deadline=job.deadline, refusable=job.refusable)
+        async with aclosing(outputs) as chunks:
+            async for chunk in chunks:
+                yield self._engine.reply(chunk)
+
+    async def _latents(self, job: GptJob) -> Tensor:
+        key = job.voice.key
+        latents = self.voices.get(key)
+        if latents is None:
+            profile = await before(job.deadline, job.voice.profile, "the voice has not come")
+            latents = self._on_device(profile)
+            self.voices.put(key, latents)
         return latents
 
     def _on_device(self, profile: VoiceProfile) -> Tensor:

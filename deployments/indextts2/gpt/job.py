@@ -1,42 +1,40 @@
-"""What is asked of the GPT stage, and what it sends back."""
+"""Jobs of the GPT stage, what they need of a replica, and the chunks of codes that it sends back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from deployments.voices.ticket import VoiceTicket
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How codes are chosen; the defaults are the reference's (indextts2-front.md 7.1)."""
-
-    sample: bool = True
-    beams: int = 3
-    top_k: int = 30  # 0: off
-    top_p: float = 0.8
-    temperature: float = 0.8
-    repetition_penalty: float = 10.0
-    length_penalty: float = 0.0
-    typical_mass: float | None = None
-    max_codes: int = 1500
+from deployments.core.deadline import NEVER, Deadline
+from deployments.core.errors import InvalidRequest
+from deployments.indextts2.dims import GptDims
+from deployments.indextts2.sampling import Params
+from deployments.voices.sharing import SharedVoice
 
 
 @dataclass(frozen=True, slots=True)
 class GptJob:
-    """One segment of text. Draws are a function of (`seed`, `stream`, step); `stream` is the segment's index."""
+    """One segment of text. The codes are a function of the job alone, with `seed` and `stream` for what is drawn;
+    `stream` is the index of the segment in its request."""
 
-    voice: VoiceTicket
+    request_id: str
+    voice: SharedVoice
     emotion: npt.NDArray[np.float32]  # (D,), already mixed; added to every speaker latent
     text_ids: tuple[int, ...]  # without start and stop
-    sampling: Sampling
+    params: Params
     seed: int
     stream: int = 0
     emit_codes: int = 0  # codes per CodeChunk; 0: one chunk with everything at the end
     slack_s: float = 0.0  # time until a listener needs the first sample of this segment
+    deadline: Deadline = NEVER
+    refusable: bool = True
+
+    @property
+    def slots(self) -> int:
+        return slots_of(self.params, streams=self.emit_codes > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +45,76 @@ class CodeChunk:
     latents: npt.NDArray[np.float32]  # (n, D)
     finished: bool
     limit_reached: bool = False  # the model did not stop by itself
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLimits:
+    """What one replica can hold: sequences, and positions of each (prefix, start code and codes)."""
+
+    slots: int
+    max_length: int
+
+
+def slots_of(params: Params, *, streams: bool) -> int:
+    """Slots that a segment holds: one per beam, and one for the latents if they are made while codes are."""
+    return params.num_beams + (1 if streams else 0)
+
+
+def checked_params(job: GptJob, dims: GptDims, limits: SlotLimits) -> Params:
+    """The job's parameters with `max_codes` lowered to what a slot has room for; a segment that runs into it says
+    `limit_reached`. Raises InvalidRequest for a job that this model or this replica cannot do, whatever the voice.
+    """
+    _check_text(job.text_ids, dims)
+    if job.emotion.shape != (dims.model_dim,) or not np.isfinite(job.emotion).all():
+        raise InvalidRequest(
+            f"the emotion vector must be {dims.model_dim} finite numbers, got shape {job.emotion.shape}",
+            param="emotion",
+        )
+    if job.emit_codes < 0:
+        raise InvalidRequest(f"emit_codes must be at least 0, got {job.emit_codes}", param="emit_codes")
+    if np.isnan(job.slack_s):
+        raise InvalidRequest("slack_s must be a number of seconds", param="slack_s")
+    params, most = job.params, dims.max_mel_tokens - 1
+    if params.max_codes > most:
+        raise InvalidRequest(f"max_codes may be {most} with this model", param="max_codes")
+    if job.slots > limits.slots:
+        latents = " and one for latents" if job.emit_codes else ""
+        raise InvalidRequest(
+            f"num_beams {params.num_beams} needs a row per beam{latents}, {job.slots} in all; this server has "
+            f"{limits.slots}",
+            param="num_beams",
+        )
+    prefix = prefix_length(job.text_ids, dims)
+    room = limits.max_length - prefix
+    if room < 1:
+        raise InvalidRequest(
+            f"this server has room for {limits.max_length} positions per segment, and the text alone takes "
+            f"{prefix}; split it",
+            param="input",
+        )
+    return params.model_copy(update={"max_codes": min(params.max_codes, room)})
+
+
+def prefix_length(text_ids: Sequence[int], dims: GptDims) -> int:
+    """Rows of SpeechGpt.prefix."""
+    return dims.condition_num_latent + 2 + len(_spoken(text_ids, dims)) + 2
+
+
+def _spoken(text_ids: Sequence[int], dims: GptDims) -> list[int]:
+    return [i for i in text_ids if i not in (dims.start_text_token, dims.stop_text_token)]
+
+
+def _check_text(text_ids: Sequence[int], dims: GptDims) -> None:
+    spoken = _spoken(text_ids, dims)
+    if not spoken:
+        raise InvalidRequest("a segment of text has no tokens: there is nothing to be spoken", param="input")
+    if len(spoken) > dims.max_text_tokens:
+        raise InvalidRequest(
+            f"a text segment may have {dims.max_text_tokens} tokens, got {len(spoken)}; split it",
+            param="input",
+        )
+    if not 0 <= min(spoken) <= max(spoken) <= dims.number_text_tokens:
+        raise InvalidRequest(
+            f"text tokens {min(spoken)} to {max(spoken)}; this model knows 0 to {dims.number_text_tokens}",
+            param="input",
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,15 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deployments.core.errors import InvalidRequest
+from deployments.core.logs import logger
 from deployments.indextts2.dims import GptDims
-from deployments.indextts2.gpt.attention import Attention, Span, SpanAttention, StepAttention
-from deployments.indextts2.gpt.cache import SlotCache
-from deployments.indextts2.gpt.packed import pack
-from deployments.indextts2.gpt.trunk import NORM_EPS, Trunk
+from deployments.indextts2.gpt.attention import Attention, SlotCache, Span, SpanAttention, StepAttention
+from deployments.indextts2.gpt.transformer import NORM_EPS, Trunk, pack
 from deployments.networks.packed_linear import LEAST_ROWS, can_pack
-from deployments.weights.tensors import load_strict
-
-logger = logging.getLogger(__name__)
+from deployments.weights.tensors import load_strict, without_values
 
 PARTS = (
     "gpt.",
@@ -134,12 +130,17 @@ class SpeechGpt(nn.Module):
         """The start code at mel position 0: (1,D)."""
         return self.embed([self.dims.start_mel_token], [0])
 
+    def latent_inputs(self, codes: Sequence[int], first: int) -> Tensor:
+        """Inputs of latents first … M−1 of codes (M): the start code, then code j−1, at positions without a gap (8)."""
+        fed = [self.dims.start_mel_token, *codes[:-1]][first : len(codes)]
+        return self.embed(torch.tensor(fed, dtype=torch.int64), torch.arange(first, first + len(fed)))
+
     @torch.inference_mode()
     def extend(self, cache: SlotCache, pieces: Sequence[tuple[int, Tensor]]) -> list[Tensor]:
         """Append embeddings (T_i,D) to slots, any T_i ≥ 1 -> the states (T_i,D) after both final norms.
 
-        A slot may have several pieces, which follow each other: it is where a text is cut into pieces that
-        its states depend on (in the last bits), not in how many passes they are computed.
+        A slot may have several pieces, one behind the other. The last bits of the states depend on where a sequence
+        is cut into pieces, but not on how many of the pieces are computed in one pass.
         """
         counts = [len(rows) for _, rows in pieces]
         slots = [slot for slot, _ in pieces]
@@ -227,7 +228,7 @@ def load_gpt(
     dtype: torch.dtype = torch.float32,
 ) -> SpeechGpt:
     """The GPT from the tensors of gpt.pth, or of its part under PARTS. Raises CheckpointError."""
-    with torch.device("meta"):
+    with without_values():
         model = SpeechGpt(dims)
     own = {name: value for name, value in tensors.items() if name.startswith(PARTS)}
     load_strict(model, own, source=source, dtype=dtype)

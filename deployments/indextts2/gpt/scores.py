@@ -1,4 +1,4 @@
-"""From logits to the few scores that can still win, all rows at once (indextts2-front.md 7.2, 7.4)."""
+"""From logits to processed scores, on the device and for all rows at once (indextts2-front.md 7.2, 7.4)."""
 
 from __future__ import annotations
 
@@ -8,68 +8,96 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deployments.indextts2.gpt.settings import DecodingSettings
+from deployments.indextts2.dims import GptDims
+from deployments.indextts2.sampling import Params
 
-OFF = 2.0  # a mass no distribution reaches
+PLACEHOLDER = 1  # id of every prefix position, as the repetition penalty sees it (6.5)
+
+
+class CodeHistory:
+    """The codes that each slot has seen, for the repetition penalty. `codes` (slots, columns): the start code, those
+    chosen so far, then placeholders."""
+
+    def __init__(self, dims: GptDims, slots: int, device: torch.device | str) -> None:
+        self._start_code = dims.start_mel_token
+        columns = dims.max_mel_tokens + 1  # start code, all codes but the last, and at least one placeholder
+        self.codes = torch.full((slots, columns), PLACEHOLDER, dtype=torch.int64, device=device)
+
+    def open(self, slots: Sequence[int]) -> None:
+        """Begin new sequences in these slots."""
+        rows = torch.tensor(slots, device=self.codes.device)
+        self.codes[rows] = PLACEHOLDER
+        self.codes[rows, 0] = self._start_code
+
+    def seen(self, rows: Tensor, steps: int) -> Tensor:
+        """(R,K) ids that slots `rows` have seen, where none has more than `steps` codes; ids may stand there twice."""
+        return self.codes[rows, : steps + 2]
+
+    def append(
+        self, slots: Sequence[int], sources: Sequence[int], codes: Sequence[int], steps: Sequence[int]
+    ) -> None:
+        """Slot slots[i] goes on with the history of sources[i]; codes[i] becomes its code number steps[i], from 1."""
+        host = torch.tensor([slots, sources, codes, steps])
+        target, source, code, column = host.to(self.codes.device, non_blocking=True)
+        if slots != sources:
+            used = max(steps)
+            self.codes[target, :used] = self.codes[source, :used]
+        self.codes[target, column] = code
 
 
 @dataclass(frozen=True)
-class Rules:
-    """Settings of R rows as columns (R,1), and what no row uses, so that it costs nothing."""
+class ScoreRules:
+    """How the scores of R rows are processed: columns (R,1), and the rows that need what others do not."""
 
-    beam: Tensor  # bool
-    forbid_start: Tensor  # bool
     penalty: Tensor
     temperature: Tensor
-    top_k: Tensor  # int64; the vocabulary size where off
-    dropped_mass: Tensor  # 1 − top_p; negative where off
-    typical_mass: Tensor  # OFF where off
-    keep: Tensor  # int64
-    width: int  # scores per row that are returned
-    any_beam: bool
-    any_top_p: bool
-    any_typical: bool
+    beams: Tensor | None  # (B,) rows in beam modes
+    typical: Tensor | None  # (T,) rows with the typical filter
+    typical_mass: Tensor  # (T,1)
+    typical_keep: Tensor  # (T,1)
 
     @staticmethod
-    def of(rows: Sequence[DecodingSettings], vocabulary: int, device: torch.device) -> Rules:
-        def column(values: list[float], dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.tensor(values, dtype=dtype).unsqueeze(1).to(device, non_blocking=True)
-
-        sampled_top_p = [1.0 - s.top_p if s.do_sample and s.top_p < 1.0 else -1.0 for s in rows]
-        typical = [OFF if s.typical_mass is None else s.typical_mass for s in rows]
-        top_k = [max(s.top_k, s.keep) if s.do_sample and s.top_k else vocabulary for s in rows]
-        return Rules(
-            beam=column([s.num_beams > 1 for s in rows], torch.bool),
-            forbid_start=column([not s.allow_start_code for s in rows], torch.bool),
-            penalty=column([s.repetition_penalty for s in rows]),
-            temperature=column([s.temperature if s.do_sample else 1.0 for s in rows]),
-            top_k=column([float(min(k, vocabulary)) for k in top_k], torch.int64),
-            dropped_mass=column(sampled_top_p),
-            typical_mass=column(typical),
-            keep=column([float(s.keep) for s in rows], torch.int64),
-            width=max(s.width(vocabulary) for s in rows),
-            any_beam=any(s.num_beams > 1 for s in rows),
-            any_top_p=any(mass >= 0.0 for mass in sampled_top_p),
-            any_typical=any(mass < OFF for mass in typical),
+    def of(rows: Sequence[Params], device: torch.device) -> ScoreRules:
+        beams = [i for i, params in enumerate(rows) if params.num_beams > 1]
+        typical = [(i, params) for i, params in enumerate(rows) if params.typical_mass is not None]
+        columns = torch.tensor(
+            [
+                [params.repetition_penalty for params in rows],
+                [params.temperature if params.samples else 1.0 for params in rows],
+            ]
+        ).to(device, non_blocking=True)
+        return ScoreRules(
+            penalty=columns[0, :, None],
+            temperature=columns[1, :, None],
+            beams=torch.tensor(beams).to(device) if beams else None,
+            typical=torch.tensor([i for i, _ in typical]).to(device) if typical else None,
+            typical_mass=torch.tensor([[params.typical_mass or 0.0] for _, params in typical]).to(device),
+            typical_keep=torch.tensor([[params.kept_candidates] for _, params in typical]).to(device),
         )
 
 
-def prepare(logits: Tensor, rules: Rules, start_code: int) -> Tensor:
-    """Logits (R,V) of any float type -> float32 scores: log-softmax in beam modes, start code ruled out."""
-    scores = logits.float()
-    if rules.any_beam:
-        scores = torch.where(rules.beam, scores.log_softmax(-1), scores)
-    forbidden = rules.forbid_start & (torch.arange(scores.shape[1], device=scores.device) == start_code)
-    return scores.masked_fill(forbidden, -torch.inf)
+def processed(logits: Tensor, seen: Tensor, rules: ScoreRules, *, forbidden: int | None) -> Tensor:
+    """Logits (R,V) of any float type -> new float32 scores, ready for top-k and top-p. −inf for the code `forbidden`
+    and what the typical filter drops."""
+    scores = logits.to(torch.float32, copy=True)
+    if rules.beams is not None:
+        scores[rules.beams] = scores[rules.beams].log_softmax(-1)
+    penalise(scores, seen, rules.penalty)
+    if forbidden is not None:
+        scores[:, forbidden] = -torch.inf
+    if rules.typical is not None:
+        scores[rules.typical] = typical(scores[rules.typical], rules.typical_mass, rules.typical_keep)
+    return scores.div_(rules.temperature)
 
 
-def penalise(scores: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
-    """Repetition penalty on the ids marked in `seen` (R,V) bool, once per id."""
-    return torch.where(seen, torch.where(scores < 0, scores * penalty, scores / penalty), scores)
+def penalise(scores: Tensor, seen: Tensor, penalty: Tensor) -> None:
+    """Repetition penalty, in place, on the ids in `seen` (R,K): once per id, also where it stands there twice."""
+    values = scores.gather(1, seen)
+    scores.scatter_(1, seen, torch.where(values < 0, values * penalty, values / penalty))
 
 
 def typical(scores: Tensor, mass: Tensor, keep: Tensor) -> Tensor:
-    """Typical filter; rows whose mass is OFF come back unchanged."""
+    """The typical filter (7.4) on rows (T,V); `mass`, `keep` (T,1)."""
     logs = scores.log_softmax(-1)
     weights = logs.exp()
     entropy = -torch.where(weights > 0, weights * logs, 0.0).sum(-1, keepdim=True)
@@ -79,22 +107,3 @@ def typical(scores: Tensor, mass: Tensor, keep: Tensor) -> Tensor:
     drop = distance > distance.gather(1, last)
     drop &= torch.arange(scores.shape[1], device=scores.device) >= keep
     return scores.masked_fill(torch.zeros_like(drop).scatter_(1, order, drop), -torch.inf)
-
-
-def shortlist(scores: Tensor, seen: Tensor, rules: Rules) -> tuple[Tensor, Tensor]:
-    """Scores (R,V) through all processors -> the `rules.width` best, falling: values and codes (R,width).
-
-    Dropped candidates have the value −inf. Of codes that tie with the k-th best at most TIES are kept.
-    """
-    scores = penalise(scores, seen, rules.penalty)
-    if rules.any_typical:
-        scores = typical(scores, rules.typical_mass, rules.keep)
-    values, codes = (scores / rules.temperature).topk(rules.width)
-    worst = values.gather(1, rules.top_k.clamp(max=rules.width) - 1)
-    values = values.masked_fill(values < worst, -torch.inf)
-    if rules.any_top_p:
-        at_least = values.softmax(-1).flip(-1).cumsum(-1).flip(-1)  # mass of a candidate and all below it
-        drop = at_least <= rules.dropped_mass
-        drop &= torch.arange(rules.width, device=values.device) >= rules.keep
-        values = values.masked_fill(drop, -torch.inf)
-    return values, codes

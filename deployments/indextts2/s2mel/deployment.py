@@ -4,49 +4,35 @@ from __future__ import annotations
 
 import asyncio
 
+from deployments.core.metrics import Reply
+from deployments.core.stages import replica_name
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.s2mel.engine import S2MelEngine, S2MelStats, load_networks
-from deployments.indextts2.s2mel.job import S2MelJob
-from deployments.indextts2.s2mel.mel_model import Mel
-from deployments.weights.dtypes import dtype_named
-from deployments.weights.locate import locate
+from deployments.indextts2.s2mel.engine import S2MelEngine, load_networks
+from deployments.indextts2.s2mel.job import Mel, S2MelJob
+from deployments.indextts2.settings import S2MelSettings
+from deployments.weights.registry import locate
+from deployments.weights.tensors import dtype_named
 
 
 class S2Mel:
-    """One replica: one set of weights, one step loop."""
+    """One replica: one set of weights, one step loop.
+
+    Call it by reference: the voice inside a job is an object reference, which gRPC messages would keep alive for ever,
+    and a complete job of a long segment may exceed their 4 MB.
+    """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self,
-        checkpoint: str,
-        device: str = "cpu",
-        dtype: str = "float32",
-        max_rows: int = 16,
-        max_step_frames: int = 16384,
-        max_waiting: int = 64,
-        voice_cache_mb: int = 256,
+        self, checkpoint: str, device: str, settings: S2MelSettings
     ) -> None:
-        """`checkpoint`: a name to pull, or a path. `max_ongoing_requests` should be max_rows + max_waiting or more."""
-        networks, embedding = await asyncio.to_thread(
-            lambda: load_networks(
-                IndexTTSCheckpoint(locate(checkpoint)), device=device, dtype=dtype_named(dtype)
-            )
-        )
-        self._engine = S2MelEngine(
-            networks,
-            embedding,
-            max_rows=max_rows,
-            max_step_frames=max_step_frames,
-            max_waiting=max_waiting,
-            voice_cache_bytes=voice_cache_mb << 20,
-        )
+        """`checkpoint`: a name to pull, or a path. Raises CheckpointError."""
+        replica = replica_name()
+        self._engine = await asyncio.to_thread(_load, checkpoint, device, settings, replica)
         self._engine.start()
 
-    async def mel(self, job: S2MelJob) -> Mel:
-        """New frames (80, L - F0) float32; see S2MelEngine.mel."""
+    async def mel(self, job: S2MelJob) -> Reply[Mel | None]:
+        """New frames (bands, L - F0) float32, or None where the job is to be sent again complete; see
+        S2MelEngine.mel."""
         return await self._engine.mel(job)
-
-    async def stats(self) -> S2MelStats:
-        return self._engine.stats()
 
     async def ready(self) -> bool:
         self.check_health()
@@ -54,3 +40,9 @@ class S2Mel:
 
     def check_health(self) -> None:
         self._engine.check_health()
+
+
+def _load(checkpoint: str, device: str, settings: S2MelSettings, replica: str) -> S2MelEngine:
+    files = IndexTTSCheckpoint(locate(checkpoint))
+    networks, embedding = load_networks(files, device=device, dtype=dtype_named(settings.dtype))
+    return S2MelEngine(networks, embedding, settings, frames_per_code=files.frames_per_code, replica=replica)

@@ -1,49 +1,58 @@
-"""S2Mel's engine: Euler steps of chunks of all requests, each at its own time, share batches."""
+"""S2Mel's engine: Euler steps of jobs of all requests, each at its own time, share batches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import torch
 
-from deployments.engine.engine_stats import EngineStats
+from deployments.core.deadline import before
+from deployments.core.logs import RequestLogger
+from deployments.core.metrics import Reply
 from deployments.engine.step_engine import StepEngine
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.s2mel.code_embedding import CodeEmbedding, load_code_embedding
-from deployments.indextts2.s2mel.flow import FlowRow
-from deployments.indextts2.s2mel.job import S2MelJob
-from deployments.indextts2.s2mel.mel_model import Mel, MelModel, MelTask
+from deployments.indextts2.s2mel.conditions import CodeEmbedding, load_code_embedding
+from deployments.indextts2.s2mel.device_cache import DeviceSegment, DeviceVoice
+from deployments.indextts2.s2mel.job import Mel, S2MelJob
+from deployments.indextts2.s2mel.mel_model import MadeMel, MelModel, MelRow, MelTask
 from deployments.indextts2.s2mel.networks import S2MelNetworks, load_s2mel
-from deployments.voices.cache import CacheStats
-
-
-@dataclass(frozen=True, slots=True)
-class S2MelStats:
-    engine: EngineStats
-    voices: CacheStats
+from deployments.indextts2.settings import S2MelSettings
+from deployments.voices.cache import ByteLRU
+from deployments.voices.profile import VoiceProfile
 
 
 class S2MelEngine:
-    """max_rows: chunks under way; max_step_frames: frames of all rows of one step, guided rows twice and padding
-    included; max_waiting: chunks that may wait beyond."""
+    """Keeps the voices and the segments it worked on last, so that jobs carry only what is new."""
 
     def __init__(
         self,
         networks: S2MelNetworks,
         embedding: CodeEmbedding,
+        settings: S2MelSettings,
         *,
-        max_rows: int,
-        max_step_frames: int,
-        max_waiting: int,
-        voice_cache_bytes: int,
+        frames_per_code: Fraction,
+        replica: str = "",
     ) -> None:
-        self._model = MelModel(networks, embedding, voice_cache_bytes=voice_cache_bytes)
-        self._engine: StepEngine[MelTask, FlowRow, Mel] = StepEngine(
+        """`replica` names this process in the metrics."""
+        self._model = MelModel(
+            networks,
+            embedding,
+            frames_per_code=frames_per_code,
+            voice_cache_bytes=settings.voice_cache_mb << 20,
+        )
+        self.voices = self._model.voices.kept
+        self.segments: ByteLRU[DeviceSegment] = ByteLRU(
+            settings.segment_cache_mb << 20, lambda segment: segment.nbytes
+        )
+        self._noise = ThreadPoolExecutor(1, thread_name_prefix="s2mel-noise")
+        self._engine: StepEngine[MelTask, MelRow, MadeMel] = StepEngine(
             self._model,
             name="s2mel",
-            max_rows=max_rows,
-            max_step_cost=max_step_frames,
-            max_waiting=max_waiting,
+            max_rows=settings.max_rows,
+            max_step_cost=settings.max_step_frames,
+            max_waiting=settings.max_waiting,
+            replica=replica,
         )
 
     def start(self) -> None:
@@ -51,21 +60,47 @@ class S2MelEngine:
 
     def stop(self) -> None:
         self._engine.stop()
-
-    async def mel(self, job: S2MelJob) -> Mel:
-        """New frames (80, L - F0) float32 of log-mel, L = floor(1.72 n) of all n codes (indextts2-back.md 3, 4).
-
-        Raises InvalidRequest for a job that makes no sense, Overloaded, Unavailable.
-        """
-        self._model.check(job)
-        voice = self._model.voices.get(job.voice.key) or await job.voice.profile
-        return await self._engine.result(MelTask(job, voice), slack_s=job.slack_s)
-
-    def stats(self) -> S2MelStats:
-        return S2MelStats(self._engine.stats(), self._model.voices.stats())
+        self._noise.shutdown(wait=False)
 
     def check_health(self) -> None:
         self._engine.check_health()
+
+    async def mel(self, job: S2MelJob) -> Reply[Mel | None]:
+        """New frames (bands, L - F0) float32 of log-mel, L = floor(1.72 n) of all n codes (indextts2-back.md 3, 4).
+
+        None if the job is not complete and its segment is not known here (any more): then it is to be sent again with
+        all codes and the committed mel. Raises InvalidRequest for a job that makes no sense, Overloaded, Unavailable,
+        DeadlineExceeded.
+        """
+        self._model.check(job)
+        # The cache drops by the beginning of a name: "a-1" must not take "a-10" along.
+        name = f"{job.segment}/"
+        segment = None if job.complete else self.segments.get(name)
+        if not job.complete and (segment is None or not segment.knows(job.first_code, job.committed_frames)):
+            RequestLogger(job.request_id).debug("s2mel: segment %s is not known here", job.segment)
+            return self._engine.reply(None)
+        try:
+            made = await self._made(job, segment)
+        except BaseException:
+            self.segments.drop(name)
+            raise
+        if job.last:
+            self.segments.drop(name)
+        else:
+            self.segments.put(name, made.segment)
+        return self._engine.reply(made.mel)
+
+    async def _made(self, job: S2MelJob, segment: DeviceSegment | None) -> MadeMel:
+        voice: DeviceVoice | VoiceProfile | None = self.voices.get(job.voice.key)
+        if voice is None:
+            voice = await before(job.deadline, job.voice.profile, "the voice has not come")
+        noise = self._noise.submit(self._model.noise, job)
+        return await self._engine.result(
+            MelTask(job, voice, segment, noise.result),
+            slack_s=job.slack_s,
+            deadline=job.deadline,
+            refusable=job.refusable,
+        )
 
 
 def load_networks(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deployments.indextts2.s2mel.dims import EstimatorDims
+from deployments.indextts2.s2mel.dims import TIME_FREQUENCIES, EstimatorDims
 from deployments.indextts2.s2mel.layout import Layout
-from deployments.indextts2.s2mel.times import TimeEmbedder, TimeProjections
 from deployments.indextts2.s2mel.transformer import AdaptiveNorm, Rope, Transformer
-from deployments.indextts2.s2mel.wavenet import WaveNet
 from deployments.networks.packed_linear import PackedLinear, can_pack, pack_linears
 from deployments.networks.weight_norm import fold_weight_norm, normed
 
@@ -21,6 +20,84 @@ _UNUSED = re.compile(
     r"input_pos|x_embedder\..*|cond_embedder\.weight|content_mask_embedder\.weight"
     r"|transformer\.layers\.\d+\.skip_in_linear\..*"
 )
+
+
+@dataclass(frozen=True)
+class TimeProjections:
+    """What the layers take from the time; N time values, or one for a whole batch.
+
+    norms (2 * depth + 1, N, 2, D): gain and bias of each block's attention and FFN norm, then the final norm.
+    wavenet (layers, N, 2 D, 1): added to the output of each WaveNet convolution.
+    final (N, 2, D): shift, 1 + scale.
+    """
+
+    norms: Tensor
+    wavenet: Tensor
+    final: Tensor
+
+
+class TimeEmbedder(nn.Module):
+    """Sinusoids of 1000 t through two linear layers (indextts2-back.md 4.1): (N,) -> (N, hidden)."""
+
+    freqs: Tensor
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.register_buffer("freqs", torch.empty(TIME_FREQUENCIES))
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * TIME_FREQUENCIES, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
+        )
+
+    def forward(self, t: Tensor) -> Tensor:
+        # The factor 1000 makes the angle sensitive to rounding: this order of products is the model's.
+        angle = (1000 * t)[:, None] * self.freqs
+        return self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1))
+
+
+class Nested(nn.Module):
+    """A convolution under the name `conv.conv`, as in the checkpoint."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        super().__init__()
+        self.conv = nn.ModuleDict({"conv": conv})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv["conv"](x)
+
+
+class WaveNet(nn.Module):
+    """Gated convolutions, modulated by the time: (B, D, T) -> (B, D, T)."""
+
+    def __init__(self, dims: EstimatorDims) -> None:
+        super().__init__()
+        width, layers = dims.hidden, dims.wavenet_layers
+
+        def conv(out: int, kernel: int) -> Nested:
+            return Nested(normed(nn.Conv1d(width, out, kernel)))
+
+        self.layers = layers
+        self.cond_layer = conv(2 * width * layers, 1)
+        self.in_layers = nn.ModuleList(conv(2 * width, dims.wavenet_kernel) for _ in range(layers))
+        # The last layer feeds the output only.
+        self.res_skip_layers = nn.ModuleList(
+            conv(2 * width if layer < layers - 1 else width, 1) for layer in range(layers)
+        )
+
+    def project(self, t2: Tensor) -> Tensor:
+        """Time embedding (N, D) -> additions per layer (layers, N, 2 D, 1)."""
+        return torch.stack(self.cond_layer(t2[:, :, None]).chunk(self.layers, dim=1))
+
+    def forward(self, u: Tensor, additions: Tensor, layout: Layout) -> Tensor:
+        total: Tensor | None = None
+        for layer, (convolve, res_skip) in enumerate(zip(self.in_layers, self.res_skip_layers, strict=True)):
+            filtered, gate = (convolve(layout.reflect_pad(u)) + additions[layer]).chunk(2, dim=1)
+            out = res_skip(filtered.tanh() * gate.sigmoid())
+            if layer < self.layers - 1:
+                residual, out = out.chunk(2, dim=1)
+                u = u + residual
+            total = out if total is None else total + out
+        assert total is not None
+        return total
 
 
 class FinalLayer(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from deployments.indextts2.s2mel.dims import MAX_FRAMES
-from deployments.indextts2.s2mel.estimator import Estimator
+from deployments.indextts2.s2mel.estimator import Estimator, TimeProjections
 from deployments.indextts2.s2mel.layout import Layout, make_layout
-from deployments.indextts2.s2mel.times import TimeCache
 
 DEFAULT_STEPS = 25
 DEFAULT_GUIDANCE = 0.7
 # Frames at an open end without guidance, and frames over which it rises to its full weight.
 UNGUIDED_FRAMES = 8
 RISING_FRAMES = 22
+MAX_TIMES = 512  # of which projections are kept: about 150 kB each at full size
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,35 @@ class FlowRow:
     def mel(self) -> Tensor:
         """Log-mel of the target (80, T - P), a copy."""
         return self.x[self.prompt_frames :].mT.clone(memory_format=torch.contiguous_format)
+
+
+class TimeCache:
+    """Time projections by time value. Step grids are few and fixed, so nearly every look-up hits."""
+
+    def __init__(self, project: Callable[[Tensor], TimeProjections], device: torch.device) -> None:
+        self._project = project
+        self._device = device
+        self._known: dict[float, TimeProjections] = {}
+
+    def batch(self, times: Sequence[float]) -> TimeProjections:
+        """Projections of one time per row; with N = 1 if all rows share one time."""
+        distinct = list(dict.fromkeys(times))
+        found = [self._one(t) for t in distinct]
+        if len(found) == 1:
+            return found[0]
+        index = torch.tensor([distinct.index(t) for t in times], device=self._device)
+        return TimeProjections(
+            norms=torch.cat([one.norms for one in found], dim=1).index_select(1, index),
+            wavenet=torch.cat([one.wavenet for one in found], dim=1).index_select(1, index),
+            final=torch.cat([one.final for one in found], dim=0).index_select(0, index),
+        )
+
+    def _one(self, t: float) -> TimeProjections:
+        if t not in self._known:
+            if len(self._known) >= MAX_TIMES:
+                del self._known[next(iter(self._known))]
+            self._known[t] = self._project(torch.tensor([t], dtype=torch.float32, device=self._device))
+        return self._known[t]
 
 
 class FlowSolver:

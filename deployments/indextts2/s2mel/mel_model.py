@@ -1,9 +1,10 @@
-"""S2Mel as a step model: a row is a chunk on its way from noise to mel, a step is one Euler step."""
+"""S2Mel as a step model: a row is a job on its way from noise to mel, a step is one Euler step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -11,91 +12,142 @@ import torch
 from torch import Tensor
 
 from deployments.core.errors import InvalidRequest, SpeechError
+from deployments.core.logs import RequestLogger
+from deployments.engine.batcher import isolate_failures
 from deployments.engine.noise import normals
 from deployments.engine.step_model import Outcome
-from deployments.indextts2.s2mel.code_embedding import CodeEmbedding
-from deployments.indextts2.s2mel.device_voice import DeviceVoice, DeviceVoices
+from deployments.indextts2.s2mel.conditions import CodeEmbedding
+from deployments.indextts2.s2mel.device_cache import DeviceSegment, DeviceVoice, DeviceVoices
+from deployments.indextts2.s2mel.dims import MAX_FRAMES
 from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver
-from deployments.indextts2.s2mel.job import S2MelJob
+from deployments.indextts2.s2mel.job import Mel, S2MelJob, mel_frames
 from deployments.indextts2.s2mel.networks import S2MelNetworks
-from deployments.indextts2.s2mel.regulator import target_frames
 from deployments.voices.profile import VoiceProfile
 
-Mel = npt.NDArray[np.float32]
-RUNNING: Outcome[Mel] = Outcome()
+# A matrix product gives a row the same bits as long as the shape and the place of the row are the same. So the codes of
+# a segment are projected in blocks at fixed places of it, whatever jobs they came with.
+BLOCK_CODES = 64
+# Frames whose conditions cost as much as one frame in one evaluation of the estimator.
+PREPARED_FRAMES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class MelTask:
-    """A job whose voice was found: on the device, or as a profile that is still to be brought there."""
+    """A job with what it needs: its voice, on the device or still to be brought there; what is known of its segment,
+    None if the job is complete; and where its noise comes from, which another thread may still be making."""
 
     job: S2MelJob
     voice: DeviceVoice | VoiceProfile
+    segment: DeviceSegment | None
+    noise: Callable[[], npt.NDArray[np.float32]]  # see MelModel.noise
+
+
+@dataclass(frozen=True, slots=True)
+class MadeMel:
+    """The new frames (bands, L - F0), and the segment with them."""
+
+    mel: Mel
+    segment: DeviceSegment
+
+
+@dataclass(eq=False, slots=True)
+class MelRow:
+    task: MelTask
+    frames: int  # of prompt and target together
+    flow: FlowRow | None = None  # from the first step on
+    projected: Tensor | None = None  # (n, C), likewise
+
+
+RUNNING: Outcome[MadeMel] = Outcome()
 
 
 class MelModel:
-    """Satisfies StepModel[MelTask, FlowRow, Mel]; the output is the new frames (80, L - F0).
+    """Satisfies StepModel[MelTask, MelRow, MadeMel].
 
     Cost is counted in frames that the estimator computes, padding included.
     """
 
-    def __init__(self, networks: S2MelNetworks, embedding: CodeEmbedding, *, voice_cache_bytes: int) -> None:
+    def __init__(
+        self,
+        networks: S2MelNetworks,
+        embedding: CodeEmbedding,
+        *,
+        frames_per_code: Fraction,
+        voice_cache_bytes: int,
+    ) -> None:
         self.voices = DeviceVoices(networks, embedding, max_bytes=voice_cache_bytes)
+        self.bands = networks.dims.estimator.mel_channels
+        self.frames_per_code = frames_per_code
         self._networks = networks
         self._embedding = embedding
         self._solver = FlowSolver(networks.estimator)
-        self._mel_channels = networks.dims.estimator.mel_channels
         self._latent_width = networks.dims.gpt_layer[0]
 
     def check(self, job: S2MelJob) -> None:
         """Raises InvalidRequest if the job cannot be run, whatever its voice."""
-        n = len(job.codes)
-        known = self._embedding.codebook.num_embeddings
-        shapes = (job.codes.shape, job.latents.shape, job.committed.shape[:1])
-        if shapes != ((n,), (n, self._latent_width), (self._mel_channels,)) or job.committed.ndim != 2:
-            raise InvalidRequest(
-                f"s2mel: codes {job.codes.shape}, latents {job.latents.shape}, committed {job.committed.shape}; "
-                f"expected (n,), (n, {self._latent_width}), ({self._mel_channels}, frames)"
-            )
-        if n == 0:
-            raise InvalidRequest("s2mel: there are no codes, so there is nothing to be spoken")
-        if not 0 <= int(job.codes.min()) <= int(job.codes.max()) < known:
-            raise InvalidRequest(
-                f"s2mel: codes {job.codes.min()} to {job.codes.max()}; only 0 to {known - 1} stand for sound"
-            )
-        if job.committed.shape[1] >= (frames := target_frames(n)):
-            raise InvalidRequest(
-                f"s2mel: {n} codes make {frames} frames, and {job.committed.shape[1]} are committed already; "
-                "send more codes"
-            )
-        if job.steps < 1 or not 0 <= job.guidance < np.inf:
-            raise InvalidRequest(
-                f"s2mel: {job.steps} steps with guidance {job.guidance}; at least 1 step and a guidance of "
-                "0 or more are needed"
-            )
+        job.check(
+            bands=self.bands,
+            latent_width=self._latent_width,
+            known_codes=self._embedding.codebook.num_embeddings,
+            frames_per_code=self.frames_per_code,
+        )
+
+    def frames(self, job: S2MelJob) -> int:
+        """L: frames of all codes of the segment so far."""
+        return mel_frames(job.code_count, self.frames_per_code)
+
+    def noise(self, job: S2MelJob) -> npt.NDArray[np.float32]:
+        """Of the new frames, (bands, L - F0). Any thread; milliseconds for a long segment."""
+        new = self.frames(job) - job.committed_frames
+        return normals(job.seed, job.stream, job.committed_frames, new, self.bands)
 
     def width(self, task: MelTask) -> int:
         return 1
 
-    @torch.inference_mode()
-    def admit(self, task: MelTask) -> FlowRow:
-        job, voice = task.job, self._voice(task)
-        total, committed = target_frames(len(job.codes)), job.committed.shape[1]
-        first = voice.mel.shape[1] + committed
-        noise = np.zeros((self._mel_channels, voice.mel.shape[1] + total), np.float32)
-        noise[:, first:] = normals(job.seed, job.stream, committed, total - committed, self._mel_channels)
-        try:
-            return self._solver.admit(
-                torch.from_numpy(noise),
-                torch.cat([voice.mel, self._on_device(job.committed)], dim=1),
-                torch.cat([voice.condition, self._condition(job, total)]),
-                voice.style,
-                guidance=job.guidance,
-                open_end=job.open_end,
-                steps=job.steps,
+    def admit(self, task: MelTask) -> MelRow:
+        prompt = task.voice.frames if isinstance(task.voice, DeviceVoice) else task.voice["mel"].shape[1]
+        if (frames := prompt + self.frames(task.job)) > MAX_FRAMES:
+            raise InvalidRequest(
+                f"s2mel: {prompt} frames of reference and {frames - prompt} to speak; together at most {MAX_FRAMES}"
             )
-        except ValueError as error:
-            raise InvalidRequest(f"s2mel: {error}") from error
+        return MelRow(task, frames)
+
+    def cost(self, rows: Sequence[MelRow]) -> int:
+        evaluated = max(row.frames for row in rows) * sum(row.task.job.params.network_rows for row in rows)
+        prepared = sum(row.frames for row in rows if row.flow is None)
+        return evaluated + -(-prepared // PREPARED_FRAMES)
+
+    @torch.inference_mode()
+    def step(self, rows: Sequence[MelRow]) -> list[Outcome[MadeMel]]:
+        new = [row for row in rows if row.flow is None]
+        failed: dict[MelRow, Exception] = {}
+        for row, flow in zip(new, isolate_failures(self._prepare, new), strict=True):
+            if isinstance(flow, Exception):
+                failed[row] = flow
+                if not isinstance(flow, SpeechError):
+                    RequestLogger(row.task.job.request_id).error("s2mel: a job failed", exc_info=flow)
+            else:
+                row.flow = flow
+        self._solver.advance([row.flow for row in rows if row.flow is not None])
+        return [Outcome(error=failed[row]) if row in failed else self._outcome(row) for row in rows]
+
+    def release(self, row: MelRow) -> None:
+        """Nothing to do: a row holds only its own tensors."""
+
+    def _prepare(self, rows: Sequence[MelRow]) -> list[FlowRow]:
+        """What is to be done before the first Euler step, for all new rows together."""
+        if not rows:
+            return []
+        voices = [self._voice(row.task) for row in rows]
+        for row in rows:
+            row.projected = self._projected(row.task)
+        projected = [row.projected for row in rows if row.projected is not None]
+        frames = [self.frames(row.task.job) for row in rows]
+        conditions = self._networks.length_regulator.regulate(projected, frames)
+        return [
+            self._start(row.task, voice, condition)
+            for row, voice, condition in zip(rows, voices, conditions, strict=True)
+        ]
 
     def _voice(self, task: MelTask) -> DeviceVoice:
         if isinstance(task.voice, DeviceVoice):
@@ -104,31 +156,63 @@ class MelModel:
         # Jobs that came together all missed; the first one has made it.
         return self.voices.get(key) or self.voices.make(key, task.voice)
 
-    def _condition(self, job: S2MelJob, total: int) -> Tensor:
-        """All codes so far -> (L, C) (indextts2-back.md 3)."""
-        latents = self._networks.gpt_layer(self._on_device(job.latents))
-        features = self._embedding(torch.tensor(job.codes)) + latents
-        (condition,) = self._networks.length_regulator([features], [total])
-        return condition
+    def _projected(self, task: MelTask) -> Tensor:
+        """(n, C): what the regulator takes of each code so far; only the new ones are computed."""
+        job = task.job
+        begin, count = job.first_code % BLOCK_CODES, len(job.codes)
+        padded = -(-(begin + count) // BLOCK_CODES) * BLOCK_CODES
+        codes = np.zeros(padded, np.int64)
+        latents = np.zeros((padded, self._latent_width), np.float32)
+        codes[begin : begin + count], latents[begin : begin + count] = job.codes, job.latents
+        blocks = [
+            self._networks.length_regulator.project(self._embedding(some) + self._networks.gpt_layer(theirs))
+            for some, theirs in zip(
+                torch.from_numpy(codes).split(BLOCK_CODES),
+                torch.from_numpy(latents).to(self._solver.device).split(BLOCK_CODES),
+                strict=True,
+            )
+        ]
+        known = [] if task.segment is None else [task.segment.projected[: job.first_code]]
+        return torch.cat([*known, torch.cat(blocks)[begin : begin + count]])
 
-    def _on_device(self, array: npt.NDArray[np.generic]) -> Tensor:
-        return torch.tensor(array).to(self._solver.device)  # a copy: what Ray hands over is read-only
+    def _start(self, task: MelTask, voice: DeviceVoice, condition: Tensor) -> FlowRow:
+        job = task.job
+        noise = np.zeros((self.bands, voice.frames + self.frames(job)), np.float32)
+        noise[:, voice.frames + job.committed_frames :] = task.noise()
+        try:
+            return self._solver.admit(
+                torch.from_numpy(noise),
+                torch.cat([voice.mel, self._committed(task)], dim=1),
+                torch.cat([voice.condition, condition]),
+                voice.style,
+                guidance=job.params.guidance,
+                open_end=job.open_end,
+                steps=job.euler_steps,
+            )
+        except ValueError as error:
+            raise InvalidRequest(f"s2mel: {error}") from error
 
-    def cost(self, rows: Sequence[FlowRow]) -> int:
-        return max(row.frames for row in rows) * sum(row.network_rows for row in rows)
+    def _committed(self, task: MelTask) -> Tensor:
+        """(bands, F0)"""
+        device = self._solver.device
+        if task.job.committed is not None:
+            return torch.tensor(task.job.committed).to(device)  # a copy: what Ray hands over is read-only
+        if task.segment is not None:
+            return task.segment.mel[:, : task.job.committed_frames]
+        return torch.zeros(self.bands, 0, device=device)
 
-    def step(self, rows: Sequence[FlowRow]) -> list[Outcome[Mel]]:
-        self._solver.advance(rows)
-        return [_outcome(row) if row.done else RUNNING for row in rows]
-
-    def release(self, row: FlowRow) -> None:
-        """Nothing to do: a row holds only its own tensors."""
-
-
-def _outcome(row: FlowRow) -> Outcome[Mel]:
-    mel = row.mel().cpu().numpy()
-    if not np.isfinite(mel).all():
-        return Outcome(
-            error=SpeechError("s2mel: the mel is not finite; are the latents, or is the dtype too narrow?")
-        )
-    return Outcome((mel,), done=True)
+    def _outcome(self, row: MelRow) -> Outcome[MadeMel]:
+        assert row.flow is not None
+        assert row.projected is not None
+        if not row.flow.done:
+            return RUNNING
+        new = row.flow.mel()
+        mel = new.cpu().numpy()
+        if not np.isfinite(mel).all():
+            return Outcome(
+                error=SpeechError(
+                    "s2mel: the mel is not finite; are the latents, or is the dtype too narrow?"
+                )
+            )
+        segment = DeviceSegment(row.projected, torch.cat([self._committed(row.task), new], dim=1))
+        return Outcome((MadeMel(mel, segment),), done=True)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from deployments.core.errors import CheckpointError
+from deployments.indextts2.s2mel.conditions import LengthRegulator
 from deployments.indextts2.s2mel.dims import S2MelDims
 from deployments.indextts2.s2mel.estimator import Estimator
-from deployments.indextts2.s2mel.regulator import LengthRegulator
-from deployments.weights.tensors import load_strict, read_tensors, subset
+from deployments.weights.tensors import load_strict, read_tensors, subset, without_values
 
 
 class S2MelNetworks(nn.Module):
@@ -68,7 +68,7 @@ def load_s2mel(
     if all(weight is not None and weight.dim() == 2 for weight in weights):
         widths = tuple(weight.shape[1] for weight in weights if weight is not None)
         dims = replace(dims, gpt_layer=(*widths, *dims.gpt_layer[-1:]))
-    with torch.device("meta"):
+    with without_values():
         networks = S2MelNetworks(dims)
     load_strict(networks, networks_of_file, source=name, unused=S2MelNetworks.unused)
     networks.length_regulator.to(device)

@@ -50,7 +50,7 @@ class AdaptiveNorm(nn.Module):
         return torch.addcmul(bias, F.rms_norm(h, h.shape[-1:], eps=self.norm.eps), gain)
 
 
-class Attention(nn.Module):
+class DitAttention(nn.Module):
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -68,7 +68,7 @@ class Attention(nn.Module):
         return self.wo(mixed.transpose(1, 2).flatten(-2))
 
 
-class FeedForward(nn.Module):
+class DitFeedForward(nn.Module):
     def __init__(self, hidden: int, inner: int) -> None:
         super().__init__()
         self.w1 = nn.Linear(hidden, inner, bias=False)
@@ -79,11 +79,11 @@ class FeedForward(nn.Module):
         return self.w2(F.silu(self.w1(u)) * self.w3(u))
 
 
-class Block(nn.Module):
+class DitBlock(nn.Module):
     def __init__(self, dims: EstimatorDims, *, takes_skip: bool) -> None:
         super().__init__()
-        self.attention = Attention(dims.hidden, dims.heads)
-        self.feed_forward = FeedForward(dims.hidden, dims.feed_forward)
+        self.attention = DitAttention(dims.hidden, dims.heads)
+        self.feed_forward = DitFeedForward(dims.hidden, dims.feed_forward)
         self.attention_norm = AdaptiveNorm(dims.hidden)
         self.ffn_norm = AdaptiveNorm(dims.hidden)
         if takes_skip:
@@ -113,7 +113,7 @@ class Transformer(nn.Module):
     def __init__(self, dims: EstimatorDims) -> None:
         super().__init__()
         self.middle = dims.depth // 2
-        self.layers = nn.ModuleList(Block(dims, takes_skip=i > self.middle) for i in range(dims.depth))
+        self.layers = nn.ModuleList(DitBlock(dims, takes_skip=i > self.middle) for i in range(dims.depth))
         self.norm = AdaptiveNorm(dims.hidden)
 
     def project(self, t1: Tensor) -> Tensor:

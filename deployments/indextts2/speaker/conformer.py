@@ -95,7 +95,7 @@ class ConvolutionModule(nn.Module):
         return self.pointwise_conv2(hidden).transpose(1, 2).masked_fill(~mask[..., None], 0.0)
 
 
-class FeedForward(nn.Module):
+class ConformerFeedForward(nn.Module):
     def __init__(self, dim: int, inner: int) -> None:
         super().__init__()
         self.w_1 = nn.Linear(dim, inner)
@@ -110,7 +110,7 @@ class ConformerBlock(nn.Module):
         super().__init__()
         self.self_attn = RelativeAttention(dim, heads)
         self.conv_module = ConvolutionModule(dim)
-        self.feed_forward = FeedForward(dim, inner)
+        self.feed_forward = ConformerFeedForward(dim, inner)
         self.norm_mha = nn.LayerNorm(dim)
         self.norm_conv = nn.LayerNorm(dim)
         self.norm_ff = nn.LayerNorm(dim)

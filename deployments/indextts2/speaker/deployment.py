@@ -1,92 +1,162 @@
-"""What Serve calls for the SpeakerEncoder stage."""
+"""What Serve calls for the Speaker stage."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ray import serve
-
+from deployments.core.deadline import Deadline
+from deployments.core.errors import CheckpointError, InvalidRequest
+from deployments.core.logs import RequestLogger
+from deployments.core.metrics import Reply
+from deployments.core.stages import replica_name
+from deployments.engine.batcher import Batcher, device_probe
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.speaker.emotion import EmotionMatrix
-from deployments.indextts2.speaker.encoder import Array
-from deployments.indextts2.speaker.service import SpeakerService
-from deployments.voices.profile import VoiceProfile
-from deployments.voices.reference import ReferenceAudio
-from deployments.weights.locate import locate
+from deployments.indextts2.settings import SpeakerSettings
+from deployments.indextts2.speaker.emotion import EmotionMatrix, Vector
+from deployments.indextts2.speaker.emotion_classifier import EmotionClassifier
+from deployments.indextts2.speaker.encoder import VoiceEncoder, load_emotion_matrix, profile_version
+from deployments.indextts2.speaker.job import EmotionAudioJob, EmotionTextJob, EncodeJob
+from deployments.voices.cache import ByteLRU
+from deployments.voices.profile import EncodedProfile, VoiceProfile
+from deployments.weights.registry import locate
+from deployments.weights.tensors import dtype_named
 
-T = TypeVar("T")
+KEPT_TEXTS = 1024  # whose scores are kept
+KEPT_VECTORS_BYTES = 8 << 20  # of emotion recordings: some 1,600
+TEXT_TIMEOUT_S = (
+    300.0  # the first text waits for the model to be read, and all tokens may take minutes on a CPU
+)
 
 
-class SpeakerEncoderStage:
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A text for the classifier, as long as somebody waits for it."""
+
+    request_id: str
+    text: str
+    deadline: Deadline
+    left: threading.Event  # set when the caller has gone
+
+    def wanted(self) -> bool:
+        return not self.left.is_set() and not self.deadline.passed
+
+
+class Speaker:
     """One replica: one set of weights; recordings that arrive together are encoded as one batch.
 
     Call it by reference: a decoded recording may have 46 MB, and gRPC refuses messages above 4 MB.
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self,
-        checkpoint: str,
-        device: str = "cpu",
-        dtype: str = "float32",
-        max_batch: int = 4,
-        batch_wait_s: float = 0.01,
+        self, checkpoint: str, device: str, settings: SpeakerSettings
     ) -> None:
-        """`checkpoint`: a name to pull, or a path. A lone request waits `batch_wait_s`, unless `max_batch` is 1."""
-        self._max_batch = max_batch
-        batched: Any  # Serve hangs these setters on the methods it decorates
-        for batched in (self._encode_batch, self._emotion_batch):
-            batched.set_max_batch_size(max_batch)
-            batched.set_batch_wait_timeout_s(batch_wait_s)
-        self._service = await asyncio.to_thread(
-            lambda: SpeakerService(IndexTTSCheckpoint(locate(checkpoint)), device=device, dtype=dtype)
+        """`checkpoint`: a name to pull, or a path. Raises CheckpointError."""
+        replica, probe = replica_name(), device_probe(device)
+        # A lone recording waits for others, unless a batch holds only one.
+        wait_s = settings.batch_wait_s if settings.max_batch > 1 else 0.0
+        self._recordings = Batcher(
+            "speaker", max_batch=settings.max_batch, wait_s=wait_s, replica=replica, probe=probe
         )
+        # Of its own, because a text takes many times longer than a recording.
+        self._texts = Batcher(
+            "emotion-text", max_batch=1, replica=f"{replica}/texts", timeout_s=TEXT_TIMEOUT_S, probe=probe
+        )
+        self._vectors: ByteLRU[Vector] = ByteLRU(KEPT_VECTORS_BYTES, lambda vector: vector.nbytes)
+        self._scores: ByteLRU[list[float]] = ByteLRU(KEPT_TEXTS, lambda scores: 1)  # counted, not weighed
+        await asyncio.to_thread(self._load, checkpoint, device, settings.dtype)
 
-    async def encode(self, audio: ReferenceAudio) -> VoiceProfile:
-        """The profile, without a key, of a recording of which the first 15 s are heard (see reference_warnings).
+    def _load(self, checkpoint: str, device: str, dtype: str) -> None:
+        files = IndexTTSCheckpoint(locate(checkpoint))
+        self._encoder = VoiceEncoder.load(files, device=device, dtype=dtype_named(dtype))
+        self._matrix = load_emotion_matrix(files)
+        self._classifier = EmotionClassifier(files.find("qwen"), device=device)
+        self._version = profile_version(files, dtype)
 
-        Arrays: those of EncodedVoice. Raises InvalidRequest if the recording is too short.
+    async def encode(self, job: EncodeJob) -> Reply[EncodedProfile]:
+        """The profile, without a key, with the arrays of VoiceEncoder.encode, and its version.
+
+        Raises InvalidRequest if the recording is too short, Overloaded, DeadlineExceeded, Unavailable.
         """
-        if self._max_batch == 1:
-            return _result((await asyncio.to_thread(self._service.encode, [audio]))[0])
-        return _result(await self._encode_batch(audio))
+        profile = await self._recordings.run(
+            self._profiles, job, slack_s=job.slack_s, deadline=job.deadline, refusable=job.refusable
+        )
+        return self._recordings.reply(EncodedProfile(profile, self._version))
 
-    async def encode_emotion(self, audio: ReferenceAudio) -> Array:
+    async def emotion_vector(self, job: EmotionAudioJob) -> Reply[Vector]:
         """e(F_emo) (D,) of an emotion reference. Raises like `encode`."""
-        if self._max_batch == 1:
-            return _result((await asyncio.to_thread(self._service.encode_emotion, [audio]))[0])
-        return _result(await self._emotion_batch(audio))
+        vector = self._vectors.get(job.recording.sha256)
+        if vector is None:
+            vector = await self._recordings.run(
+                self._emotions, job, slack_s=job.slack_s, deadline=job.deadline, refusable=job.refusable
+            )
+        return self._recordings.reply(vector)
 
-    async def emotion_scores(self, text: str) -> list[float]:
-        """Eight weights for a description; the classifier is loaded at the first call. Raises InvalidRequest."""
-        return await asyncio.to_thread(self._service.emotion_scores, text)
+    async def emotion_scores(self, job: EmotionTextJob) -> Reply[list[float]]:
+        """Eight weights in the order of EMOTIONS; the classifier is loaded at the first call.
 
-    async def emotion_matrix(self) -> EmotionMatrix:
+        Raises InvalidRequest where the classifier is not installed (code emotion_text_unavailable) or makes nothing of
+        the text (emotion_text_unclear), and like `encode`.
+        """
+        scores = self._scores.get(job.text)
+        if scores is None:
+            reading = _Reading(job.request_id, job.text, job.deadline, threading.Event())
+            try:
+                scores = await self._texts.run(
+                    self._read, reading, slack_s=job.slack_s, deadline=job.deadline, refusable=job.refusable
+                )
+            except InvalidRequest as error:
+                RequestLogger(job.request_id).info("emotion: %s", error.message)
+                raise
+            finally:
+                reading.left.set()
+        return self._texts.reply(scores)
+
+    async def emotion_matrix(self) -> Reply[EmotionMatrix]:
         """For the pipeline, which mixes emotions and holds no files."""
-        return self._service.matrix
+        return self._recordings.reply(self._matrix)
 
-    async def model_version(self) -> str:
-        return self._service.version
+    async def model_version(self) -> Reply[str]:
+        """See profile_version."""
+        return self._recordings.reply(self._version)
 
     async def ready(self) -> bool:
         self.check_health()
         return True
 
     def check_health(self) -> None:
-        if self._service.error:
-            raise RuntimeError("the device has failed") from self._service.error
+        self._recordings.check_health()
+        self._texts.check_health()
 
-    # An exception that is raised here would fail the whole batch; one that is returned is one member's result.
-    @serve.batch
-    async def _encode_batch(self, audio: list[ReferenceAudio]) -> list[VoiceProfile | Exception]:
-        return await asyncio.to_thread(self._service.encode, audio)
+    def _profiles(self, jobs: Sequence[EncodeJob]) -> list[VoiceProfile]:
+        return self._encoder.encode([job.recording for job in jobs])
 
-    @serve.batch
-    async def _emotion_batch(self, audio: list[ReferenceAudio]) -> list[Array | Exception]:
-        return await asyncio.to_thread(self._service.encode_emotion, audio)
+    def _emotions(self, jobs: Sequence[EmotionAudioJob]) -> list[Vector]:
+        vectors = self._encoder.encode_emotion([job.recording for job in jobs])
+        for job, vector in zip(jobs, vectors, strict=True):
+            self._vectors.put(job.recording.sha256, vector)
+        return vectors
 
-
-def _result(outcome: T | Exception) -> T:
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+    def _read(self, readings: Sequence[_Reading]) -> list[list[float]]:
+        (reading,) = readings
+        if (known := self._scores.get(reading.text)) is not None:
+            return [known]  # the reading before it was of the same text
+        try:
+            scores = self._classifier.scores(reading.text, reading.wanted)
+        except CheckpointError as error:
+            raise InvalidRequest(
+                f"This server cannot tell an emotion from text: {error}. "
+                "Give the emotion as a vector or as audio instead.",
+                param="emotion",
+                code="emotion_text_unavailable",
+            ) from error
+        except ValueError as error:
+            raise InvalidRequest(
+                f"The emotion cannot be told from this description ({error}); word it differently.",
+                param="emotion",
+                code="emotion_text_unclear",
+            ) from error
+        self._scores.put(reading.text, scores)
+        return [scores]

@@ -59,7 +59,7 @@ def check_weights(weights: Sequence[float]) -> None:
 
 @dataclass(frozen=True)
 class EmotionMatrix:
-    """feat1 (`keys`, (R,192), by speaker style) and feat2 (`values`, (R,D)), one emotion after another."""
+    """feat1 (`keys`, (R,S), by speaker style) and feat2 (`values`, (R,D)), one emotion after another."""
 
     keys: npt.NDArray[np.float32]
     values: npt.NDArray[np.float32]
@@ -74,7 +74,7 @@ class EmotionMatrix:
             )
 
     def nearest_rows(self, style: Vector) -> list[int]:
-        """Per emotion the row, counted within the emotion, most like the speaker's style (192,)."""
+        """Per emotion the row, counted within the emotion, most like the speaker's style (S,)."""
         norms = np.maximum(np.linalg.norm(self.keys, axis=1) * np.linalg.norm(style), COSINE_EPS)
         cosine = self.keys @ style.astype(np.float32) / norms
         return [int(part.argmax()) for part in np.split(cosine, self._starts()[1:])]

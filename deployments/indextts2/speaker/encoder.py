@@ -1,57 +1,34 @@
-"""SpeakerEncoder: reference recordings to everything the later stages need of a voice."""
+"""Reference recordings to everything the later stages need of a voice."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.checkpoint import FOLDER_FILES, STAGE_FILES, IndexTTSCheckpoint
 from deployments.indextts2.speaker.conditioner import Conditioner, load_conditioner
-from deployments.indextts2.speaker.emotion import EmotionMatrix
+from deployments.indextts2.speaker.emotion import EmotionMatrix, Vector
 from deployments.indextts2.speaker.features import SemanticFeatures, load_semantic_features
-from deployments.indextts2.speaker.reference import emotion_route, speaker_route
+from deployments.indextts2.speaker.reference import emotion_route, mel_dims, speaker_route
 from deployments.indextts2.speaker.semantic_codec import SemanticCodec, load_semantic_codec
 from deployments.networks.campplus import Campplus, load_campplus
-from deployments.networks.fbank import centred, kaldi_fbank
-from deployments.networks.mel import LogMel, MelDims
+from deployments.networks.mel import LogMel
+from deployments.voices.profile import VoiceProfile
 from deployments.voices.reference import ReferenceAudio
+from deployments.weights.manifest import MANIFEST_NAME, ManifestEntry, read_manifest
 
-Array = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedVoice:
-    """What is left of a speaker reference; all on the CPU, float32 unless said.
-
-    speaker_latents (32,D); speaker_emotion (D,) = e(F_spk); reference_emotion (D,) = the same recording
-    through the emotion route, which is the emotion reference of a request without one; style (192,); codes
-    (T,) int64, from which the mel stage makes S_ref again; mel (80,P).
-    """
-
-    speaker_latents: Array
-    speaker_emotion: Array
-    reference_emotion: Array
-    style: Array
-    codes: npt.NDArray[np.int64]
-    mel: Array
-
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """By field name, to be stored."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @staticmethod
-    def from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> EncodedVoice:
-        named: dict[str, Any] = {field.name: arrays[field.name] for field in fields(EncodedVoice)}
-        return EncodedVoice(**named)
+# To be raised when a change of code changes the arrays: profiles that are stored are then made again.
+CODE_VERSION = 2
 
 
-class SpeakerEncoder:
+class VoiceEncoder:
     """The networks of this stage on one device. Stateless: the result for a recording depends on it alone.
 
     w2v-BERT, by far the largest part, runs as one masked batch. What follows is run per recording, because
@@ -82,7 +59,7 @@ class SpeakerEncoder:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-    ) -> SpeakerEncoder:
+    ) -> VoiceEncoder:
         """Every weight file is mapped once. Raises CheckpointError if one is missing or of other dimensions.
 
         `dtype` is that of the conditioner, the part which belongs to the GPT; the rest stays in float32 (11).
@@ -113,43 +90,45 @@ class SpeakerEncoder:
                 dtype=dtype,
             ),
             load_campplus(checkpoint.tensors("campplus"), device=device),
-            log_mel=LogMel(MelDims.from_config(checkpoint.config), device=device),
+            log_mel=LogMel(mel_dims(checkpoint.config), device=device),
             device=device,
         )
 
     @torch.inference_mode()
-    def encode(self, references: Sequence[ReferenceAudio]) -> list[EncodedVoice]:
-        """Speaker references, of which the first 15 s are heard, to voices in the same order.
+    def encode(self, recordings: Sequence[ReferenceAudio]) -> list[VoiceProfile]:
+        """Speaker references, of which the first 15 s are used, to profiles without a key, in the same order.
 
-        Raises InvalidRequest if one is too short to be encoded.
+        Arrays, float32 unless said: speaker_latents (32,D); speaker_emotion (D,) = e(F_spk); reference_emotion (D,) =
+        the same recording through the emotion route, which is the emotion reference of a request without one;
+        style (S,); codes (T,) int64, from which the mel stage makes S_ref again; mel (bands,P).
+        Raises InvalidRequest if a recording is too short to be encoded.
         """
-        speaker = [speaker_route(reference.samples, reference.sample_rate_hz) for reference in references]
-        emotion = [emotion_route(reference.samples, reference.sample_rate_hz) for reference in references]
+        speaker = [speaker_route(each.samples, each.sample_rate_hz) for each in recordings]
+        emotion = [emotion_route(each.samples, each.sample_rate_hz, param="voice") for each in recordings]
         features = self.features([*(audio.feature_rate for audio in speaker), *emotion])
-        voices = []
+        profiles = []
         for audio, own, through_emotion in zip(
             speaker, features[: len(speaker)], features[len(speaker) :], strict=True
         ):
             codes, _ = self.codec.quantize(own[None])
-            voices.append(
-                EncodedVoice(
-                    speaker_latents=_array(self.conditioner.speaker_latents(*self._row(own))),
-                    speaker_emotion=_array(self.conditioner.emotion(*self._row(own))),
-                    reference_emotion=_array(self.conditioner.emotion(*self._row(through_emotion))),
-                    style=_array(self._style(audio.feature_rate)),
-                    codes=codes[0].cpu().numpy(),
-                    mel=_array(self.log_mel(audio.mel_rate.to(self.device))),
-                )
-            )
-        return voices
+            arrays: dict[str, npt.NDArray[np.generic]] = {
+                "speaker_latents": _array(self.conditioner.speaker_latents(*self._row(own))),
+                "speaker_emotion": _array(self.conditioner.emotion(*self._row(own))),
+                "reference_emotion": _array(self.conditioner.emotion(*self._row(through_emotion))),
+                "style": _array(self._style(audio.feature_rate)),
+                "codes": codes[0].cpu().numpy(),
+                "mel": _array(self.log_mel(audio.mel_rate.to(self.device))),
+            }
+            profiles.append(VoiceProfile(arrays))
+        return profiles
 
     @torch.inference_mode()
-    def encode_emotion(self, references: Sequence[ReferenceAudio]) -> list[Array]:
-        """Emotion references, of which the first 15 s are heard, to e(F_emo) (D,) each.
+    def encode_emotion(self, recordings: Sequence[ReferenceAudio]) -> list[Vector]:
+        """Emotion references, of which the first 15 s are used, to e(F_emo) (D,) each.
 
         Raises InvalidRequest if one is too short to be encoded.
         """
-        audio = [emotion_route(reference.samples, reference.sample_rate_hz) for reference in references]
+        audio = [emotion_route(each.samples, each.sample_rate_hz) for each in recordings]
         return [_array(self.conditioner.emotion(*self._row(row))) for row in self.features(audio)]
 
     def _row(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,8 +136,12 @@ class SpeakerEncoder:
         return features[None].to(dtype), torch.tensor([len(features)], device=features.device)
 
     def _style(self, audio: Tensor) -> Tensor:
-        """16 kHz audio (1,N) to the CAM++ style (1,192)."""
-        return self.campplus(centred(kaldi_fbank(audio[0].to(self.device)))[None])
+        """16 kHz audio (1,N) to the CAM++ style (1,S)."""
+        return self.campplus(self.campplus.features(audio[0].to(self.device))[None])
+
+
+def _array(batch_of_one: Tensor) -> Vector:
+    return batch_of_one[0].float().cpu().numpy()
 
 
 def load_emotion_matrix(checkpoint: IndexTTSCheckpoint) -> EmotionMatrix:
@@ -171,5 +154,34 @@ def load_emotion_matrix(checkpoint: IndexTTSCheckpoint) -> EmotionMatrix:
     )
 
 
-def _array(batch_of_one: Tensor) -> Array:
-    return batch_of_one[0].float().cpu().numpy()
+def profile_version(checkpoint: IndexTTSCheckpoint, dtype: str) -> str:
+    """Version of the profiles that this checkpoint gives, 16 hex digits: what they depend on beside the recording.
+
+    It must be cheap at every start, so no weights are read: a file counts by the digest that the manifest of
+    `voicegraph models pull` records for it, as long as the file is as large as recorded and not newer than the
+    manifest; and by name, size and time of change otherwise. Without a manifest, replicas on machines whose files
+    differ in time therefore do not share profiles; each encodes its own.
+    """
+    manifest = read_manifest(checkpoint.directory)
+    files = dict(_identity(path, checkpoint.directory, manifest) for path in _files(checkpoint))
+    content = json.dumps([CODE_VERSION, dtype, checkpoint.config, files], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _files(checkpoint: IndexTTSCheckpoint) -> Iterator[Path]:
+    for file in STAGE_FILES["speaker_encoder"]:
+        path = checkpoint.path(file)
+        yield from (path / name for name in FOLDER_FILES[file]) if file in FOLDER_FILES else (path,)
+
+
+def _identity(path: Path, directory: Path, manifest: Mapping[str, ManifestEntry]) -> tuple[str, str]:
+    name = path.relative_to(directory).as_posix()
+    state = path.stat()
+    entry = manifest.get(name)
+    if (
+        entry
+        and entry.size == state.st_size
+        and state.st_mtime <= (directory / MANIFEST_NAME).stat().st_mtime
+    ):
+        return name, entry.sha256
+    return name, f"{state.st_size} bytes, changed {state.st_mtime_ns}"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertModel
 
 from deployments.core.errors import CheckpointError
-from deployments.weights.tensors import load_strict, read_tensors
+from deployments.weights.tensors import load_strict, read_tensors, without_values
 
 LAYER = re.compile(r"encoder\.layers\.(\d+)\.")
 RATE_HZ = 16_000
@@ -86,7 +86,7 @@ def load_semantic_features(
             f"{folder}: the features are taken after layer {layer}, but there are {config.num_hidden_layers}"
         )
     config.num_hidden_layers = layer
-    with torch.device("meta"):
+    with without_values():
         network = Wav2Vec2BertModel(config)
     path = folder / "model.safetensors"
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deployments.indextts2.dims import CodecDims
-from deployments.weights.tensors import load_strict
+from deployments.weights.tensors import load_strict, without_values
 
 NORM_EPS = 1e-6
 
@@ -119,7 +119,7 @@ def load_semantic_codec(
     tensors: Mapping[str, Tensor], dims: CodecDims, *, source: str, device: torch.device | str = "cpu"
 ) -> SemanticCodec:
     """The codec in float32 from the tensors of its file; the stored decoder half is never used."""
-    with torch.device("meta"):
+    with without_values():
         codec = SemanticCodec(dims)
     load_strict(codec, tensors, source=source, unused=lambda name: name.startswith("decoder."))
     return codec.to(device)

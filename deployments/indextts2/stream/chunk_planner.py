@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from deployments.core.settings import Settings
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
-from serve_app.config import Settings
 
 HEADROOM = 1.8  # how many times longer than it takes to compute a size must play to count as sustainable
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+
+from deployments.indextts2.s2mel.job import mel_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +15,15 @@ class Geometry:
     halo_frames: int
     hop: int
     sample_rate_hz: int
-    frames_per_25_codes: int = 43
+    frames_per_code: Fraction
 
     def frames(self, codes: int) -> int:
-        """Mel frames after `codes` codes: floor(1.72 n), exact in integers (indextts2-back.md 3.2)."""
-        return codes * self.frames_per_25_codes // 25
+        """Mel frames after `codes` codes, rounded down."""
+        return mel_frames(codes, self.frames_per_code)
+
+    def codes_for(self, frames: int) -> int:
+        """The fewest codes that make at least `frames` mel frames."""
+        return -(-frames * self.frames_per_code.denominator // self.frames_per_code.numerator)
 
     def audible_frames(self, codes: int) -> int:
         """Frames whose samples are certain when the mel of `codes` codes is final and more will follow."""
@@ -24,7 +31,3 @@ class Geometry:
 
     def seconds(self, frames: int) -> float:
         return frames * self.hop / self.sample_rate_hz
-
-    def codes_for(self, frames: int) -> int:
-        """The fewest codes that have at least `frames` frames."""
-        return -(-frames * 25 // self.frames_per_25_codes)

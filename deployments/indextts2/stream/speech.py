@@ -3,101 +3,142 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 
+from deployments.core.errors import InvalidRequest
 from deployments.core.speech import AudioChunk, Samples, StreamEnd
-from deployments.indextts2.stream.geometry import Geometry
-from deployments.indextts2.stream.segment_stream import SegmentStream
+from deployments.indextts2.stream.segment import SegmentStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
 from deployments.streaming.joins import silence
 from deployments.streaming.playback import Playback
-from deployments.streaming.read_ahead import ReadAhead
 
 TEXT_AHEAD = 2  # segments of text prepared before they can start
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    text: TextSegment
-    stream: SegmentStream
-    samples: ReadAhead[Samples]
-
-
-class Speech:
-    """One request. `start` makes the work of the n-th segment; `events` may be called once."""
+class SpeechStream:
+    """One request. `texts` is read in `executor`, a segment at a time, as long as segments are wanted; `start` makes
+    the work of the n-th segment. `events` may be called once."""
 
     def __init__(
         self,
-        texts: AsyncGenerator[TextSegment, None],
+        texts: Iterator[TextSegment],
+        executor: Executor,
         start: Callable[[int, TextSegment], SegmentStream],
         playback: Playback,
-        geometry: Geometry,
+        sample_rate_hz: int,
         speeds: StageSpeeds,
         *,
         at_once: int,
         pause_s: float,
     ) -> None:
         self._texts = texts
+        self._executor = executor
         self._start = start
         self._playback = playback
-        self._geometry = geometry
+        self._sample_rate_hz = sample_rate_hz
         self._speeds = speeds
-        self._free = asyncio.Semaphore(at_once)
+        self._at_once = at_once
         self._pause_s = pause_s
-        self._started: list[_Running] = []
+        self._prepared: deque[TextSegment] = deque()
+        self._preparing: asyncio.Future[TextSegment | None] | None = None
+        self._text_error: BaseException | None = None
+        self._all_prepared = False
+        self._started: list[tuple[TextSegment, SegmentStream]] = []
+        self._sent = 0  # segments whose audio has all been sent
+        self._changed = asyncio.Event()
+        self._closed = False
         self._stage_s: dict[str, float] = {}
         self._warnings: dict[str, None] = {}
 
-    async def events(self) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
-        """Audio in order, then the end. When it is closed, nothing of the request is running any more."""
-        running = ReadAhead(self._running())
-        last = -1
+    async def events(
+        self, stage_s: Mapping[str, float], warnings: Sequence[str]
+    ) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
+        """Audio in order, then the end, with `stage_s` and `warnings` from before. When it is closed, nothing of the
+        request is running any more."""
         try:
-            async for segment in running:
-                if last >= 0 and self._pause_s > 0:
-                    yield self._sent(silence(self._pause_s, self._geometry.sample_rate_hz), last)
-                async for samples in segment.samples:
-                    yield self._sent(samples, segment.stream.index)
-                last = segment.stream.index
-                self._finish(segment)
+            self._advance()
+            while (segment := await self._next()) is not None:
+                text, stream = segment
+                if stream.index > 0 and self._pause_s > 0:
+                    yield self._counted(silence(self._pause_s, self._sample_rate_hz), stream.index - 1)
+                async for samples in stream.samples():
+                    yield self._counted(samples, stream.index)
+                self._finish(text, stream)
         finally:
+            self._closed = True
             # All are told to stop before any is waited for: the waiting may be cut short.
-            working: list[ReadAhead[Any]] = [running, *(segment.samples for segment in self._started)]
-            for work in working:
-                work.cancel()
-            await asyncio.gather(*(work.aclose() for work in working))
-        yield StreamEnd(self._playback.audio_s, dict(self._stage_s), tuple(self._warnings))
+            for _, stream in self._started:
+                stream.cancel()
+            await asyncio.gather(*(stream.aclose() for _, stream in self._started))
+        yield StreamEnd(self._playback.audio_s, {**stage_s, **self._stage_s}, (*warnings, *self._warnings))
 
-    async def _running(self) -> AsyncGenerator[_Running, None]:
-        """Start segments as their turn comes."""
-        texts = ReadAhead(self._texts, TEXT_AHEAD)
-        try:
-            async for text in texts:
-                await self._free.acquire()
-                index = len(self._started)
-                self._playback.expect(index, len(text.ids) * self._speeds.audio_s_per_token + self._pause_s)
-                stream = self._start(index, text)
-                self._started.append(_Running(text, stream, ReadAhead(stream.samples())))
-                yield self._started[-1]
-        finally:
-            await texts.aclose()
+    async def _next(self) -> tuple[TextSegment, SegmentStream] | None:
+        """The segment to be sent next, once it has started; None after the last. Raises what the text raised."""
+        while self._sent == len(self._started):
+            if self._text_error is not None:
+                raise self._text_error
+            if self._all_prepared and not self._prepared:
+                if not self._started:
+                    raise _nothing_to_speak()
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        return self._started[self._sent]
 
-    def _sent(self, samples: Samples, index: int) -> AudioChunk:
-        self._playback.sent(index, len(samples) / self._geometry.sample_rate_hz)
+    def _advance(self) -> None:
+        """Start the segments that may start, and have the next text prepared."""
+        if self._closed:
+            return
+        while self._prepared and len(self._started) - self._sent < self._at_once:
+            self._begin(self._prepared.popleft())
+        wanted = len(self._prepared) < TEXT_AHEAD and not self._all_prepared and self._text_error is None
+        if wanted and self._preparing is None:
+            loop = asyncio.get_running_loop()
+            self._preparing = loop.run_in_executor(self._executor, next, self._texts, None)
+            self._preparing.add_done_callback(self._take_text)
+
+    def _take_text(self, prepared: asyncio.Future[TextSegment | None]) -> None:
+        self._preparing = None
+        if prepared.cancelled():
+            return
+        self._text_error = prepared.exception()
+        if self._text_error is None:
+            text = prepared.result()
+            if text is None:
+                self._all_prepared = True
+            else:
+                self._prepared.append(text)
+        self._advance()
+        self._changed.set()
+
+    def _begin(self, text: TextSegment) -> None:
+        index = len(self._started)
+        self._playback.expect(index, len(text.ids) * self._speeds.audio_s_per_token + self._pause_s)
+        self._started.append((text, self._start(index, text)))
+
+    def _counted(self, samples: Samples, index: int) -> AudioChunk:
+        self._playback.sent(index, len(samples) / self._sample_rate_hz)
         return AudioChunk(samples, index)
 
-    def _finish(self, segment: _Running) -> None:
-        stream = segment.stream
+    def _finish(self, text: TextSegment, stream: SegmentStream) -> None:
         self._playback.complete(stream.index)
-        self._speeds.observe_text(len(segment.text.ids), self._playback.sent_s(stream.index))
-        self._free.release()
+        self._speeds.observe_text(len(text.ids), self._playback.sent_s(stream.index))
+        self._sent += 1
         for stage, seconds in stream.stage_s.items():
             self._stage_s[stage] = self._stage_s.get(stage, 0.0) + seconds
-        self._warnings.update(dict.fromkeys(segment.text.warnings))
+        self._warnings.update(dict.fromkeys(text.warnings))
         if stream.limit_reached:
-            self._warnings[
-                f"segment {stream.index + 1} reached the limit of codes; its end may be missing"
-            ] = None
+            warning = f"segment {stream.index + 1} reached the limit of codes; its end may be missing"
+            self._warnings[warning] = None
+        self._advance()
+
+
+def _nothing_to_speak() -> InvalidRequest:
+    return InvalidRequest(
+        "There is nothing to speak in the input after normalisation; send at least one word or number.",
+        param="input",
+        code="input_not_speakable",
+    )

@@ -9,12 +9,10 @@ from pathlib import Path
 from deployments.core.errors import InvalidRequest
 from deployments.indextts2.text.glossary import Glossary, Reading
 from deployments.indextts2.text.normalizer import NormalizedText, Normalizer
-from deployments.indextts2.text.pretokenizer import pretokenize
 from deployments.indextts2.text.segments import COMMAS, HYPHENS, SENTENCE_ENDS, split_tokens
-from deployments.indextts2.text.tokenizer import WORD_START, BpeTokenizer
-from deployments.text.clauses import Boundary, split_clauses
+from deployments.indextts2.text.tokenizer import WORD_START, BpeTokenizer, pretokenize
+from deployments.text.clauses import Boundary, split_clauses, split_paragraphs
 from deployments.text.fst import TextFst
-from deployments.text.paragraphs import split_paragraphs
 
 _PAUSES = SENTENCE_ENDS | COMMAS | HYPHENS | {"'", "▁'", "…", "▁…", "▁!"}
 _GROUP_CHARS = 300

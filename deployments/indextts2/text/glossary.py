@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
 
 from deployments.core.errors import CheckpointError
-from deployments.indextts2.text.placeholders import longest_first
 from deployments.indextts2.text.route import Route
 
 Reading = str | Mapping[str, str]
@@ -47,3 +46,8 @@ class Glossary:
             said = reading if isinstance(reading, str) else reading.get(route, term)
             text = pattern.sub(said.replace("\\", r"\\"), text)
         return text
+
+
+def longest_first(items: Iterable[str]) -> list[str]:
+    """The distinct items in an order in which no item (`ng4`) tears one that holds it (`zhuang4`)."""
+    return sorted(dict.fromkeys(items), key=len, reverse=True)

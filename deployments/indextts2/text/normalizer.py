@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deployments.indextts2.text.charmap import map_characters
-from deployments.indextts2.text.glossary import Glossary
-from deployments.indextts2.text.pinyin import correct_pinyin, find_pinyin
-from deployments.indextts2.text.placeholders import hide, letters, longest_first, restore
-from deployments.indextts2.text.route import Route, language_route
+from deployments.core.logs import logger
+from deployments.indextts2.text.glossary import Glossary, longest_first
+from deployments.indextts2.text.route import Route, correct_pinyin, find_pinyin, language_route
 from deployments.text.fst import TextFst, WetextFst
 
-log = logging.getLogger(__name__)
+# Punctuation reduced to what the vocabulary holds (indextts2-front.md 10.2, step 9).
+# Order is part of the published behaviour: the first entry that matches wins, so "，，，" is never reached.
+_CHARACTERS: dict[str, str] = {
+    "：": ",",
+    "；": ",",
+    ";": ",",
+    "，": ",",
+    "。": ".",
+    "！": "!",
+    "？": "?",
+    "\n": " ",
+    "·": "-",
+    "、": ",",
+    "...": "…",
+    ",,,": "…",
+    "，，，": "…",
+    "……": "…",
+    **dict.fromkeys('“”"‘’（）()《》【】[]', "'"),
+    "—": "-",
+    "～": "-",
+    "~": "-",
+    "「": "'",
+    "」": "'",
+    ":": ",",
+}
+_CHARACTERS_ZH = {"$": ".", **_CHARACTERS}
+_PATTERN = re.compile("|".join(map(re.escape, _CHARACTERS)))
+_PATTERN_ZH = re.compile("|".join(map(re.escape, _CHARACTERS_ZH)))
 
 _ANNOTATION = re.compile(r"<[^|>\n]+\|[^>\n]+>")
 _CONTRACTION = re.compile(r"(what|where|who|which|how|there|here|it|he|she|that|this)'s", re.IGNORECASE)
@@ -45,7 +70,9 @@ class Normalizer:
         try:
             text, failed = self._through_fst(text, route), False
         except Exception as error:  # the grammars raise whatever they like, AssertionError included
-            log.warning("the %s text grammar failed on %r: %r", route, text[:200], error)
+            # The client is told by a warning of the segment. What people have spoken does not belong into logs.
+            logger.warning("the %s text grammar failed on %d characters: %r", route, len(text), error)
+            logger.debug("it failed on %r", text)
             text, failed = "" if route == "zh" else text, True
         text = map_characters(text, chinese=route == "zh")
         return NormalizedText(restore(text, annotations), route, failed)
@@ -76,3 +103,35 @@ def _hide_annotations(text: str) -> tuple[str, dict[str, str]]:
         return placeholder
 
     return _ANNOTATION.sub(hide_one, text), hidden
+
+
+def map_characters(text: str, *, chinese: bool) -> str:
+    """One pass from left to right; what it produces is not mapped again."""
+    pattern, table = (_PATTERN_ZH, _CHARACTERS_ZH) if chinese else (_PATTERN, _CHARACTERS)
+    return pattern.sub(lambda match: table[match.group()], text)
+
+
+def letters(index: int) -> str:
+    """Names of placeholders: 0 → "a", 25 → "z", 26 → "aa". They hold no digits, which the grammars would read."""
+    name = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        name = chr(ord("a") + rest) + name
+    return name
+
+
+def hide(text: str, items: Iterable[str], pattern: str) -> tuple[str, dict[str, str]]:
+    """Every occurrence of each item becomes `pattern` with its letters filled in; returns the way back."""
+    hidden: dict[str, str] = {}
+    for item in longest_first(items):
+        placeholder = pattern.format(letters(len(hidden)))
+        text = text.replace(item, placeholder)
+        hidden[placeholder] = item
+    return text, hidden
+
+
+def restore(text: str, hidden: dict[str, str]) -> str:
+    for placeholder, item in hidden.items():
+        text = text.replace(placeholder, item)
+    return text

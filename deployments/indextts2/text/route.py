@@ -1,11 +1,17 @@
-"""The language route of IndexTTS2: which grammar reads a text (indextts2-front.md 10.2, step 2)."""
+"""The language route: which grammar reads a text; and pinyin, which forces a reading (indextts2-front.md 10.2)."""
 
 from __future__ import annotations
 
 import re
 from typing import Literal
 
-from deployments.indextts2.text.pinyin import has_pinyin
+_INITIAL = "zh|ch|sh|[bpmfdtnlgkhjqxzcsryw]"
+_FINAL = (
+    "[uüv]ang|iang|iong|[uüv]an|uai|iao|ian|ang|eng|ing|ong|ai|ei|ua|ui|uo|ao|ou|ia|iu|ie|[uüv]e|an|en|in"
+    "|un|vn|[aeiouüv]"
+)
+_PINYIN = re.compile(rf"(?<![a-z])(?:(?:{_INITIAL})?(?:{_FINAL})|ng|er)[1-5]", re.IGNORECASE)
+_U_AFTER_JQX = re.compile(r"^([jqx])[uü]((?:n|e|an)*)(\d)", re.IGNORECASE)
 
 Route = Literal["zh", "en"]
 
@@ -22,3 +28,20 @@ def language_route(text: str) -> Route:
     """Chinese is also the route of texts without any Latin letter, as published."""
     chinese = _HAN.search(text) or not _LATIN.search(text) or is_email(text) or has_pinyin(text)
     return "zh" if chinese else "en"
+
+
+def find_pinyin(text: str) -> list[str]:
+    """Every syllable with its tone, in order, as written."""
+    return _PINYIN.findall(text)
+
+
+def has_pinyin(text: str) -> bool:
+    return _PINYIN.search(text) is not None
+
+
+def correct_pinyin(syllable: str) -> str:
+    """The vocabulary's spelling: after j, q, x a written u is ü, spelled V, and the syllable is upper-cased;
+    other syllables keep case and spelling."""
+    if syllable[:1].lower() not in ("j", "q", "x"):
+        return syllable
+    return _U_AFTER_JQX.sub(r"\1v\2\3", syllable).upper()

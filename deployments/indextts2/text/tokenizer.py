@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from sentencepiece import SentencePieceProcessor
 from deployments.core.errors import CheckpointError
 
 WORD_START = "▁"  # U+2581
+_CJK = re.compile(
+    "([\u1100-\u11ff\u2e80-\ua4cf\ua840-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff65-\uffdc\U00020000-\U0002ffff])"
+)
 
 
 class BpeTokenizer:
@@ -44,3 +48,8 @@ class BpeTokenizer:
             piece for piece, id_ in zip(pieces, self.ids(pieces), strict=True) if id_ == self.unknown_id
         ]
         return list(dict.fromkeys(char for piece in lacking for char in piece if char != WORD_START))
+
+
+def pretokenize(text: str) -> str:
+    items = (item.strip().upper() for item in _CJK.split(text.strip()))
+    return " ".join(item for item in items if item)

@@ -1,18 +1,19 @@
-"""What every vocoder offers, and how pieces of a mel become exactly the samples that one pass would give."""
+"""What every vocoder offers, and how windows of mels become exactly the samples that one pass would give."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from deployments.core.errors import CheckpointError
+from deployments.core.speech import Samples
+from deployments.indextts2.vocoder.job import VocodeJob
 from deployments.networks.bigvgan import load_bigvgan
 from deployments.networks.istft import load_istft
 
@@ -20,7 +21,7 @@ GENERATOR = "bigvgan_generator.pt"
 WEIGHTS = "model.safetensors"
 
 
-class Vocoder(Protocol):
+class VocoderNetwork(Protocol):
     """halo_frames: mel frames on each side of a frame that its `hop` samples depend on."""
 
     mel_channels: int
@@ -29,7 +30,7 @@ class Vocoder(Protocol):
     sample_rate_hz: int
 
     def __call__(self, mel: Tensor) -> Tensor:
-        """Log-mel (B, 80, T) of equal lengths -> wave (B, hop * T) in [-1, 1], both float32."""
+        """Log-mel (B, bands, T) of equal lengths -> wave (B, hop * T) in [-1, 1], both float32."""
         ...
 
 
@@ -39,7 +40,7 @@ def load_vocoder(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> Vocoder:
+) -> VocoderNetwork:
     """The vocoder in `folder`: `config.json` beside `weights`, or else `bigvgan_generator.pt` or `model.safetensors`.
 
     `dtype` is that of the convolutions; mel and wave stay float32.
@@ -58,52 +59,46 @@ def load_vocoder(
     raise CheckpointError(f"{folder / 'config.json'}: type is {kind!r}, allowed are bigvgan and istft")
 
 
-@dataclass(frozen=True)
-class MelWindow:
-    """Frames [start, end) of mel (80, T). The ends of `mel` count as true ends of the utterance.
+class WindowVocoder:
+    """A vocoder for windows of any lengths. Blocking: call it from a thread.
 
-    A mel that still grows needs `halo_frames` beyond `end`; one whose beginning was dropped needs as many
-    before `start`.
+    max_frames: frames, halos included, that one pass of the network takes; a single longer window runs alone.
     """
 
-    mel: Tensor
-    start: int
-    end: int
+    def __init__(
+        self, network: VocoderNetwork, *, device: torch.device | str = "cpu", max_frames: int = 4096
+    ) -> None:
+        self.network = network
+        self._device = torch.device(device)
+        self._max_frames = max_frames
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.start < self.end <= self.mel.shape[-1]:
-            raise ValueError(f"frames [{self.start}, {self.end}) of a mel with {self.mel.shape[-1]} frames")
+    @torch.inference_mode()
+    def vocode(self, jobs: Sequence[VocodeJob]) -> list[Samples]:
+        """Samples of each window, (hop * (end - start),) each."""
+        samples: dict[int, Samples] = {}
+        for members in self._passes(jobs):
+            waves = self._pass([jobs[i] for i in members])
+            samples.update(zip(members, waves, strict=True))
+        return [samples[i] for i in range(len(jobs))]
 
+    def _passes(self, jobs: Sequence[VocodeJob]) -> Iterator[list[int]]:
+        """Indices of windows that share a pass: those equally long with their halos.
 
-@torch.inference_mode()
-def vocode_windows(vocoder: Vocoder, windows: Sequence[MelWindow]) -> list[Tensor]:
-    """Samples of each window, ((end - start) * hop,) each.
+        Padding would be heard: a mel of 0 is loud, and it would reach `halo_frames` into the audio.
+        """
+        spans = [job.span(self.network.halo_frames) for job in jobs]
+        lengths = [last - first for first, last in spans]
+        for length in sorted(set(lengths)):
+            members = [i for i, each in enumerate(lengths) if each == length]
+            most = max(1, self._max_frames // length)
+            yield from (members[i : i + most] for i in range(0, len(members), most))
 
-    Windows that are equally long with their halo share a batch. Padding would be heard: a mel of 0 is loud,
-    and it would reach `halo_frames` into the audio.
-    """
-    spans = [_with_halo(window, vocoder.halo_frames) for window in windows]
-    by_length: defaultdict[int, list[int]] = defaultdict(list)
-    for i, (first, last) in enumerate(spans):
-        by_length[last - first].append(i)
-    waves: dict[int, Tensor] = {}
-    for members in by_length.values():
-        batch = vocoder(torch.stack([windows[i].mel[:, slice(*spans[i])] for i in members]))
-        for i, wave in zip(members, batch, strict=True):
-            first = spans[i][0]
-            waves[i] = wave[(windows[i].start - first) * vocoder.hop : (windows[i].end - first) * vocoder.hop]
-    return [waves[i] for i in range(len(windows))]
-
-
-def _with_halo(window: MelWindow, halo: int) -> tuple[int, int]:
-    return max(0, window.start - halo), min(window.mel.shape[-1], window.end + halo)
-
-
-def vocode_window(vocoder: Vocoder, mel: Tensor, start: int, end: int) -> Tensor:
-    """Samples of frames [start, end) of mel (80, T); ((end - start) * hop,)."""
-    return vocode_windows(vocoder, [MelWindow(mel, start, end)])[0]
-
-
-def vocode(vocoder: Vocoder, mels: Sequence[Tensor]) -> list[Tensor]:
-    """Whole mels (80, T_i) of any lengths -> waves (hop * T_i,)."""
-    return vocode_windows(vocoder, [MelWindow(mel, 0, mel.shape[-1]) for mel in mels])
+    def _pass(self, jobs: Sequence[VocodeJob]) -> list[Samples]:
+        spans = [job.span(self.network.halo_frames) for job in jobs]
+        mels = np.stack([job.mel[:, first:last] for job, (first, last) in zip(jobs, spans, strict=True)])
+        waves = self.network(torch.from_numpy(mels.astype(np.float32, copy=False)).to(self._device))
+        hop = self.network.hop
+        return [
+            wave[hop * (job.start - first) : hop * (job.end - first)]
+            for wave, job, (first, _) in zip(waves.cpu().numpy(), jobs, spans, strict=True)
+        ]

@@ -5,33 +5,41 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from fractions import Fraction
+from typing import Any, TypeVar
 
 import numpy as np
 
+from deployments.core.metrics import Reply, StageMetrics
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
 from deployments.indextts2.s2mel.job import S2MelJob
 from deployments.indextts2.speaker.emotion import EmotionMatrix
+from deployments.indextts2.speaker.job import EmotionAudioJob, EmotionTextJob, EncodeJob
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.vocoder.job import VocodeJob
-from deployments.voices.profile import VoiceProfile
-from deployments.voices.reference import ReferenceAudio
+from deployments.voices.profile import EncodedProfile, VoiceProfile
 
 HOP = 4
 BANDS = 3
 DIM = 5
 LOOKAHEAD_MARK = 0.25  # frames that see a later code differ from those that do not
-GEOMETRY = Geometry(halo_frames=6, hop=HOP, sample_rate_hz=1000)
+GEOMETRY = Geometry(halo_frames=6, hop=HOP, sample_rate_hz=1000, frames_per_code=Fraction(43, 25))
 
 Trouble = Callable[[str, int], None]
+T = TypeVar("T")
+
+
+def reply(value: T) -> Reply[T]:
+    return Reply(value, StageMetrics("fake", rows=8))
 
 
 @dataclass
 class FakeStages:
     """`counts[stream]` codes per segment. `pause(place)` is awaited, and `trouble(place, n)` called, at the n-th visit.
 
-    A frame's mel is [segment, frame, jobs], a sample is `1000 segment + frame + position in the frame / hop`; the
-    vocoder refuses windows that lack a halo they should have.
+    A frame's mel is [segment, frame, steps], a sample is `1000 segment + frame + position in the frame / hop`; the
+    vocoder refuses windows that lack a halo they should have. S2Mel keeps what it knows of a segment, as long as it is
+    not told to be `forgetful`.
     """
 
     counts: dict[int, int]
@@ -43,43 +51,51 @@ class FakeStages:
     mel_jobs: list[S2MelJob] = field(default_factory=list)
     gpt_jobs: list[GptJob] = field(default_factory=list)
     limit_reached: bool = False
+    forgetful: bool = False
+    heard_of: list[str] = field(default_factory=list)
+    kept: dict[str, np.ndarray] = field(default_factory=dict)
 
     def codes(self, job: GptJob) -> FakeStream:
         self.gpt_jobs.append(job)
         return FakeStream(self, self._codes(job))
 
-    async def _codes(self, job: GptJob) -> AsyncIterator[CodeChunk]:
+    async def _codes(self, job: GptJob) -> AsyncIterator[Reply[CodeChunk]]:
         total = self.counts[job.stream]
         step = self.emit if job.emit_codes else max(1, total)
         for start in range(0, max(1, total), step):
             await self._visit("gpt")
             codes = np.arange(start, min(total, start + step))
-            yield CodeChunk(codes, np.full((len(codes), DIM), job.stream, np.float32), False)
+            yield reply(CodeChunk(codes, np.full((len(codes), DIM), job.stream, np.float32), False))
         await self._visit("gpt-end")
         nothing = np.zeros(0, np.int64)
-        yield CodeChunk(nothing, np.zeros((0, DIM), np.float32), True, self.limit_reached)
+        yield reply(CodeChunk(nothing, np.zeros((0, DIM), np.float32), True, self.limit_reached))
 
     def mel(self, job: S2MelJob) -> FakeResponse:
         self.mel_jobs.append(job)
         return FakeResponse(self, self._mel(job))
 
-    async def _mel(self, job: S2MelJob) -> np.ndarray:
+    async def _mel(self, job: S2MelJob) -> Reply[np.ndarray | None]:
         await self._visit("s2mel")
-        assert job.codes.tolist() == list(range(len(job.codes))), "codes lost or out of order"
+        known = self.kept.pop(job.segment, None)
+        if not job.complete and (known is None or self.forgetful):
+            return reply(None)
+        assert job.codes.tolist() == list(range(job.first_code, job.code_count)), "codes lost or out of order"
         assert job.latents.shape == (len(job.codes), DIM)
-        begin = job.committed.shape[1]
-        assert np.array_equal(job.committed[1], np.arange(begin)), (
+        begin = job.committed_frames
+        committed = job.committed if job.committed is not None else known
+        assert begin == 0 or np.array_equal(committed[1, :begin], np.arange(begin)), (
             "the committed mel is not the segment's beginning"
         )
-        frames = np.arange(begin, GEOMETRY.frames(len(job.codes)))
-        return np.stack([np.full(len(frames), job.stream), frames, np.full(len(frames), job.steps)]).astype(
-            np.float32
-        )
+        frames = np.arange(GEOMETRY.frames(job.code_count), dtype=np.float32)
+        mel = np.stack([np.full_like(frames, job.stream), frames, np.full_like(frames, job.euler_steps)])
+        if not job.last:
+            self.kept[job.segment] = mel
+        return reply(mel[:, begin:])
 
     def vocode(self, job: VocodeJob) -> FakeResponse:
         return FakeResponse(self, self._vocode(job))
 
-    async def _vocode(self, job: VocodeJob) -> np.ndarray:
+    async def _vocode(self, job: VocodeJob) -> Reply[np.ndarray]:
         await self._visit("vocoder")
         segment, frames = int(job.mel[0, 0]), job.mel[1]
         assert np.array_equal(np.diff(frames), np.ones(len(frames) - 1)), "a window with a gap"
@@ -88,7 +104,11 @@ class FakeStages:
         assert job.start >= halo or frames[0] == 0, "halo missing on the left"
         assert job.mel.shape[1] - job.end >= halo or frames[-1] == last, "halo missing on the right"
         spoken = 1000 * segment + frames[job.start : job.end]
-        return (spoken[:, None] + np.arange(HOP) / HOP).reshape(-1).astype(np.float32)
+        return reply((spoken[:, None] + np.arange(HOP) / HOP).reshape(-1).astype(np.float32))
+
+    def heard(self, stage: str, reply: Reply[T]) -> T:
+        self.heard_of.append(stage)
+        return reply.value
 
     async def _visit(self, place: str) -> None:
         self.places.append(place)
@@ -196,19 +216,20 @@ class FakeGraph:
         self.dim = dim
         self.encoded: list[str] = []
         self.asked: list[str] = []
+        self.version = "v1"
         self.encode_pause: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
         self.scores: Callable[[str], list[float]] = lambda text: [0.5, 0, 0, 0, 0, 0, 0, 0.25]
 
     def handles(self) -> dict[str, Any]:
-        ready = self._answering(lambda: True)
+        ready = self._plain(lambda: True)
         return {
             "speaker": FakeHandle(
                 {
                     "encode": self._answering(self._encode),
-                    "encode_emotion": self._answering(self._encode_emotion),
+                    "emotion_vector": self._answering(self._emotion_vector),
                     "emotion_scores": self._answering(self._emotion_scores),
                     "emotion_matrix": self._answering(self.matrix),
-                    "model_version": self._answering(lambda: "v1"),
+                    "model_version": self._answering(lambda: self.version),
                     "ready": ready,
                 }
             ),
@@ -224,15 +245,20 @@ class FakeGraph:
         }
 
     def _answering(self, compute: Callable[..., Any]) -> Callable[..., FakeResponse]:
+        return self._plain(compute, reply)
+
+    def _plain(
+        self, compute: Callable[..., Any], wrap: Callable[[Any], Any] = lambda value: value
+    ) -> Callable[..., FakeResponse]:
         async def run(*arguments: Any) -> Any:
             await (self.encode_pause() if compute == self._encode else asyncio.sleep(0))
-            return compute(*arguments)
+            return wrap(compute(*arguments))
 
         return lambda *arguments: FakeResponse(self.stages, run(*arguments))
 
-    def _encode(self, audio: ReferenceAudio) -> VoiceProfile:
-        self.encoded.append(audio.sha256)
-        return VoiceProfile(
+    def _encode(self, job: EncodeJob) -> EncodedProfile:
+        self.encoded.append(job.recording.sha256)
+        profile = VoiceProfile(
             {
                 "speaker_latents": np.zeros((2, self.dim), np.float32),
                 "speaker_emotion": np.zeros(self.dim, np.float32),
@@ -242,14 +268,15 @@ class FakeGraph:
                 "mel": np.zeros((BANDS, 10), np.float32),
             }
         )
+        return EncodedProfile(profile, self.version)
 
-    def _encode_emotion(self, audio: ReferenceAudio) -> np.ndarray:
+    def _emotion_vector(self, job: EmotionAudioJob) -> np.ndarray:
         self.asked.append("audio")
         return np.full(self.dim, 3.0, np.float32)
 
-    def _emotion_scores(self, text: str) -> list[float]:
-        self.asked.append(text)
-        return self.scores(text)
+    def _emotion_scores(self, job: EmotionTextJob) -> list[float]:
+        self.asked.append(job.text)
+        return self.scores(job.text)
 
     def matrix(self) -> EmotionMatrix:
         rows = np.arange(16, dtype=np.float32)[:, None]

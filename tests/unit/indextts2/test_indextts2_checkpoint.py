@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from deployments.core.errors import CheckpointError
 from deployments.indextts2.checkpoint import STAGE_FILES, IndexTTSCheckpoint
+from deployments.indextts2.checkpoint_check import problems as problems_of
 from deployments.weights.convert import convert, convert_file
 from deployments.weights.tensors import load_strict, read_tensors
-from deployments.weights.verify import verify_indextts
 
 
 @pytest.fixture
@@ -133,10 +133,10 @@ def test_a_file_is_read_once(front: Path, monkeypatch: pytest.MonkeyPatch) -> No
         read.append(path)
         return read_tensors(path)
 
-    monkeypatch.setattr("deployments.indextts2.checkpoint.read_tensors", counted)
+    monkeypatch.setattr("deployments.weights.tensors.read_tensors", counted)
     checkpoint = IndexTTSCheckpoint(front)
     assert checkpoint.tensors("w2v_stat") is checkpoint.tensors("w2v_stat")
-    assert checkpoint.tensor("spk_matrix").shape[1] == 192
+    assert checkpoint.tensor("spk_matrix").shape[1] == checkpoint.style_width
     with pytest.raises(CheckpointError, match="no tensor 'x'"):
         checkpoint.tensor("spk_matrix", "x")
     assert len(read) == 2
@@ -153,6 +153,7 @@ def test_conversion_is_equal_preferred_and_given_up_when_older(whole: Path) -> N
         "campplus_cn_common.safetensors",
         "gpt.safetensors",
         "s2mel.safetensors",
+        "wav2vec2bert_stats.safetensors",
     ]
     checkpoint = IndexTTSCheckpoint(whole)
     for name, tensors in before.items():
@@ -178,9 +179,9 @@ def test_conversion_of_shared_and_strided_tensors(tmp_path: Path) -> None:
 
 
 def test_verify_accepts_a_whole_directory_and_its_conversion(whole: Path) -> None:
-    assert verify_indextts(whole) == []
+    assert problems_of(whole) == []
     convert(whole)
-    assert verify_indextts(whole) == []
+    assert problems_of(whole) == []
 
 
 def test_verify_names_what_is_wrong(whole: Path) -> None:
@@ -192,19 +193,19 @@ def test_verify_names_what_is_wrong(whole: Path) -> None:
     save_file({"x": torch.zeros(1)}, whole / "hf_cache/semantic_codec_model.safetensors")
     torch.save(torch.zeros(2, 192), whole / "feat1.pt")
     (whole / "s2mel.pth").write_bytes(b"not weights")
-    problems = verify_indextts(whole)
-    assert "gpt.pth: 1 tensors missing: mel_head.bias" in problems
-    assert "gpt.pth: 1 tensors unknown: extra" in problems
-    assert any("final_norm.weight (3,) instead of" in problem for problem in problems)
-    assert any(problem.startswith("semantic_codec_model.safetensors:") for problem in problems)
-    assert any(problem.startswith("feat1.pt: 1 tensors of another shape") for problem in problems)
-    assert any("s2mel.pth: cannot be read as weights" in problem for problem in problems)
+    found = problems_of(whole)
+    assert "gpt.pth: 1 tensors missing: mel_head.bias" in found
+    assert "gpt.pth: 1 tensors unknown: extra" in found
+    assert any("final_norm.weight (3,) instead of" in problem for problem in found)
+    assert any(problem.startswith("semantic_codec_model.safetensors:") for problem in found)
+    assert any(problem.startswith("feat1.pt: 1 tensors of another shape") for problem in found)
+    assert any("s2mel.pth: cannot be read as weights" in problem for problem in found)
 
 
 def test_verify_of_an_incomplete_directory(front: Path, tmp_path: Path) -> None:
-    problems = verify_indextts(front)
-    assert any(problem.startswith("s2mel.pth is missing") for problem in problems)
-    assert "lacks config.yaml" in verify_indextts(tmp_path / "none")[0]
+    found = problems_of(front)
+    assert any(problem.startswith("s2mel.pth is missing") for problem in found)
+    assert "lacks config.yaml" in problems_of(tmp_path / "none")[0]
 
 
 def test_strict_loading_names_tensors() -> None:

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from index_fakes import BANDS, DIM, GEOMETRY, FakeGraph, FakeStages, SharedProfile, dawdle, turns
-from own_tasks import own_tasks
 
+from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import InvalidRequest, NotFound, SpeechError, Unavailable
 from deployments.core.pipeline import parse_model
 from deployments.core.speech import AudioChunk, Emotion, SpeechRequest, StreamEnd
-from deployments.indextts2.local_files import LocalFiles
 from deployments.indextts2.pipeline import Pipeline
+from deployments.indextts2.plan import CheckpointFacts
 from deployments.indextts2.settings import IndexTTSSettings
 from deployments.indextts2.speaker.emotion import normalize_weights
 from deployments.indextts2.text.frontend import IndexTextFrontend
 from deployments.voices.library import VoiceLibrary
+from deployments.voices.registered_voice import NewVoice
 from deployments.voices.store import VoiceStore
 
 LONG = "One sentence is here. Another one follows it. A third comes after that. The fourth is the last."
@@ -44,7 +45,9 @@ class Bench:
         self.voices.mkdir(parents=True)
         for number, name in enumerate(("anna", "bert")):
             (self.voices / f"{name}.wav").write_bytes(recording(200 + 50 * number))
-        self.files = LocalFiles(self.voices.parent, frontend, GEOMETRY.sample_rate_hz, 89, 119)
+        self.facts = CheckpointFacts(
+            self.voices.parent, frontend, GEOMETRY.sample_rate_hz, GEOMETRY.frames_per_code, 89, 119
+        )
         self.store = VoiceStore(str(directory / "store"))
         self.recording = recording
         self.shared: list[str] = []
@@ -58,7 +61,7 @@ class Bench:
 
         settings = {"max_text_tokens_per_segment": 20, "chunks": {"first_codes": 4}, **settings}
         pipeline = Pipeline(
-            "tts", IndexTTSSettings(**settings), graph.handles(), files=self.files, share=share
+            "tts", IndexTTSSettings(**settings), graph.handles(), facts=self.facts, share=share
         )
         pipeline.use_library(VoiceLibrary(self.store))
         return pipeline, graph
@@ -110,7 +113,7 @@ async def test_segments_come_in_order_with_pauses(
     assert set(end.stage_s) == {"spk", "gpt", "s2mel", "voc"}
     assert [job.stream for job in graph.stages.gpt_jobs] == list(range(segments))
     assert graph.stages.open == 0
-    assert len(own_tasks()) == 1
+    assert len(asyncio.all_tasks()) == 1
     jobs = len(graph.stages.mel_jobs)
     assert jobs == segments if not stream else jobs > segments
 
@@ -140,28 +143,80 @@ async def test_segments_are_decoded_at_the_same_time_but_not_too_many(bench: Ben
         assert most == at_once
 
 
+async def test_only_the_first_segment_may_be_refused_and_has_a_deadline(bench: Bench) -> None:
+    pipeline, graph = bench.pipeline()
+    deadline = Deadline.after(60)
+    await heard(pipeline, request(LONG, deadline=deadline))
+    first, *later = graph.stages.gpt_jobs
+    assert len(later) > 1
+    assert (first.refusable, first.deadline) == (True, deadline)
+    assert not any(job.refusable for job in later)
+    assert {job.deadline for job in later} == {NEVER}
+    assert {job.request_id for job in graph.stages.gpt_jobs + graph.stages.mel_jobs} == {"r"}
+
+
+async def test_rows_and_capacity_come_from_the_slots(bench: Bench) -> None:
+    pipeline, _ = bench.pipeline(gpt={"slots": 12})
+    assert (pipeline.rows, pipeline.capacity) == (12, 6)
+    assert pipeline.rows_of(request()) == 2  # one sequence, and one for the latents of a stream
+    assert pipeline.rows_of(request(stream=False)) == 1
+    assert pipeline.rows_of(request(params={"num_beams": 4})) == 5
+    assert pipeline.rows_of(request(quality="reference")) == 3
+    await heard(pipeline, request())
+    assert pipeline.rows == 8  # as the one replica says that was heard of
+    with pytest.raises(InvalidRequest):
+        pipeline.rows_of(request(params={"num_beams": 99}))
+
+
+async def test_weights_replaced_in_place_get_profiles_of_their_own(bench: Bench) -> None:
+    """The version that is known here is older than the replica that encodes: what counts is who encoded."""
+    pipeline, graph = bench.pipeline()
+    assert (await pipeline.plan(request())).voice_cache == "miss"
+    graph.version = "v2"
+    plan = await pipeline.plan(request(voice="bert"))
+    old = await pipeline.plan(request(voice="bert"))
+    assert (plan.voice_cache, old.voice_cache) == ("miss", "hit")
+    assert plan.shared_voice.key == old.shared_voice.key
+    again, later = bench.pipeline()
+    later.version = "v2"
+    assert (await again.plan(request(voice="bert"))).voice_cache == "hit"
+    assert (await again.plan(request(voice="anna"))).voice_cache == "miss"
+
+
+async def test_the_card_tells_parameters_with_the_limits_of_the_checkpoint(bench: Bench) -> None:
+    pipeline, _ = bench.pipeline(quality="fast", presets={"fast": {"top_k": 7}})
+    card = pipeline.card
+    assert card.presets == ("fast", "balanced", "reference")
+    properties = card.parameters["properties"]
+    assert properties["top_k"]["default"] == 7
+    assert properties["diffusion_steps"]["default"] == 6
+    assert properties["max_codes"]["maximum"] == properties["max_codes"]["default"] == 119
+    whole = [kind for kind in properties["max_text_tokens_per_segment"]["anyOf"] if "maximum" in kind]
+    assert [kind["maximum"] for kind in whole] == [89]
+
+
 async def test_reference_quality_is_one_pass_over_the_published_segments(bench: Bench) -> None:
     pipeline, graph = bench.pipeline()
     text = "One sentence\nwith a line break. And one more."
     await heard(pipeline, request(text, quality="reference", stream=True))
-    published = bench.files.frontend.segments(text, 20)
+    published = bench.facts.frontend.segments(text, 20)
     assert [job.text_ids for job in graph.stages.gpt_jobs] == [segment.ids for segment in published]
     assert {job.emit_codes for job in graph.stages.gpt_jobs} == {0}
-    assert {(job.steps, job.guidance) for job in graph.stages.mel_jobs} == {(25, 0.7)}
-    sampling = graph.stages.gpt_jobs[0].sampling
-    assert (sampling.beams, sampling.top_k, sampling.top_p, sampling.temperature) == (3, 30, 0.8, 0.8)
-    assert (sampling.repetition_penalty, sampling.length_penalty, sampling.sample) == (10.0, 0.0, True)
-    assert sampling.max_codes == 119  # this checkpoint has no more
+    assert {(job.euler_steps, job.params.guidance) for job in graph.stages.mel_jobs} == {(25, 0.7)}
+    params = graph.stages.gpt_jobs[0].params
+    assert (params.num_beams, params.top_k, params.top_p, params.temperature) == (3, 30, 0.8, 0.8)
+    assert (params.repetition_penalty, params.length_penalty, params.samples) == (10.0, 0.0, True)
+    assert params.max_codes == 119  # this checkpoint has no more
 
 
-async def test_knobs_override_the_preset(bench: Bench) -> None:
+async def test_parameters_override_the_preset(bench: Bench) -> None:
     pipeline, graph = bench.pipeline(presets={"fast": {"diffusion_steps": 3}})
     await heard(pipeline, request(quality="fast"))
-    assert graph.stages.mel_jobs[-1].steps == 3
-    knobs = {"diffusion_steps": 9, "guidance": 0, "num_beams": 2, "temperature": 0, "top_k": 5.0, "swing": 1}
-    plan = await pipeline.plan(request(quality="fast", knobs=knobs))
-    assert (plan.synthesis.steps, plan.synthesis.guidance, plan.synthesis.rows) == (9, 0, 1)
-    assert (plan.sampling.beams, plan.sampling.sample, plan.sampling.top_k) == (2, False, 5)
+    assert graph.stages.mel_jobs[-1].euler_steps == 3
+    params = {"diffusion_steps": 9, "guidance": 0, "num_beams": 2, "temperature": 0, "top_k": 5.0, "swing": 1}
+    plan = await pipeline.plan(request(quality="fast", params=params))
+    assert (plan.params.diffusion_steps, plan.params.guidance, plan.params.network_rows) == (9, 0, 1)
+    assert (plan.params.num_beams, plan.params.samples, plan.params.top_k) == (2, False, 5)
     assert plan.ignored == ("swing",)
     with pytest.raises(ValueError, match=r"presets\.slow"):
         parse_model("tts", {"kind": "indextts2", "presets": {"slow": {}}})
@@ -171,14 +226,14 @@ async def test_knobs_override_the_preset(bench: Bench) -> None:
     ("fields", "param"),
     [
         ({"quality": "best"}, "quality"),
-        ({"knobs": {"diffusion_steps": 0}}, "diffusion_steps"),
-        ({"knobs": {"diffusion_steps": 2.5}}, "diffusion_steps"),
-        ({"knobs": {"guidance": float("nan")}}, "guidance"),
-        ({"knobs": {"guidance": "much"}}, "guidance"),
-        ({"knobs": {"top_k": True}}, "top_k"),
-        ({"knobs": {"temperature": 0.001}}, "temperature"),
-        ({"knobs": {"max_codes": 120}}, "max_codes"),
-        ({"knobs": {"max_text_tokens_per_segment": 90}}, "max_text_tokens_per_segment"),
+        ({"params": {"diffusion_steps": 0}}, "diffusion_steps"),
+        ({"params": {"diffusion_steps": 2.5}}, "diffusion_steps"),
+        ({"params": {"guidance": float("nan")}}, "guidance"),
+        ({"params": {"guidance": "much"}}, "guidance"),
+        ({"params": {"top_k": True}}, "top_k"),
+        ({"params": {"temperature": 0.001}}, "temperature"),
+        ({"params": {"max_codes": 120}}, "max_codes"),
+        ({"params": {"max_text_tokens_per_segment": 90}}, "max_text_tokens_per_segment"),
         ({"emotion": Emotion(vector=(1.0,) * 7)}, "emotion"),
         ({"emotion": Emotion(vector=(1.3, *[0.0] * 7))}, "emotion"),
         ({"emotion": Emotion(text="sad", audio=b"x")}, "emotion"),
@@ -223,12 +278,12 @@ async def test_a_silent_segment_is_an_error_and_stops_the_rest(bench: Bench) -> 
     await turns()
     assert segments == {0}
     assert graph.stages.open == 0
-    assert len(own_tasks()) == 1
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_voices_of_the_checkpoint_aliases_and_the_default(bench: Bench) -> None:
     pipeline, graph = bench.pipeline()
-    assert [voice.id for voice in await pipeline.voices()] == ["anna", "bert"]
+    assert [voice.id for voice in pipeline.voices] == ["anna", "bert"]
     assert pipeline.card.default_voice == "anna"
     assert (await pipeline.plan(request())).voice.id == "anna"
     assert (await pipeline.plan(request(voice="bert"))).voice.id == "bert"
@@ -242,7 +297,7 @@ async def test_voices_of_the_checkpoint_aliases_and_the_default(bench: Bench) ->
 
 async def test_a_registered_voice_comes_before_an_alias(bench: Bench, recording: Recording) -> None:
     pipeline, graph = bench.pipeline()
-    voice = bench.store.register(recording(330), name="verse")
+    voice = bench.store.register(NewVoice(recording(330), "verse"))
     plan = await pipeline.plan(request(voice="Verse"))
     assert (plan.voice.id, plan.voice.uploaded, plan.voice_cache) == (voice.id, True, "miss")
     assert (await pipeline.plan(request(voice=voice.id))).voice_cache == "hit"
@@ -255,9 +310,9 @@ async def test_a_profile_is_encoded_and_shared_once(bench: Bench, recording: Rec
     one_off = request(reference_audio=recording(400))
     plans = await asyncio.gather(*(pipeline.plan(one_off) for _ in range(5)), pipeline.plan(request()))
     assert len(graph.encoded) == len(bench.shared) == 2
-    assert len({id(plan.ticket) for plan in plans}) == 2
+    assert len({id(plan.shared_voice) for plan in plans}) == 2
     assert plans[0].voice.id == "reference-audio"
-    assert (await plans[0].ticket.profile).key == plans[0].ticket.key
+    assert (await plans[0].shared_voice.profile).key == plans[0].shared_voice.key
     assert plans[0].prompt_frames == 10
     assert plans[0].synthesis.mel_bands == BANDS
 
@@ -296,7 +351,7 @@ async def test_emotion_reaches_the_gpt(bench: Bench, recording: Recording) -> No
     scores = [0.25, 0, 0, 0, 0, 0, 0, 0.125]  # the classifier's weights are not tamed, but scaled by alpha
     assert np.allclose(await vector(emotion=Emotion(text="joy", alpha=0.5)), weighted(scores, nearest))
     assert np.allclose(await vector(instructions="joy"), weighted([0.5, 0, 0, 0, 0, 0, 0, 0.25], nearest))
-    assert graph.asked == ["audio", "joy", "joy"]
+    assert graph.asked == ["audio", "joy"]  # instructions of the same words cost nothing
     wild = Emotion(vector=(0.1,) * 8, random=True)
     first, second = await vector(emotion=wild, seed=1), await vector(emotion=wild, seed=1)
     assert np.array_equal(first, second)
@@ -364,7 +419,7 @@ async def test_an_error_in_any_stage_of_any_segment_stops_everything(bench: Benc
             await heard(pipeline, request(LONG))
         await turns()
         assert stages.open == 0
-        assert len(own_tasks()) == 1
+        assert len(asyncio.all_tasks()) == 1
 
 
 async def test_nothing_is_left_running_wherever_the_client_leaves(bench: Bench) -> None:
@@ -390,7 +445,7 @@ async def test_nothing_is_left_running_wherever_the_client_leaves(bench: Bench) 
             await task
         await turns()
         assert graph.stages.open == 0, count
-        assert len(own_tasks()) == 1, count
+        assert len(asyncio.all_tasks()) == 1, count
         if done:
             break
     assert done
@@ -403,7 +458,7 @@ async def test_nothing_is_left_running_wherever_the_client_leaves(bench: Bench) 
         await events.aclose()
         await turns()
         assert graph.stages.open == 0
-        assert len(own_tasks()) == 1
+        assert len(asyncio.all_tasks()) == 1
 
 
 async def test_leaving_while_the_voice_is_encoded_does_not_stop_it_for_others(bench: Bench) -> None:

@@ -12,21 +12,19 @@ from tiny_indextts import make_tiny_checkpoint
 
 from deployments.core.errors import CheckpointError
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.gpt.draws import CounterDraws
-from deployments.indextts2.gpt.generate import generate
-from deployments.indextts2.gpt.latents import latents_of
-from deployments.indextts2.gpt.model import load_gpt
-from deployments.indextts2.gpt.settings import DecodingSettings
-from deployments.indextts2.s2mel.code_embedding import load_code_embedding
+from deployments.indextts2.gpt.engine import load_model
+from deployments.indextts2.gpt.generation import generate, latents_of
+from deployments.indextts2.s2mel.engine import load_networks
 from deployments.indextts2.s2mel.flow import FlowSolver
-from deployments.indextts2.s2mel.networks import load_s2mel
-from deployments.indextts2.s2mel.regulator import target_frames
-from deployments.indextts2.speaker.encoder import SpeakerEncoder, load_emotion_matrix
+from deployments.indextts2.s2mel.job import mel_frames
+from deployments.indextts2.sampling import Params
+from deployments.indextts2.speaker.encoder import VoiceEncoder, load_emotion_matrix
 from deployments.indextts2.text.frontend import IndexTextFrontend
-from deployments.indextts2.vocoder.vocoder import load_vocoder, vocode
+from deployments.indextts2.vocoder.job import VocodeJob
+from deployments.indextts2.vocoder.vocoder import WindowVocoder, load_vocoder
 from deployments.voices.reference import ReferenceAudio
-from deployments.weights.locate import locate
 from deployments.weights.manifest import file_sha256
+from deployments.weights.registry import locate
 
 
 @pytest.fixture(scope="module")
@@ -49,34 +47,33 @@ def test_same_bytes_each_time(tiny: IndexTTSCheckpoint, golden: Path, tmp_path: 
 
 def test_reference_in_wave_out(tiny: IndexTTSCheckpoint, golden_front: Path) -> None:
     samples, rate = soundfile.read(golden_front / "ref_spk_24k_mono.wav", dtype="float32")
-    (voice,) = SpeakerEncoder.load(tiny).encode([ReferenceAudio.from_samples(samples, rate)])
+    (voice,) = VoiceEncoder.load(tiny).encode([ReferenceAudio.from_samples(samples, rate)])
     matrix = load_emotion_matrix(tiny)
     weights = [0.1] * len(tiny.emotion_rows)
-    emotion = matrix.mix(weights, matrix.nearest_rows(voice.style), voice.reference_emotion)
+    emotion = matrix.mix(weights, matrix.nearest_rows(voice["style"]), voice["reference_emotion"])
 
     ids = IndexTextFrontend(tiny.path("bpe")).segments("你好，世界。")[0].ids
-    gpt = load_gpt(tiny.tensors("gpt"), tiny.gpt_dims, source="gpt.pth")
+    gpt = load_model(tiny, device="cpu", dtype=torch.float32)
     with torch.inference_mode():
-        prefix = gpt.prefix(torch.from_numpy(voice.speaker_latents), torch.from_numpy(emotion), ids)
-    settings = DecodingSettings(max_codes=min(30, gpt.max_codes))
-    codes = list(generate(gpt, prefix, settings, CounterDraws(0)).codes)
+        prefix = gpt.prefix(torch.tensor(voice["speaker_latents"]), torch.tensor(emotion), ids)
+    codes = list(generate(gpt, prefix, Params(max_codes=min(30, gpt.max_codes)), seed=0).codes)
     latents = latents_of(gpt, prefix, codes)
 
-    networks = load_s2mel(tiny.tensors("s2mel"), tiny.config)
-    embedding = load_code_embedding(tiny.path("semantic_codec"))
+    networks, embedding = load_networks(tiny, device="cpu", dtype=torch.float32)
+    length = mel_frames(len(codes), tiny.frames_per_code)
     with torch.inference_mode():
-        reference = embedding(torch.from_numpy(voice.codes))
+        reference = embedding(torch.tensor(voice["codes"]))
         target = embedding(torch.tensor(codes)) + networks.gpt_layer(latents)
-        frames = [voice.mel.shape[1], target_frames(len(codes))]
+        frames = [voice["mel"].shape[1], length]
         mu = torch.cat(networks.length_regulator([reference, target], frames))
         solver = FlowSolver(networks.estimator)
         noise = torch.randn(80, sum(frames), generator=torch.Generator().manual_seed(0))
-        row = solver.admit(noise, torch.from_numpy(voice.mel), mu, torch.from_numpy(voice.style), steps=2)
+        row = solver.admit(noise, torch.tensor(voice["mel"]), mu, torch.tensor(voice["style"]), steps=2)
         (mel,) = solver.solve([row])
     vocoder = load_vocoder(tiny.path("vocoder").parent)
-    (wave,) = vocode(vocoder, [mel])
-    assert len(wave) == target_frames(len(codes)) * vocoder.hop
-    assert np.isfinite(wave.numpy()).all()
+    (wave,) = WindowVocoder(vocoder).vocode([VocodeJob("tiny", mel.numpy(), 0, length)])
+    assert len(wave) == length * vocoder.hop
+    assert np.isfinite(wave).all()
     assert wave.std() > 0
 
 

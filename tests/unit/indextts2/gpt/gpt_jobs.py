@@ -11,37 +11,36 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from deployments.core.metrics import StageMetrics
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.gpt.decoders import Outcome
-from deployments.indextts2.gpt.draws import CounterDraws
+from deployments.indextts2.gpt.decoding import DecodedCodes
 from deployments.indextts2.gpt.engine import GptEngine, load_model
-from deployments.indextts2.gpt.generate import generate
-from deployments.indextts2.gpt.job import CodeChunk, GptJob, Sampling
-from deployments.indextts2.gpt.latents import latents_of
+from deployments.indextts2.gpt.generation import generate, latents_of
+from deployments.indextts2.gpt.job import CodeChunk, GptJob
 from deployments.indextts2.gpt.model import SpeechGpt
-from deployments.indextts2.gpt.task import decoding_settings
+from deployments.indextts2.sampling import Params
 from deployments.voices.profile import VoiceProfile
-from deployments.voices.ticket import VoiceTicket
+from deployments.voices.sharing import SharedVoice
 
-SAMPLINGS = (
-    Sampling(sample=False, beams=1),
-    Sampling(beams=1),
-    Sampling(),
-    Sampling(sample=False, beams=2, length_penalty=1.0),
-    Sampling(beams=1, top_k=0, top_p=1.0, temperature=1.3),
-    Sampling(beams=4, repetition_penalty=2.0),
+PARAMS = (
+    Params(temperature=0.0, num_beams=1),
+    Params(num_beams=1),
+    Params(),
+    Params(temperature=0.0, num_beams=2, length_penalty=1.0),
+    Params(num_beams=1, top_k=0, top_p=1.0, temperature=1.3),
+    Params(num_beams=4, repetition_penalty=2.0),
 )
 
 
-class Parcel:
-    """A profile that counts how often it is asked for."""
+class CountedProfile:
+    """A profile that counts how often it is fetched."""
 
     def __init__(self, profile: VoiceProfile) -> None:
         self.profile = profile
-        self.asked = 0
+        self.fetched = 0
 
     def __await__(self) -> Generator[Any, None, VoiceProfile]:
-        self.asked += 1
+        self.fetched += 1
         return self.profile
         yield
 
@@ -76,33 +75,37 @@ class Golden:
         )
         return Golden(model, latents.numpy(), emotion.numpy(), texts)
 
-    def voice(self, scale: float = 1.0) -> VoiceTicket:
+    def up_to(self, codes: int) -> int:
+        """As many codes, or all that the model can."""
+        return min(codes, self.model.max_codes)
+
+    def voice(self, scale: float = 1.0) -> SharedVoice:
         profile = VoiceProfile({"speaker_latents": self.latents * np.float32(scale)})
-        return VoiceTicket(f"voice-{scale}", Parcel(profile))
+        return SharedVoice(f"voice-{scale}", CountedProfile(profile))
 
     def job(self, number: int = 0, **changes: Any) -> GptJob:
-        """Jobs of different kinds, lengths and chunk sizes; `changes` are fields of GptJob, or `sampling` in parts."""
-        sampling = SAMPLINGS[number % len(SAMPLINGS)]
+        """Jobs of different kinds, lengths and chunk sizes; `changes` are fields of GptJob."""
         most = self.model.max_codes
-        sampling = replace(sampling, max_codes=(most, most // 2, 7)[number // 2 % 3])
+        max_codes = (most, most // 2, self.up_to(7))[number // 2 % 3]
+        params = changed(PARAMS[number % len(PARAMS)], max_codes=max_codes)
         job = GptJob(
+            request_id=f"request-{number}",
             voice=self.voice(1.0 + number % 2),
             emotion=self.emotion * np.float32(1 + number % 3),
             text_ids=self.texts[number % len(self.texts)],
-            sampling=sampling,
+            params=params,
             seed=number // 4,
             stream=number % 4,
             emit_codes=(0, 1, 5, 16)[number // 3 % 4],
         )
         return replace(job, **changes)
 
-    async def alone(self, job: GptJob) -> tuple[Outcome, torch.Tensor]:
-        """Outcome and latents (M,D) of the plain loop and one latent pass."""
+    async def alone(self, job: GptJob) -> tuple[DecodedCodes, torch.Tensor]:
+        """Codes and latents (M,D) of the plain loop and one latent pass."""
         latents = torch.tensor((await job.voice.profile)["speaker_latents"])
         prefix = self.model.prefix(latents, torch.tensor(job.emotion), job.text_ids)
-        draws = CounterDraws(job.seed, f"gpt.sampling.{job.stream}")
-        outcome = generate(self.model, prefix, decoding_settings(job.sampling), draws)
-        return outcome, latents_of(self.model, prefix, outcome.codes)
+        decoded = generate(self.model, prefix, job.params, seed=job.seed, stream=job.stream)
+        return decoded, latents_of(self.model, prefix, decoded.codes)
 
 
 def joined(chunks: Sequence[CodeChunk]) -> tuple[list[int], np.ndarray]:
@@ -115,5 +118,20 @@ def joined(chunks: Sequence[CodeChunk]) -> tuple[list[int], np.ndarray]:
     )
 
 
+def same_latents(actual: np.ndarray, expected: np.ndarray | torch.Tensor, limit: float = 5e-5) -> None:
+    """`limit` is meant for values up to 10: rounding errors grow with the values."""
+    expected = np.asarray(expected)
+    peak = float(np.abs(expected).max(initial=0.0))
+    np.testing.assert_allclose(actual, expected, atol=limit * max(1.0, peak / 10), rtol=0)
+
+
+def changed(params: Params, **values: Any) -> Params:
+    return params.changed(values)
+
+
 async def collect(engine: GptEngine, job: GptJob) -> list[CodeChunk]:
-    return [chunk async for chunk in engine.stream(job)]
+    return [reply.value async for reply in engine.stream(job)]
+
+
+def metrics(engine: GptEngine) -> StageMetrics:
+    return engine._engine.metrics()

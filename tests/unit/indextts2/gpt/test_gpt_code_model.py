@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from gpt_jobs import SAMPLINGS, Golden, joined
+from gpt_jobs import PARAMS, Golden, changed, joined, same_latents
 
 from deployments.core.errors import SpeechError
-from deployments.indextts2.gpt.bucketed_step import BucketedStep, SplitComputer, key_buckets, row_buckets
 from deployments.indextts2.gpt.code_model import CodeModel
-from deployments.indextts2.gpt.code_row import CodeRow
-from deployments.indextts2.gpt.job import CodeChunk, GptJob
+from deployments.indextts2.gpt.cuda_graphs import BucketedStep, SplitForward, key_buckets, row_buckets
+from deployments.indextts2.gpt.job import CodeChunk, GptJob, SlotLimits, checked_params
 from deployments.indextts2.gpt.model import PIECE
-from deployments.indextts2.gpt.task import GptTask, Limits, checked_settings
+from deployments.indextts2.gpt.row import CodeRow, GptTask
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +26,21 @@ def golden_gpt(golden_front: Path) -> Golden:
     return found
 
 
-class Bench:
+class StepBench:
     """Steps all its rows and gathers what they send."""
 
     def __init__(self, golden: Golden, *, slots: int = 32, prefill_rows: int = 1000) -> None:
         self.golden = golden
-        self.limits = Limits(slots, golden.model.longest)
+        self.limits = SlotLimits(slots, golden.model.longest)
         self.model = CodeModel(golden.model, self.limits, prefill_rows=prefill_rows, cuda_graphs=False)
         self.rows: dict[CodeRow, list[CodeChunk]] = {}
         self.running: list[CodeRow] = []
         self.errors: dict[CodeRow, Exception] = {}
 
     def join(self, job: GptJob, latents: torch.Tensor | None = None) -> CodeRow:
-        settings = checked_settings(job, self.golden.model.dims, self.limits)
+        params = checked_params(job, self.golden.model.dims, self.limits)
         latents = torch.tensor(self.golden.latents) if latents is None else latents
-        row = self.model.admit(GptTask(job, settings, latents))
+        row = self.model.admit(GptTask(job, params, latents))
         self.rows[row] = []
         self.running.append(row)
         return row
@@ -70,17 +68,17 @@ def plain(golden: Golden, number: int, **changes: Any) -> GptJob:
 
 
 @pytest.mark.parametrize("emit_codes", [0, 1, 6])
-@pytest.mark.parametrize("number", range(len(SAMPLINGS)))
+@pytest.mark.parametrize("number", range(len(PARAMS)))
 async def test_a_row_equals_the_plain_loop(golden_gpt: Golden, number: int, emit_codes: int) -> None:
     job = plain(golden_gpt, number, emit_codes=emit_codes)
-    bench = Bench(golden_gpt)
+    bench = StepBench(golden_gpt)
     row = bench.join(job)
     bench.finish()
     codes, latents = joined(bench.rows[row])
-    outcome, expected = await golden_gpt.alone(job)
-    assert codes == list(outcome.codes)
-    assert bench.rows[row][-1].limit_reached == (not outcome.stopped)
-    np.testing.assert_allclose(latents, expected, atol=5e-5, rtol=0)
+    decoded, expected = await golden_gpt.alone(job)
+    assert codes == list(decoded.codes)
+    assert bench.rows[row][-1].limit_reached == (not decoded.stopped)
+    same_latents(latents, expected)
     sizes = [len(chunk.codes) for chunk in bench.rows[row]]
     assert all(size == emit_codes for size in sizes[:-1])
     if emit_codes == 0:
@@ -88,7 +86,7 @@ async def test_a_row_equals_the_plain_loop(golden_gpt: Golden, number: int, emit
 
 
 async def test_long_prefixes_take_several_steps_and_nobody_stalls(golden_gpt: Golden) -> None:
-    bench = Bench(golden_gpt, prefill_rows=1)  # one piece per step
+    bench = StepBench(golden_gpt, prefill_rows=1)  # one piece per step
     first = bench.join(plain(golden_gpt, 0, emit_codes=1))
     bench.step()
     jobs = [plain(golden_gpt, number, emit_codes=1, text_ids=golden_gpt.texts[2]) for number in (0, 1, 2)]
@@ -102,12 +100,12 @@ async def test_long_prefixes_take_several_steps_and_nobody_stalls(golden_gpt: Go
         assert [row.decoder.steps > 0 for row in rows] == [done >= pieces * (i + 1) for i in range(3)]
     bench.finish()
     for row, job in zip(rows, jobs, strict=True):
-        outcome, _ = await golden_gpt.alone(job)
-        assert joined(bench.rows[row])[0] == list(outcome.codes)
+        decoded, _ = await golden_gpt.alone(job)
+        assert joined(bench.rows[row])[0] == list(decoded.codes)
 
 
 def test_a_late_joiner_has_its_first_code_after_one_step(golden_gpt: Golden) -> None:
-    bench = Bench(golden_gpt)
+    bench = StepBench(golden_gpt)
     for number in range(4):
         bench.join(plain(golden_gpt, number))
     for _ in range(3):
@@ -119,7 +117,7 @@ def test_a_late_joiner_has_its_first_code_after_one_step(golden_gpt: Golden) -> 
 
 def test_a_voice_of_garbage_fails_alone(golden_gpt: Golden) -> None:
     def codes(company: bool) -> Sequence[int]:
-        bench = Bench(golden_gpt)
+        bench = StepBench(golden_gpt)
         good = bench.join(plain(golden_gpt, 1, emit_codes=3))
         if company:
             bad = bench.join(plain(golden_gpt, 2), torch.full(golden_gpt.latents.shape, torch.nan))
@@ -134,7 +132,7 @@ def test_a_voice_of_garbage_fails_alone(golden_gpt: Golden) -> None:
 
 
 def test_slots_are_reused_without_a_trace(golden_gpt: Golden) -> None:
-    bench = Bench(golden_gpt, slots=5)
+    bench = StepBench(golden_gpt, slots=5)
     expected = None
     for _ in range(3):
         row = bench.join(plain(golden_gpt, 2, emit_codes=4))
@@ -153,9 +151,9 @@ def test_slots_are_reused_without_a_trace(golden_gpt: Golden) -> None:
 @pytest.mark.parametrize("beams", [1, 3])
 def test_an_immediate_stop_gives_no_codes(golden_front: Path, beams: int, emit_codes: int) -> None:
     golden = Golden.load(golden_front, stop_bias=1e6)
-    bench = Bench(golden)
-    sampling = replace(SAMPLINGS[1], beams=beams, max_codes=9)
-    row = bench.join(plain(golden, 1, emit_codes=emit_codes, sampling=sampling))
+    bench = StepBench(golden)
+    params = changed(PARAMS[1], num_beams=beams, max_codes=9)
+    row = bench.join(plain(golden, 1, emit_codes=emit_codes, params=params))
     bench.finish()
     (chunk,) = bench.rows[row]
     assert chunk.finished
@@ -168,22 +166,22 @@ def test_an_immediate_stop_gives_no_codes(golden_front: Path, beams: int, emit_c
 @pytest.mark.parametrize("max_codes", [1, 2])
 async def test_tiny_limits(golden_gpt: Golden, max_codes: int, emit_codes: int) -> None:
     for beams in (1, 3):
-        sampling = replace(SAMPLINGS[0], beams=beams, max_codes=max_codes)
-        job = plain(golden_gpt, 0, sampling=sampling, emit_codes=emit_codes)
-        bench = Bench(golden_gpt)
+        params = changed(PARAMS[0], num_beams=beams, max_codes=max_codes)
+        job = plain(golden_gpt, 0, params=params, emit_codes=emit_codes)
+        bench = StepBench(golden_gpt)
         row = bench.join(job)
         bench.finish()
-        outcome, expected = await golden_gpt.alone(job)
+        decoded, expected = await golden_gpt.alone(job)
         codes, latents = joined(bench.rows[row])
-        assert codes == list(outcome.codes)
-        np.testing.assert_allclose(latents, expected, atol=5e-5, rtol=0)
+        assert codes == list(decoded.codes)
+        same_latents(latents, expected)
 
 
 def test_beams_send_before_the_end(golden_gpt: Golden) -> None:
     """Some code is agreed on by all beams long before the last one."""
-    bench = Bench(golden_gpt)
-    sampling = replace(SAMPLINGS[3], max_codes=golden_gpt.model.max_codes)
-    row = bench.join(plain(golden_gpt, 3, emit_codes=1, sampling=sampling))
+    bench = StepBench(golden_gpt)
+    params = changed(PARAMS[3], max_codes=golden_gpt.model.max_codes)
+    row = bench.join(plain(golden_gpt, 3, emit_codes=1, params=params))
     sent = []
     while bench.running:
         bench.step()
@@ -194,18 +192,19 @@ def test_beams_send_before_the_end(golden_gpt: Golden) -> None:
 @pytest.mark.parametrize("emit_codes", [1, 3, 10])
 def test_a_chunk_leaves_with_the_step_that_chooses_its_last_code(golden_front: Path, emit_codes: int) -> None:
     golden = Golden.load(golden_front, stop_bias=-1e6)
-    bench = Bench(golden)
-    row = bench.join(plain(golden, 1, emit_codes=emit_codes, sampling=replace(SAMPLINGS[1], max_codes=30)))
-    for chosen in range(1, 31):
+    bench = StepBench(golden)
+    most = golden.up_to(30)
+    row = bench.join(plain(golden, 1, emit_codes=emit_codes, params=changed(PARAMS[1], max_codes=most)))
+    for chosen in range(1, most + 1):
         bench.step()
-        assert len(bench.rows[row]) == chosen // emit_codes + (chosen == 30)
+        assert len(bench.rows[row]) == chosen // emit_codes + (chosen == most)
 
 
 def test_the_accelerators_way_equals_the_cpus(golden_gpt: Golden) -> None:
     """Buckets, padding rows and static buffers, run eagerly: what a CUDA graph captures."""
 
     def run(split: bool) -> list[tuple[list[int], np.ndarray]]:
-        bench = Bench(golden_gpt, slots=24, prefill_rows=1)
+        bench = StepBench(golden_gpt, slots=24, prefill_rows=1)
         if split:
             cache = golden_gpt.model.new_cache(25, golden_gpt.model.longest)
             cache.keys.fill_(torch.nan)
@@ -213,7 +212,7 @@ def test_the_accelerators_way_equals_the_cpus(golden_gpt: Golden) -> None:
             step = BucketedStep(golden_gpt.model, cache, graphs=True)
             assert step.captured == 0
             bench.model._cache = cache
-            bench.model._computer = SplitComputer(golden_gpt.model, cache, step)
+            bench.model._forward = SplitForward(golden_gpt.model, cache, step)
         rows = []
         for number in range(6):
             rows.append(bench.join(plain(golden_gpt, number, emit_codes=2)))
@@ -223,7 +222,7 @@ def test_the_accelerators_way_equals_the_cpus(golden_gpt: Golden) -> None:
 
     for (codes, latents), (expected, wanted) in zip(run(True), run(False), strict=True):
         assert codes == expected
-        np.testing.assert_allclose(latents, wanted, atol=5e-5, rtol=0)
+        same_latents(latents, wanted)
 
 
 def test_buckets() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,16 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gpt_jobs import SAMPLINGS, Golden, Parcel, collect, joined
+from gpt_jobs import PARAMS, CountedProfile, Golden, changed, collect, joined, metrics, same_latents
 
-from deployments.core.errors import InvalidRequest, Overloaded, SpeechError, Unavailable
-from deployments.indextts2.gpt.code_row import CodeRow
+from deployments.core.deadline import Deadline
+from deployments.core.errors import DeadlineExceeded, InvalidRequest, Overloaded, SpeechError, Unavailable
+from deployments.core.metrics import Reply
 from deployments.indextts2.gpt.deployment import Gpt
 from deployments.indextts2.gpt.engine import GptEngine
-from deployments.indextts2.gpt.job import CodeChunk, GptJob, Sampling
-from deployments.indextts2.gpt.task import GptTask
+from deployments.indextts2.gpt.job import CodeChunk, GptJob
+from deployments.indextts2.gpt.row import CodeRow, GptTask
+from deployments.indextts2.sampling import Params
+from deployments.indextts2.settings import GptSettings
 from deployments.voices.profile import VoiceProfile
-from deployments.voices.ticket import VoiceTicket
+from deployments.voices.sharing import SharedVoice
 
 Start = Callable[..., GptEngine]
 
@@ -38,7 +42,7 @@ def started(golden_gpt: Golden) -> Iterator[Start]:
     engines = []
 
     def start(golden: Golden = golden_gpt, **limits: Any) -> GptEngine:
-        engine = GptEngine(golden.model, **{"slots": 24, "max_waiting": 500, **limits})
+        engine = GptEngine(golden.model, GptSettings(**{"slots": 24, "max_waiting": 500, **limits}))
         engine.start()
         engines.append(engine)
         return engine
@@ -56,8 +60,8 @@ async def until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
 
 
 def idle(engine: GptEngine) -> bool:
-    stats = engine.stats()
-    return stats.free_slots == stats.slots and not stats.engine.active and not stats.engine.waiting
+    now = metrics(engine)
+    return engine._model.free_slots == now.rows and not now.held_jobs and not now.waiting_jobs
 
 
 async def test_32_mixed_jobs_at_once_equal_one_by_one(started: Start, golden_gpt: Golden) -> None:
@@ -67,37 +71,34 @@ async def test_32_mixed_jobs_at_once_equal_one_by_one(started: Start, golden_gpt
     together = await asyncio.gather(*(collect(engine, job) for job in jobs))
     for job, chunks, (codes, latents) in zip(jobs, together, alone, strict=True):
         assert joined(chunks)[0] == codes
-        np.testing.assert_allclose(joined(chunks)[1], latents, atol=1e-4, rtol=0)
-        outcome, expected = await golden_gpt.alone(job)
-        assert codes == list(outcome.codes)
-        np.testing.assert_allclose(latents, expected, atol=1e-4, rtol=0)
+        same_latents(joined(chunks)[1], latents, 1e-4)
+        decoded, expected = await golden_gpt.alone(job)
+        assert codes == list(decoded.codes)
+        same_latents(latents, expected, 1e-4)
     assert len({tuple(codes) for codes, _ in alone}) > 8, "the jobs are too alike to tell anything"
-    assert engine.stats().engine.batch_rows > 1
+    assert metrics(engine).batch_rows > 1
     assert idle(engine)
 
 
 async def test_chunk_sizes_change_nothing(started: Start, golden_gpt: Golden) -> None:
     engine = started()
-    for sampling in SAMPLINGS:
+    for params in PARAMS:
+        short = changed(params, max_codes=golden_gpt.up_to(40))
         whole, *rest = [
-            joined(
-                await collect(
-                    engine, golden_gpt.job(1, sampling=replace(sampling, max_codes=40), emit_codes=n)
-                )
-            )
+            joined(await collect(engine, golden_gpt.job(1, params=short, emit_codes=n)))
             for n in (0, 1, 3, 50)
         ]
         for codes, latents in rest:
             assert codes == whole[0]
-            np.testing.assert_allclose(latents, whole[1], atol=5e-5, rtol=0)
+            same_latents(latents, whole[1])
 
 
 async def test_seed_and_stream_decide_the_draws(started: Start, golden_gpt: Golden) -> None:
     engine = started()
-    sampling = Sampling(beams=1, temperature=1.5, top_k=0, top_p=1.0, max_codes=40)
+    params = Params(num_beams=1, temperature=1.5, top_k=0, top_p=1.0, max_codes=golden_gpt.up_to(40))
 
     async def codes(seed: int, stream: int) -> list[int]:
-        job = golden_gpt.job(0, sampling=sampling, seed=seed, stream=stream)
+        job = golden_gpt.job(0, params=params, seed=seed, stream=stream)
         return joined(await collect(engine, job))[0]
 
     assert await codes(1, 0) == await codes(1, 0)
@@ -111,8 +112,8 @@ def endless(golden_front: Path) -> Golden:
 
 
 def long_job(endless: Golden, **changes: Any) -> GptJob:
-    sampling = Sampling(beams=1, max_codes=endless.model.max_codes)
-    return endless.job(2, sampling=sampling, **{"emit_codes": 1, **changes})
+    params = Params(num_beams=1, max_codes=endless.model.max_codes)
+    return endless.job(2, params=params, **{"emit_codes": 1, **changes})
 
 
 class Watched:
@@ -134,8 +135,8 @@ class Watched:
             self.steps.append({seeds[row] for row in rows})
             return step(rows)
 
-        def watched_submit(task: GptTask, slack_s: float) -> Any:
-            request = submit(task, slack_s)
+        def watched_submit(task: GptTask, *how: Any) -> Any:
+            request = submit(task, *how)
             self.submitted[task.job.seed] = len(self.steps)
             return request
 
@@ -155,7 +156,7 @@ async def test_leaving_frees_the_slots_before_the_next_step(started: Start, endl
     # The next step may have chosen its rows already when the caller left.
     assert all(seeds == {1} for seeds in watched.steps[begun + 1 :])
     await until(lambda: idle(engine))
-    assert engine.stats().engine.cancelled == 1
+    assert metrics(engine).cancelled == 1
 
 
 async def test_200_random_disconnects_leave_nothing(started: Start, golden_gpt: Golden) -> None:
@@ -169,7 +170,7 @@ async def test_200_random_disconnects_leave_nothing(started: Start, golden_gpt: 
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(listen, chance.random() * 0.3)
 
-    async def read(stream: AsyncGenerator[CodeChunk, None], most: int) -> None:
+    async def read(stream: AsyncGenerator[Reply[CodeChunk], None], most: int) -> None:
         async with contextlib.aclosing(stream):
             async for _ in stream:
                 most -= 1
@@ -180,8 +181,8 @@ async def test_200_random_disconnects_leave_nothing(started: Start, golden_gpt: 
     await asyncio.gather(*(client(number) for number in range(200)))
     await until(lambda: idle(engine))
     assert len(asyncio.all_tasks()) == before
-    assert engine.stats().engine.cancelled > 20
-    assert engine.stats().engine.failed == 0
+    assert metrics(engine).cancelled > 20
+    assert metrics(engine).failed == 0
     assert joined(await collect(engine, golden_gpt.job(2)))[0]
 
 
@@ -211,7 +212,7 @@ async def test_errors_belong_to_one_job(started: Start, golden_gpt: Golden) -> N
     sound = golden_gpt.job(1)
     (expected, _) = joined(await collect(engine, sound))
     nan = VoiceProfile({"speaker_latents": np.full_like(golden_gpt.latents, np.nan)})
-    bad = replace(sound, voice=VoiceTicket("nan", Parcel(nan)))
+    bad = replace(sound, voice=SharedVoice("nan", CountedProfile(nan)))
     results: list[Any] = await asyncio.gather(
         *(collect(engine, job) for job in (sound, bad, sound)), return_exceptions=True
     )
@@ -231,22 +232,65 @@ async def test_overload_is_refused_at_once_and_the_rest_finishes(started: Start,
     assert len({tuple(joined(each)[0]) for each in results if not isinstance(each, Overloaded)}) == 1
 
 
-async def test_a_profile_is_asked_for_on_a_miss_only(started: Start, golden_gpt: Golden) -> None:
+@contextlib.asynccontextmanager
+async def held_up(engine: GptEngine, job: GptJob) -> AsyncGenerator[None, None]:
+    """The job runs, and its first step takes as long as the block."""
+    begun, go_on, step = threading.Event(), threading.Event(), engine._model.step
+
+    def slow_step(rows: Sequence[CodeRow]) -> Any:
+        begun.set()
+        go_on.wait()
+        return step(rows)
+
+    engine._model.step = slow_step  # type: ignore[method-assign]
+    runs = asyncio.create_task(collect(engine, job))
+    await until(begun.is_set)
+    try:
+        yield
+    finally:
+        go_on.set()
+    await runs
+
+
+async def test_what_waits_beyond_its_deadline_fails(started: Start, endless: Golden) -> None:
+    engine = started(endless, slots=2)
+    async with held_up(engine, long_job(endless)):
+        late = asyncio.create_task(collect(engine, long_job(endless, deadline=Deadline.after(0.01))))
+        await asyncio.sleep(0.02)
+    with pytest.raises(DeadlineExceeded):
+        await late
+    never: Any = asyncio.Event().wait()
+    job = long_job(endless, voice=SharedVoice("never", never), deadline=Deadline.after(0.01))
+    with pytest.raises(DeadlineExceeded, match="voice"):
+        await collect(engine, job)
+
+
+async def test_only_refusable_jobs_are_refused(started: Start, endless: Golden) -> None:
+    engine = started(endless, slots=2, max_waiting=0)
+    async with held_up(engine, long_job(endless)):
+        with pytest.raises(Overloaded):
+            await collect(engine, long_job(endless))
+        waits = asyncio.create_task(collect(engine, long_job(endless, refusable=False)))
+        await until(lambda: metrics(engine).waiting_jobs == 1)
+    assert joined(await waits)[0]
+
+
+async def test_a_profile_is_fetched_on_a_miss_only(started: Start, golden_gpt: Golden) -> None:
     engine = started()
-    parcel = Parcel(VoiceProfile({"speaker_latents": golden_gpt.latents}))
-    job = golden_gpt.job(1, voice=VoiceTicket("anna", parcel))
+    profile = CountedProfile(VoiceProfile({"speaker_latents": golden_gpt.latents}))
+    job = golden_gpt.job(1, voice=SharedVoice("anna", profile))
     for _ in range(3):
         await collect(engine, job)
-    assert parcel.asked == 1
-    assert engine.stats().voices.items == 1
+    assert profile.fetched == 1
+    assert engine.voices.stats().items == 1
 
 
 async def test_a_voice_of_another_model_is_refused(started: Start, golden_gpt: Golden) -> None:
     engine = started()
     for arrays in ({"speaker_latents": golden_gpt.latents[:, :-1]}, {"style": golden_gpt.latents}):
-        ticket = VoiceTicket("other", Parcel(VoiceProfile(arrays)))
+        voice = SharedVoice("other", CountedProfile(VoiceProfile(arrays)))
         with pytest.raises(InvalidRequest, match="another model") as caught:
-            await collect(engine, golden_gpt.job(1, voice=ticket))
+            await collect(engine, golden_gpt.job(1, voice=voice))
         assert caught.value.param == "voice"
 
 
@@ -262,12 +306,11 @@ async def test_a_voice_of_another_model_is_refused(started: Start, golden_gpt: G
         ({"emit_codes": -1}, "emit_codes", "at least 0"),
         ({"slack_s": float("nan")}, "slack_s", "seconds"),
         (
-            {"sampling": Sampling(beams=8, max_codes=9), "emit_codes": 1},
+            {"params": Params(num_beams=8, max_codes=9), "emit_codes": 1},
             "num_beams",
             "9 in all; this server has 8",
         ),
-        ({"sampling": Sampling(beams=1, max_codes=100_000)}, "max_codes", "may be"),
-        ({"sampling": Sampling(top_p=3.0)}, "top_p", "between 0 and 1"),
+        ({"params": Params(num_beams=1, max_codes=100_000)}, "max_codes", "may be"),
     ],
 )
 async def test_bad_jobs_are_named_before_the_engine(
@@ -277,7 +320,7 @@ async def test_bad_jobs_are_named_before_the_engine(
     with pytest.raises(InvalidRequest, match=words) as caught:
         await collect(engine, golden_gpt.job(1, **changes))
     assert caught.value.param == param
-    assert engine.stats().engine.failed == 0
+    assert metrics(engine).failed == 0
 
 
 async def test_a_full_slot_is_a_reached_limit(started: Start, endless: Golden) -> None:
@@ -306,7 +349,7 @@ async def test_a_stopped_engine_is_unavailable(started: Start, golden_gpt: Golde
 async def test_half_precision_speaks(golden_front: Path) -> None:
     golden = Golden.load(golden_front)
     golden.model.to(torch.bfloat16)
-    engine = GptEngine(golden.model, slots=6, max_waiting=10)
+    engine = GptEngine(golden.model, GptSettings(slots=6, max_waiting=10))
     engine.start()
     try:
         for emit_codes in (0, 4):
@@ -319,11 +362,16 @@ async def test_half_precision_speaks(golden_front: Path) -> None:
 
 async def test_what_serve_calls(golden_front: Path, golden_gpt: Golden) -> None:
     stage = Gpt.__new__(Gpt)
-    await stage.__init__(str(golden_front / "ckpt"), slots=4, max_waiting=8)  # type: ignore[misc]
+    settings = GptSettings(slots=4, max_waiting=8)
+    await stage.__init__(str(golden_front / "ckpt"), "cpu", settings)  # type: ignore[misc]
     job = golden_gpt.job(1, emit_codes=3)
     assert await stage.ready()
-    codes, _ = joined([chunk async for chunk in stage.stream(job)])
+    replies = [reply async for reply in stage.stream(job)]
+    codes, _ = joined([reply.value for reply in replies])
     assert codes == list((await golden_gpt.alone(job))[0].codes)
+    first, last = replies[0].metrics, replies[-1].metrics
+    assert (first.held_jobs, first.rows, last.finished) == (1, 4, 1)
+    assert last.replica
     stream = stage.stream(golden_gpt.job(1, emit_codes=1))
     await anext(stream)
     await stream.aclose()

@@ -12,7 +12,7 @@ from torch import Tensor
 from deployments.core.errors import CheckpointError, InvalidRequest
 from deployments.indextts2.dims import GptDims, dims_from
 from deployments.indextts2.gpt.attention import StepAttention
-from deployments.indextts2.gpt.latents import LatentRow, latents_of
+from deployments.indextts2.gpt.generation import latents_of
 from deployments.indextts2.gpt.model import (
     CPU_ROWS,
     PARTS,
@@ -218,11 +218,12 @@ def test_latents_in_any_pieces(gpt: SpeechGpt, prefixes: list[Tensor]) -> None:
     assert whole.shape == (20, 48)
     cache = gpt.new_cache(1, 64)
     gpt.extend(cache, [(0, prefixes[1])])
-    row = LatentRow(gpt, 0)
-    made = [row.extend(cache, codes[:known]) for known in (0, 1, 1, 6)]
+    made = []
+    for known, more in ((0, 1), (1, 6)):
+        made += gpt.extend(cache, [(0, gpt.latent_inputs(codes[:more], known))])
     for known in (6, 7):
-        code, position = row.next_input(codes[:known])
-        made.append(gpt.step(cache, [0], [code], [position]))
-    made.append(row.extend(cache, codes))
+        made.append(gpt.step(cache, [0], [codes[known - 1]], [known]))
+    made += gpt.extend(cache, [(0, gpt.latent_inputs(codes, 8))])
+    assert gpt.latent_inputs(codes, len(codes)).shape == (0, 48)
     torch.testing.assert_close(torch.cat(made), whole, atol=5e-5, rtol=0)
     assert latents_of(gpt, prefixes[1], []).shape == (0, 48)

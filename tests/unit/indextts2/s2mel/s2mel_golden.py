@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from deployments.engine.noise import normals
-from deployments.indextts2.s2mel.code_embedding import CodeEmbedding
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.s2mel.conditions import CodeEmbedding
 from deployments.indextts2.s2mel.engine import S2MelEngine
 from deployments.indextts2.s2mel.flow import FlowSolver
-from deployments.indextts2.s2mel.job import S2MelJob
+from deployments.indextts2.s2mel.job import S2MelJob, mel_frames
 from deployments.indextts2.s2mel.networks import S2MelNetworks, load_s2mel
-from deployments.indextts2.s2mel.regulator import target_frames
+from deployments.indextts2.sampling import Params
+from deployments.indextts2.settings import S2MelSettings
 from deployments.voices.profile import VoiceProfile
-from deployments.voices.ticket import VoiceTicket
+from deployments.voices.sharing import SharedVoice
 
 Array = np.ndarray[Any, Any]
 
@@ -43,6 +46,7 @@ class Reference:
 class GoldenS2Mel:
     networks: S2MelNetworks
     embedding: CodeEmbedding
+    frames_per_code: Fraction
     references: dict[str, Reference]
     codes: dict[str, Array]
     latents: dict[str, Array]
@@ -77,42 +81,62 @@ class GoldenS2Mel:
         }
         latents = {name: given[f"latent_{name}"][0].numpy() for name in names}
         networks = load_s2mel(folder / "s2mel.pth", config)
-        return cls(networks, _identity_embedding(torch.cat(table)), references, codes, latents, cfm)
+        frames_per_code = IndexTTSCheckpoint(folder).frames_per_code
+        embedding = _identity_embedding(torch.cat(table))
+        return cls(networks, embedding, frames_per_code, references, codes, latents, cfm)
 
     @property
     def names(self) -> list[str]:
         return list(self.codes)
 
-    def job(self, name: str, **changes: Any) -> S2MelJob:
-        ticket = VoiceTicket(f"voice-{name}", self.references[name])  # type: ignore[arg-type]
+    def frames(self, codes: int) -> int:
+        return mel_frames(codes, self.frames_per_code)
+
+    def job(self, name: str, *, steps: int = 25, guidance: float = 0.7, **changes: Any) -> S2MelJob:
+        """Complete, of all codes of an utterance."""
         job = S2MelJob(
-            ticket, self.codes[name], self.latents[name], np.zeros((self.mel_channels, 0), np.float32), 7
+            request_id="test",
+            segment=name,
+            voice=SharedVoice(f"voice-{name}", self.references[name]),
+            first_code=0,
+            codes=self.codes[name],
+            latents=self.latents[name],
+            committed_frames=0,
+            committed=None,
+            seed=7,
+            stream=0,
+            params=Params(guidance=guidance),
+            steps=steps,
         )
         return replace(job, **changes)
 
     def chunk(self, job: S2MelJob, n: int, committed: Array) -> S2MelJob:
-        """The job of the first `n` codes."""
-        return replace(job, codes=job.codes[:n], latents=job.latents[:n], committed=committed)
+        """The complete job of the first `n` codes."""
+        return replace(
+            job,
+            codes=job.codes[:n],
+            latents=job.latents[:n],
+            committed_frames=committed.shape[1],
+            committed=committed,
+        )
 
     @property
     def mel_channels(self) -> int:
         return self.networks.dims.estimator.mel_channels
 
-    def engine(self, **limits: int) -> S2MelEngine:
-        given = {
-            "max_rows": 8,
-            "max_step_frames": 10**6,
-            "max_waiting": 100,
-            "voice_cache_bytes": 1 << 24,
-        } | limits
-        return S2MelEngine(self.networks, self.embedding, **given)
+    def engine(self, **settings: int) -> S2MelEngine:
+        given = {"max_rows": 8, "max_step_frames": 10**6, "max_waiting": 100, "voice_cache_mb": 16} | settings
+        return S2MelEngine(
+            self.networks, self.embedding, S2MelSettings(**given), frames_per_code=self.frames_per_code
+        )
 
     @torch.inference_mode()
     def solve(self, job: S2MelJob) -> Array:
         """The same by hand: regulator, prompt, noise and `FlowSolver.solve`."""
         profile = self.references[job.voice.key.removeprefix("voice-")].profile
         mel, style = torch.tensor(profile["mel"]), torch.tensor(profile["style"])
-        total, done = target_frames(len(job.codes)), job.committed.shape[1]
+        total, done = self.frames(len(job.codes)), job.committed_frames
+        committed = np.zeros((self.mel_channels, 0), np.float32) if job.committed is None else job.committed
         target = self.embedding(torch.tensor(job.codes)) + self.networks.gpt_layer(torch.tensor(job.latents))
         (prompt_condition,) = self.networks.length_regulator(
             [self.embedding(torch.tensor(profile["codes"]))], [mel.shape[1]]
@@ -127,11 +151,12 @@ class GoldenS2Mel:
         solver = FlowSolver(self.networks.estimator)
         row = solver.admit(
             noise,
-            torch.cat([mel, torch.tensor(job.committed)], dim=1),
+            torch.cat([mel, torch.tensor(committed)], dim=1),
             torch.cat([prompt_condition, condition]),
             style,
-            steps=job.steps,
-            guidance=job.guidance,
+            steps=job.euler_steps,
+            guidance=job.params.guidance,
+            open_end=job.open_end,
         )
         return solver.solve([row])[0].numpy()[:, -(total - done) :]
 

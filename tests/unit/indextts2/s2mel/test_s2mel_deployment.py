@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from s2mel_golden import GoldenS2Mel
 from safetensors.torch import save_file
 
 from deployments.core.errors import CheckpointError
-from deployments.indextts2.s2mel.code_embedding import PREFIX
+from deployments.core.metrics import Reply
+from deployments.indextts2.s2mel.conditions import CODEBOOK
 from deployments.indextts2.s2mel.deployment import S2Mel
-from deployments.indextts2.s2mel.regulator import target_frames
+from deployments.indextts2.settings import S2MelSettings
 
 
 @pytest.fixture
@@ -26,35 +28,38 @@ def directory(golden_back: Path, tmp_path: Path) -> Path:
     config = yaml.safe_load((golden_back / "config.yaml").read_text())
     hidden = config["s2mel"]["length_regulator"]["in_channels"]
     shapes = {
-        "codebook.weight": (600, 8),
+        "codebook.weight": (GoldenS2Mel.load(golden_back).embedding.codebook.num_embeddings, 8),
         "out_project.bias": (hidden,),
         "out_project.weight_g": (hidden, 1, 1),
         "out_project.weight_v": (hidden, 8, 1),
     }
-    tensors = {PREFIX + name: torch.randn(shape) for name, shape in shapes.items()}
+    tensors = {CODEBOOK + name: torch.randn(shape) for name, shape in shapes.items()}
     save_file(tensors, tmp_path / "semantic_codec_model.safetensors")
     return tmp_path
+
+
+async def started(directory: Path, **settings: Any) -> S2Mel:
+    stage = S2Mel.__new__(S2Mel)
+    await stage.__init__(str(directory), "cpu", S2MelSettings(**settings))  # type: ignore[misc]
+    return stage
 
 
 async def test_it_serves_a_job(directory: Path, golden_back: Path) -> None:
     golden = GoldenS2Mel.load(golden_back)
     job = golden.job(golden.names[0], steps=2)
-    stage = S2Mel.__new__(S2Mel)
-    await stage.__init__(str(directory), max_rows=2)
+    stage = await started(directory, max_rows=2)
     assert await stage.ready()
-    mel = await stage.mel(job)
-    assert mel.shape == (golden.mel_channels, target_frames(len(job.codes)))
-    assert np.isfinite(mel).all()
-    assert (await stage.stats()).engine.finished == 1
+    reply = await stage.mel(job)
+    assert isinstance(reply, Reply)
+    assert reply.value is not None
+    assert reply.value.shape == (golden.mel_channels, golden.frames(len(job.codes)))
+    assert np.isfinite(reply.value).all()
+    assert (reply.metrics.finished, reply.metrics.rows) == (1, 2)
+    assert reply.metrics.replica
 
 
 @pytest.mark.parametrize("lost", ["config.yaml", "s2mel.pth", "semantic_codec_model.safetensors"])
 async def test_a_missing_file_is_named(directory: Path, lost: str) -> None:
     (directory / lost).unlink()
     with pytest.raises(CheckpointError, match=lost):
-        await S2Mel.__new__(S2Mel).__init__(str(directory))
-
-
-async def test_an_unknown_dtype_is_refused(directory: Path) -> None:
-    with pytest.raises(ValueError, match="float8"):
-        await S2Mel.__new__(S2Mel).__init__(str(directory), dtype="float8")
+        await started(directory)

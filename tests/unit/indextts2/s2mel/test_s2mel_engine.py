@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import numpy as np
 import pytest
 from s2mel_golden import GoldenS2Mel
 
-from deployments.core.errors import InvalidRequest, Overloaded, SpeechError
+from deployments.core.deadline import Deadline
+from deployments.core.errors import DeadlineExceeded, InvalidRequest, Overloaded, SpeechError
+from deployments.core.metrics import Reply
 from deployments.indextts2.s2mel import mel_model
 from deployments.indextts2.s2mel.engine import S2MelEngine
-from deployments.indextts2.s2mel.job import S2MelJob
-from deployments.indextts2.s2mel.regulator import target_frames
+from deployments.indextts2.s2mel.job import Mel, S2MelJob
+from deployments.indextts2.s2mel.mel_model import MelModel, MelTask
 from deployments.voices.profile import VoiceProfile
 
 ALONE = 1e-5  # log-mel: equal but for the order of float32 sums
@@ -35,12 +39,24 @@ def engine(golden_s2mel: GoldenS2Mel) -> Iterator[S2MelEngine]:
     engine.stop()
 
 
+async def mel_of(engine: S2MelEngine, job: S2MelJob) -> Mel:
+    reply: Reply[Mel | None] = await engine.mel(job)
+    assert reply.value is not None
+    return reply.value
+
+
 def mixed_jobs(golden: GoldenS2Mel, count: int) -> list[S2MelJob]:
     """Both voices, several lengths, step counts, guidances, some with committed frames."""
     jobs = []
     for i in range(count):
-        job = golden.job(golden.names[i % len(golden.names)], seed=i, stream=i % 3, steps=2 + i % 4)
-        job = replace(job, guidance=0.0 if i % 5 == 0 else 0.7)
+        job = golden.job(
+            golden.names[i % len(golden.names)],
+            steps=2 + i % 4,
+            guidance=0.0 if i % 5 == 0 else 0.7,
+            seed=i,
+            stream=i % 3,
+            segment=f"mixed-{i}",
+        )
         n = max(6, len(job.codes) - 3 * i % len(job.codes))
         noise = np.random.default_rng(i).normal(size=(golden.mel_channels, (i % 3) * 3))
         jobs.append(golden.chunk(job, n, noise.astype(np.float32)))
@@ -59,19 +75,18 @@ async def test_one_chunk_equals_the_golden_mel(
         job = golden_s2mel.job(
             name, steps=int(steps.removeprefix("steps")), guidance=float(guidance.removeprefix("cfg"))
         )
-        mel = await engine.mel(job)
+        mel = await mel_of(engine, job)
         np.testing.assert_allclose(mel, golden_s2mel.cfm[key][0].numpy(), atol=1e-4, rtol=0)
 
 
 async def test_a_chunk_equals_the_solver(golden_s2mel: GoldenS2Mel, engine: S2MelEngine) -> None:
     for job in mixed_jobs(golden_s2mel, 4):
-        mel = await engine.mel(job)
-        assert mel.dtype == np.float32
-        assert mel.shape == (
-            golden_s2mel.mel_channels,
-            target_frames(len(job.codes)) - job.committed.shape[1],
-        )
-        np.testing.assert_allclose(mel, golden_s2mel.solve(job), atol=ALONE, rtol=0)
+        for asked in (job, replace(job, open_end=True)):
+            mel = await mel_of(engine, asked)
+            assert mel.dtype == np.float32
+            new = golden_s2mel.frames(len(job.codes)) - job.committed_frames
+            assert mel.shape == (golden_s2mel.mel_channels, new)
+            np.testing.assert_allclose(mel, golden_s2mel.solve(asked), atol=ALONE, rtol=0)
 
 
 async def test_the_result_depends_on_nothing_but_the_job(golden_s2mel: GoldenS2Mel) -> None:
@@ -81,16 +96,17 @@ async def test_the_result_depends_on_nothing_but_the_job(golden_s2mel: GoldenS2M
     for engine in (shared, limited):
         engine.start()
     try:
-        alone = [await shared.mel(job) for job in jobs]
+        alone = [await mel_of(shared, job) for job in jobs]
         for engine in (shared, limited):
             tasks: dict[int, asyncio.Task[Any]] = {}
             for i in order:
                 slacked = replace(jobs[i], slack_s=float(i % 4))
-                tasks[int(i)] = asyncio.create_task(engine.mel(slacked))
+                tasks[int(i)] = asyncio.create_task(mel_of(engine, slacked))
                 await asyncio.sleep(0.003 * (i % 3))
             for i, job_alone in enumerate(alone):
                 np.testing.assert_allclose(await tasks[i], job_alone, atol=ALONE, rtol=0)
-        assert shared.stats().engine.batch_rows > 1
+        last: Reply[Mel | None] = await shared.mel(jobs[0])
+        assert last.metrics.rows_stepped > last.metrics.steps
     finally:
         shared.stop()
         limited.stop()
@@ -98,29 +114,10 @@ async def test_the_result_depends_on_nothing_but_the_job(golden_s2mel: GoldenS2M
 
 async def test_noise_is_a_function_of_seed_and_stream(golden_s2mel: GoldenS2Mel, engine: S2MelEngine) -> None:
     job = golden_s2mel.job(golden_s2mel.names[0], steps=2)
-    first = await engine.mel(job)
-    assert np.array_equal(first, await engine.mel(job))
-    assert not np.allclose(first, await engine.mel(replace(job, seed=8)))
-    assert not np.allclose(first, await engine.mel(replace(job, stream=1)))
-
-
-async def test_chunks_add_up_and_committed_mel_is_the_prompt(
-    golden_s2mel: GoldenS2Mel, engine: S2MelEngine
-) -> None:
-    whole = golden_s2mel.job(golden_s2mel.names[0], steps=3)
-    n = len(whole.codes)
-    look_ahead = 3
-    committed = whole.committed
-    for codes in (n // 3, n // 2, n):
-        job = golden_s2mel.chunk(whole, codes, committed)
-        new = await engine.mel(job)
-        keep = target_frames(codes if codes == n else codes - look_ahead) - committed.shape[1]
-        assert new.shape[1] == target_frames(codes) - committed.shape[1]
-        if committed.shape[1]:
-            other = replace(job, committed=committed + 1)
-            assert not np.allclose(new, await engine.mel(other)), "committed frames have no effect"
-        committed = np.concatenate([committed, new[:, :keep]], axis=1)
-    assert committed.shape[1] == target_frames(n)
+    first = await mel_of(engine, job)
+    assert np.array_equal(first, await mel_of(engine, job))
+    assert not np.allclose(first, await mel_of(engine, replace(job, seed=8)))
+    assert not np.allclose(first, await mel_of(engine, replace(job, stream=1)))
 
 
 async def test_noise_does_not_move_with_what_is_committed(
@@ -133,35 +130,29 @@ async def test_noise_does_not_move_with_what_is_committed(
         lambda *wanted: asked.append(wanted) or np.zeros((wanted[4], wanted[3]), np.float32),
     )
     job = golden_s2mel.job(golden_s2mel.names[0], steps=1)
-    channels, total = golden_s2mel.mel_channels, target_frames(len(job.codes))
+    channels, total = golden_s2mel.mel_channels, golden_s2mel.frames(len(job.codes))
     await engine.mel(job)
-    await engine.mel(replace(job, committed=np.zeros((channels, 5), np.float32)))
+    await engine.mel(replace(job, committed_frames=5, committed=np.zeros((channels, 5), np.float32)))
     assert asked == [(7, 0, 0, total, channels), (7, 0, 5, total - 5, channels)]
 
 
-async def test_a_voice_is_fetched_once(golden_s2mel: GoldenS2Mel) -> None:
-    engine = golden_s2mel.engine()
-    engine.start()
-    try:
-        name = golden_s2mel.names[0]
-        before = golden_s2mel.references[name].fetched
-        for seed in range(3):
-            await engine.mel(golden_s2mel.job(name, steps=1, seed=seed))
-        assert golden_s2mel.references[name].fetched == before + 1
-        stats = engine.stats().voices
-        assert stats.items == 1
-        assert stats.hits == 2
-    finally:
-        engine.stop()
+async def test_a_voice_is_fetched_once(golden_s2mel: GoldenS2Mel, engine: S2MelEngine) -> None:
+    name = golden_s2mel.names[0]
+    before = golden_s2mel.references[name].fetched
+    for seed in range(3):
+        await engine.mel(golden_s2mel.job(name, steps=1, seed=seed))
+    assert golden_s2mel.references[name].fetched == before + 1
+    stats = engine.voices.stats()
+    assert (stats.items, stats.hits) == (1, 2)
 
 
 async def test_a_voice_too_large_for_the_cache_still_works(golden_s2mel: GoldenS2Mel) -> None:
-    engine = golden_s2mel.engine(voice_cache_bytes=10)
+    engine = golden_s2mel.engine(voice_cache_mb=0)
     engine.start()
     try:
         job = golden_s2mel.job(golden_s2mel.names[0], steps=1)
-        np.testing.assert_array_equal(await engine.mel(job), await engine.mel(job))
-        assert engine.stats().voices.items == 0
+        np.testing.assert_array_equal(await mel_of(engine, job), await mel_of(engine, job))
+        assert engine.voices.stats().items == 0
     finally:
         engine.stop()
 
@@ -169,26 +160,65 @@ async def test_a_voice_too_large_for_the_cache_still_works(golden_s2mel: GoldenS
 async def test_a_cancelled_job_frees_its_row(golden_s2mel: GoldenS2Mel, engine: S2MelEngine) -> None:
     name = golden_s2mel.names[0]
     task = asyncio.create_task(engine.mel(golden_s2mel.job(name, steps=5000)))
-    while not engine.stats().engine.steps:
+    while not engine._engine.metrics().steps:
         await asyncio.sleep(0.001)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await engine.mel(golden_s2mel.job(name, steps=1))
-    stats = engine.stats().engine
-    assert (stats.active, stats.held_width, stats.cancelled) == (0, 0, 1)
+    reply: Reply[Mel | None] = await engine.mel(golden_s2mel.job(name, steps=1))
+    assert (reply.metrics.held_jobs, reply.metrics.held_rows, reply.metrics.cancelled) == (0, 0, 1)
+
+
+def model_of(golden: GoldenS2Mel) -> MelModel:
+    return MelModel(
+        golden.networks, golden.embedding, frames_per_code=golden.frames_per_code, voice_cache_bytes=1 << 24
+    )
+
+
+def task_of(golden: GoldenS2Mel, model: MelModel, job: S2MelJob) -> MelTask:
+    profile = golden.references[job.voice.key.removeprefix("voice-")].profile
+    return MelTask(job, profile, None, partial(model.noise, job))
+
+
+def test_a_row_is_prepared_in_its_first_step_and_counts_for_it(
+    golden_s2mel: GoldenS2Mel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Admission must not hold up the rows under way, so nothing is computed in it."""
+    model = model_of(golden_s2mel)
+    jobs = mixed_jobs(golden_s2mel, 3)
+    regulated: list[int] = []
+    regulate = golden_s2mel.networks.length_regulator.regulate
+
+    def watched(projected: Any, frames: Any) -> Any:
+        regulated.append(len(frames))
+        return regulate(projected, frames)
+
+    monkeypatch.setattr(golden_s2mel.networks.length_regulator, "regulate", watched)
+    monkeypatch.setattr(model._solver, "admit", lambda *_, **__: pytest.fail("work in admission"))
+    rows = [model.admit(task_of(golden_s2mel, model, job)) for job in jobs]
+    assert regulated == []
+    assert all(row.flow is None for row in rows)
+    monkeypatch.undo()
+    monkeypatch.setattr(golden_s2mel.networks.length_regulator, "regulate", watched)
+    new = model.cost(rows)
+    assert all(model.cost(rows[:n]) < model.cost(rows[: n + 1]) for n in (1, 2))
+    model.step(rows)
+    assert sorted(regulated) == [1, 1, len(jobs)], "two voices alone, all new rows together"
+    assert model.cost(rows) < new
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"codes": np.zeros(0, np.int64), "latents": None}, "no codes"),
+        ({"codes": np.zeros(0, np.int64), "latents": None}, "0 codes from 0"),
+        ({"first_code": -1}, "from -1 on"),
         ({"codes": np.full(4, -1), "latents": None}, "only 0 to"),
         ({"codes": np.full(4, 10**6), "latents": None}, "only 0 to"),
         ({"latents": np.zeros((3, 5), np.float32)}, "expected"),
         ({"committed": 10**4}, "committed already"),
+        ({"committed_frames": -1}, "committed already"),
         ({"committed": np.zeros((1, 0), np.float32)}, "expected"),
-        ({"steps": 0}, "at least 1 step"),
-        ({"guidance": float("nan")}, "guidance"),
+        ({"committed": np.zeros((80, 3), np.float32)}, "expected"),
+        ({"steps": 0}, "at least 1"),
     ],
 )
 async def test_senseless_jobs_are_refused(
@@ -198,7 +228,8 @@ async def test_senseless_jobs_are_refused(
     if "latents" in changes and changes["latents"] is None:
         changes = changes | {"latents": np.zeros((len(changes["codes"]), job.latents.shape[1]), np.float32)}
     if isinstance(frames := changes.get("committed"), int):
-        changes = changes | {"committed": np.zeros((golden_s2mel.mel_channels, frames), np.float32)}
+        committed = np.zeros((golden_s2mel.mel_channels, frames), np.float32)
+        changes = changes | {"committed": committed, "committed_frames": frames}
     with pytest.raises(InvalidRequest, match=message):
         await engine.mel(replace(job, **changes))
 
@@ -221,7 +252,7 @@ async def test_a_bad_job_fails_alone(golden_s2mel: GoldenS2Mel, engine: S2MelEng
         replace(good, latents=np.full_like(good.latents, np.nan)),
     ]
     jobs = [good, *bad, replace(good, seed=9)]
-    results = await asyncio.gather(*map(engine.mel, jobs), return_exceptions=True)
+    results = await asyncio.gather(*(mel_of(engine, job) for job in jobs), return_exceptions=True)
     assert isinstance(results[1], InvalidRequest)
     assert "16384" in str(results[1])
     assert isinstance(results[2], KeyError)
@@ -232,13 +263,33 @@ async def test_a_bad_job_fails_alone(golden_s2mel: GoldenS2Mel, engine: S2MelEng
     engine.check_health()
 
 
-async def test_overload_is_refused(golden_s2mel: GoldenS2Mel) -> None:
+async def test_overload_is_refused_but_not_in_the_middle_of_a_request(golden_s2mel: GoldenS2Mel) -> None:
     engine = golden_s2mel.engine(max_rows=1, max_waiting=1)
     engine.start()
     try:
         job = golden_s2mel.job(golden_s2mel.names[0], steps=20)
-        results = await asyncio.gather(*(engine.mel(job) for _ in range(5)), return_exceptions=True)
+        jobs = [job] * 5 + [replace(job, refusable=False)]
+        results = await asyncio.gather(*(mel_of(engine, each) for each in jobs), return_exceptions=True)
         assert sum(isinstance(each, Overloaded) for each in results) == 3
-        assert sum(isinstance(each, np.ndarray) for each in results) == 2
+        assert sum(isinstance(each, np.ndarray) for each in results) == 3
+        assert isinstance(results[-1], np.ndarray)
+    finally:
+        engine.stop()
+
+
+async def test_a_job_is_not_begun_after_its_deadline(golden_s2mel: GoldenS2Mel) -> None:
+    engine = golden_s2mel.engine(max_rows=1)
+    engine.start()
+    try:
+        busy = asyncio.create_task(engine.mel(golden_s2mel.job(golden_s2mel.names[0], steps=5000)))
+        while not engine._engine.metrics().steps:
+            await asyncio.sleep(0.001)
+        late = golden_s2mel.job(golden_s2mel.names[0], deadline=Deadline.after(0.05))
+        began_s = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            await engine.mel(late)
+        assert time.monotonic() - began_s >= 0.05
+        busy.cancel()
+        await asyncio.gather(busy, return_exceptions=True)
     finally:
         engine.stop()

@@ -6,9 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from deployments.indextts2.s2mel.flow import RISING_FRAMES, UNGUIDED_FRAMES, FlowRow, FlowSolver, euler_grid
+from deployments.indextts2.s2mel.estimator import TimeProjections
+from deployments.indextts2.s2mel.flow import (
+    MAX_TIMES,
+    RISING_FRAMES,
+    UNGUIDED_FRAMES,
+    FlowRow,
+    FlowSolver,
+    TimeCache,
+    euler_grid,
+)
 from deployments.indextts2.s2mel.layout import make_layout
-from deployments.indextts2.s2mel.times import MAX_TIMES, TimeCache, TimeProjections
 
 LIMIT = 1e-4
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from deployments.core.errors import CheckpointError
 from deployments.indextts2.s2mel import estimator
-from deployments.indextts2.s2mel.code_embedding import load_code_embedding
+from deployments.indextts2.s2mel.conditions import load_code_embedding
 from deployments.indextts2.s2mel.dims import S2MelDims
 from deployments.indextts2.s2mel.flow import FlowSolver
 from deployments.indextts2.s2mel.networks import S2MelNetworks, load_s2mel

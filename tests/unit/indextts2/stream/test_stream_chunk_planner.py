@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from fractions import Fraction
 from types import ModuleType
 
 import numpy as np
@@ -15,7 +16,8 @@ from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPla
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 
-GEOMETRY = Geometry(38, 256, 22_050)
+FRAMES_PER_CODE = Fraction(43, 25)
+GEOMETRY = Geometry(38, 256, 22_050, FRAMES_PER_CODE)
 FAST = StageSpeeds(start_codes_per_s=250, start_s2mel_s=1.5e-6, vocoder_s_per_frame=6e-5)
 
 parameters = st.builds(
@@ -35,7 +37,7 @@ speeds = st.builds(
 planners = st.builds(
     ChunkPlanner,
     parameters,
-    st.builds(Geometry, st.integers(0, 40), st.just(256), st.just(22_050)),
+    st.builds(Geometry, st.integers(0, 40), st.just(256), st.just(22_050), st.just(FRAMES_PER_CODE)),
     speeds,
     st.integers(50, 1300),
     st.integers(1, 50),
@@ -118,7 +120,7 @@ def test_growth_and_size_are_limited(plan: ChunkPlanner, now: Progress) -> None:
 
 def test_the_first_chunk_is_heard_whatever_the_halo() -> None:
     for halo in range(41):
-        geometry = Geometry(halo, 256, 22_050)
+        geometry = Geometry(halo, 256, 22_050, FRAMES_PER_CODE)
         plan = ChunkPlanner(ChunkParameters(first_codes=1), geometry, FAST, 430, 24)
         for slack_s in (None, 0.0):
             chunk = plan.plan(Progress(0, 0, 0, 0, 1, False, slack_s))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_fakes import BANDS, DIM, GEOMETRY, FakeStages, SharedProfile, dawdle, turns
-from own_tasks import own_tasks
 
 from deployments.core.errors import Unavailable
-from deployments.indextts2.gpt.job import GptJob, Sampling
+from deployments.indextts2.gpt.job import GptJob
+from deployments.indextts2.sampling import Params
 from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner
-from deployments.indextts2.stream.segment_stream import SegmentStream, Synthesis
+from deployments.indextts2.stream.segment import SegmentStream, Synthesis
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.streaming.playback import Playback
-from deployments.voices.ticket import VoiceTicket
+from deployments.voices.sharing import SharedVoice
 
 CHUNKS = ChunkParameters(first_codes=5, growth=2, max_codes=20, lookahead_codes=2)
 
@@ -32,31 +34,37 @@ def segment(
     chunks: ChunkParameters = CHUNKS,
     speeds: StageSpeeds | None = None,
 ) -> SegmentStream:
-    ticket = VoiceTicket("key", SharedProfile(None))  # type: ignore[arg-type]
     job = GptJob(
-        voice=ticket,
+        request_id="r",
+        voice=SharedVoice("key", SharedProfile(None)),  # type: ignore[arg-type]
         emotion=np.zeros(DIM, np.float32),
         text_ids=(1, 2, 3),
-        sampling=Sampling(),
+        params=Params(diffusion_steps=8),
         seed=7,
         stream=index,
         emit_codes=stages.emit if chunked else 0,
     )
-    synthesis = Synthesis(steps=8, guidance=0.7, chunked=chunked, mel_bands=BANDS, by_deadline=by_deadline)
+    synthesis = Synthesis("r", mel_bands=BANDS, chunked=chunked, by_deadline=by_deadline)
     planner = ChunkPlanner(chunks, GEOMETRY, speeds or StageSpeeds(), 10, 16)
     return SegmentStream(index, job, synthesis, planner, stages, Playback())
 
 
 async def spoken(stream: SegmentStream) -> np.ndarray:
-    pieces = [piece async for piece in stream.samples()]
+    async with contextlib.aclosing(stream.samples()) as samples:
+        pieces = [piece async for piece in samples]
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+async def audio_of(stages: FakeStages, **how: Any) -> np.ndarray:
+    """The work begins with the segment, so it is made where it is listened to."""
+    return await spoken(segment(stages, **how))
 
 
 async def test_one_pass_is_one_job() -> None:
     stages = FakeStages({0: 40})
     audio = await spoken(segment(stages, chunked=False))
     assert np.array_equal(audio, stages.expected(0))
-    assert [(len(job.codes), job.open_end) for job in stages.mel_jobs] == [(40, False)]
+    assert [(job.code_count, job.open_end) for job in stages.mel_jobs] == [(40, False)]
     assert stages.gpt_jobs[0].emit_codes == 0
     assert stages.open == 0
 
@@ -65,25 +73,57 @@ async def test_chunks_grow_and_see_the_look_ahead() -> None:
     stages = FakeStages({0: 40})
     audio = await spoken(segment(stages))
     assert np.array_equal(audio, stages.expected(0))
-    frames = [(len(job.codes), job.committed.shape[1]) for job in stages.mel_jobs]
+    frames = [(job.code_count, job.committed_frames) for job in stages.mel_jobs]
     assert frames == [(11, 0), (21, GEOMETRY.frames(9)), (40, GEOMETRY.frames(19))]
     assert [job.open_end for job in stages.mel_jobs] == [True, True, False]
+
+
+async def test_jobs_carry_only_what_is_new() -> None:
+    stages = FakeStages({0: 90})
+    assert np.array_equal(await spoken(segment(stages)), stages.expected(0))
+    jobs = stages.mel_jobs
+    assert len(jobs) > 3
+    assert sum(len(job.codes) for job in jobs) == 90
+    assert all(job.committed is None for job in jobs)
+    assert len({job.segment for job in jobs}) == 1
+    assert [job.last for job in jobs] == [False] * (len(jobs) - 1) + [True]
+
+
+async def test_a_replica_that_does_not_know_the_segment_gets_all_of_it() -> None:
+    stages = FakeStages({0: 90}, forgetful=True)
+    assert np.array_equal(await spoken(segment(stages)), stages.expected(0))
+    first, *others = stages.mel_jobs
+    assert first.complete
+    assert [job.complete for job in others] == [False, True] * (len(others) // 2)
+
+
+async def test_only_the_first_job_of_a_request_may_be_refused() -> None:
+    stages = FakeStages({0: 60})
+    await spoken(segment(stages))
+    assert stages.gpt_jobs[0].refusable
+    assert not any(job.refusable for job in stages.mel_jobs)
+
+
+async def test_metrics_of_all_stages_are_heard() -> None:
+    stages = FakeStages({0: 60})
+    await spoken(segment(stages))
+    assert set(stages.heard_of) == {"gpt", "s2mel", "vocoder"}
 
 
 async def test_the_first_chunk_may_have_its_own_steps() -> None:
     stages = FakeStages({0: 40})
     chunks = CHUNKS.model_copy(update={"first_steps": 4})
     await spoken(segment(stages, chunks=chunks))
-    assert [job.steps for job in stages.mel_jobs] == [4, 8, 8]
+    assert [job.euler_steps for job in stages.mel_jobs] == [4, 8, 8]
     later = FakeStages({1: 40})
     await spoken(segment(later, index=1, chunks=chunks))
-    assert {job.steps for job in later.mel_jobs} == {8}
+    assert {job.euler_steps for job in later.mel_jobs} == {8}
 
 
 async def test_a_segment_that_ends_with_the_look_ahead_needs_no_further_job() -> None:
     stages = FakeStages({0: 11}, emit=11)
     assert np.array_equal(await spoken(segment(stages)), stages.expected(0))
-    assert [len(job.codes) for job in stages.mel_jobs] == [11]
+    assert [job.code_count for job in stages.mel_jobs] == [11]
 
 
 @settings(max_examples=150, deadline=None)
@@ -110,10 +150,10 @@ def test_every_sample_once_and_in_order(
     stages = FakeStages({0: count}, emit=emit)
     chunks = ChunkParameters(first_codes=first, growth=growth, max_codes=most, lookahead_codes=lookahead)
     speeds = StageSpeeds(start_s2mel_s=slow)
-    audio = asyncio.run(spoken(segment(stages, chunks=chunks, by_deadline=by_deadline, speeds=speeds)))
+    audio = asyncio.run(audio_of(stages, chunks=chunks, by_deadline=by_deadline, speeds=speeds))
     assert np.array_equal(audio, stages.expected(0))
     assert len(audio) == GEOMETRY.hop * GEOMETRY.frames(count)
-    sizes = [len(job.codes) for job in stages.mel_jobs]
+    sizes = [job.code_count for job in stages.mel_jobs]
     assert sizes == sorted(set(sizes))
     assert sizes[-1] == count
     assert stages.open == 0
@@ -131,7 +171,7 @@ def test_with_a_seed_the_jobs_do_not_depend_on_how_codes_arrive(
     """The same mel at any load: the planner's borders are a function of the parameters, so its jobs are."""
 
     def last_job_of_each_border(stages: FakeStages) -> dict[int, tuple[int, bool]]:
-        return {job.committed.shape[1]: (len(job.codes), job.open_end) for job in stages.mel_jobs}
+        return {job.committed_frames: (job.code_count, job.open_end) for job in stages.mel_jobs}
 
     async def jittery(place: str) -> None:
         for _ in range(delays[len(place) % len(delays)]):
@@ -140,7 +180,7 @@ def test_with_a_seed_the_jobs_do_not_depend_on_how_codes_arrive(
     seen = []
     for emit, pause in zip(emits, (lambda place: asyncio.sleep(0), jittery), strict=True):
         stages = FakeStages({0: count}, emit=emit, pause=pause)
-        asyncio.run(spoken(segment(stages)))
+        asyncio.run(audio_of(stages))
         seen.append(last_job_of_each_border(stages))
     assert seen[0] == seen[1]
 
@@ -198,7 +238,7 @@ async def test_a_stage_that_returns_the_wrong_length_is_caught(wrong: str) -> No
 
         def __await__(self):  # type: ignore[no-untyped-def]
             result = yield from self.inner.__await__()  # type: ignore[attr-defined]
-            return result[..., :-1]
+            return replace(result, value=result.value[..., :-1])
 
         def cancel(self) -> None:
             self.inner.cancel()  # type: ignore[attr-defined]
@@ -215,7 +255,7 @@ async def test_a_gpt_stream_that_breaks_off_is_an_error() -> None:
 
     async def cut(job: GptJob):  # type: ignore[no-untyped-def]
         async for chunk in FakeStages._codes(stages, job):
-            if chunk.finished:
+            if chunk.value.finished:
                 return
             yield chunk
 
@@ -230,7 +270,7 @@ async def test_nothing_is_left_running_wherever_the_caller_leaves(chunked: bool)
     count = 0
     while True:
         stages = FakeStages({0: 45}, emit=9, pause=dawdle)
-        task = asyncio.ensure_future(spoken(segment(stages, chunked=chunked)))
+        task = asyncio.ensure_future(audio_of(stages, chunked=chunked))
         for _ in range(count):
             await asyncio.sleep(0)
         done = task.done()
@@ -239,7 +279,7 @@ async def test_nothing_is_left_running_wherever_the_caller_leaves(chunked: bool)
             await task
         await turns()
         assert stages.open == 0, count
-        assert len(own_tasks()) == 1, count
+        assert len(asyncio.all_tasks()) == 1, count
         if done:
             break
         count += 1
@@ -247,9 +287,11 @@ async def test_nothing_is_left_running_wherever_the_caller_leaves(chunked: bool)
 
     for pieces in range(3):
         stages = FakeStages({0: 45}, emit=9, pause=dawdle)
-        stream = segment(stages, chunked=chunked).samples()
+        stream = segment(stages, chunked=chunked)
+        samples = stream.samples()
         for _ in range(pieces):
-            await anext(stream, None)
+            await anext(samples, None)
+        await samples.aclose()
         await stream.aclose()
         await turns()
         assert stages.open == 0

@@ -8,13 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.core.errors import CheckpointError, InvalidRequest
-from deployments.indextts2.text.charmap import map_characters
 from deployments.indextts2.text.frontend import IndexTextFrontend
 from deployments.indextts2.text.glossary import Glossary
-from deployments.indextts2.text.normalizer import Normalizer
-from deployments.indextts2.text.placeholders import hide, letters, restore
-from deployments.indextts2.text.pretokenizer import pretokenize
+from deployments.indextts2.text.normalizer import Normalizer, hide, letters, map_characters, restore
 from deployments.indextts2.text.segments import split_tokens
+from deployments.indextts2.text.tokenizer import pretokenize
 from deployments.text.fst import WetextFst
 
 
