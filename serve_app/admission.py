@@ -1,64 +1,101 @@
-"""Bounded admission: so many requests run, so many wait, and the next is told at once when to come back."""
+"""Bounded admission to one model: so many requests run, so many wait, and the next is refused at once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from deployments.core.errors import Overloaded
 
 
-class Admission:
-    """First come, first served; used from one event loop."""
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    rows: int
+    turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def __init__(self, max_active: int, max_queued: int, retry_after_s: float) -> None:
+
+class Admission:
+    """First come, first served; used from one event loop.
+
+    Requests are counted, and so are the rows that they take of the model's engine: `rows()` gives how many it has, None
+    where rows do not matter. A request that takes more than all rows runs alone; the model refuses it if it must.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        max_active: int,
+        max_queued: int,
+        retry_after_s: float,
+        rows: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._model = model
         self._max_active = max_active
         self._max_queued = max_queued
         self._retry_after_s = retry_after_s
-        self._turns: deque[asyncio.Future[None]] = deque()
+        self._rows = rows
+        self._waiting: deque[_Waiter] = deque()
+        self._held_rows = 0
         self.active = 0
 
     @property
     def queued(self) -> int:
-        return len(self._turns)
+        return len(self._waiting)
 
     @asynccontextmanager
-    async def slot(self) -> AsyncGenerator[None, None]:
+    async def slot(self, rows: int = 1) -> AsyncGenerator[None, None]:
         """Wait for a place and hold it. Raises Overloaded without waiting when the queue is full."""
-        if self.active >= self._max_active or self._turns:
-            await self._wait()
+        if self._waiting or not self._has_room(rows):
+            await self._wait(rows)
         else:
-            self.active += 1
+            self._take(rows)
         try:
             yield
         finally:
-            self._release()
+            self._release(rows)
 
-    async def _wait(self) -> None:
-        if len(self._turns) >= self._max_queued:
+    def _has_room(self, rows: int) -> bool:
+        if self.active == 0:
+            return True
+        all_rows = self._rows()
+        return self.active < self._max_active and (all_rows is None or self._held_rows + rows <= all_rows)
+
+    def _take(self, rows: int) -> None:
+        self.active += 1
+        self._held_rows += rows
+
+    async def _wait(self, rows: int) -> None:
+        if len(self._waiting) >= self._max_queued:
             raise Overloaded(
-                f"the server is full: {self.active} requests run and {self.queued} wait; "
+                f"model {self._model!r} is full: {self.active} requests run and {self.queued} wait; "
                 f"try again in {self._retry_after_s:g} s",
                 retry_after_s=self._retry_after_s,
             )
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._turns.append(turn)
+        waiter = _Waiter(rows)
+        self._waiting.append(waiter)
         try:
-            await turn
+            await waiter.turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._release()  # the place was given to us in the same tick as we were cancelled
-            elif turn in self._turns:  # else a place was offered between our cancellation and now
-                self._turns.remove(turn)
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+                self._let_in()  # a narrower one may have waited behind it
+            elif waiter.turn.done() and not waiter.turn.cancelled():
+                self._release(rows)  # the place was given in the same tick as the wait was cancelled
             raise
 
-    def _release(self) -> None:
-        """Hand the place to the next in line, so that it is never free for a newcomer in between."""
-        while self._turns:
-            turn = self._turns.popleft()
-            if not turn.cancelled():
-                turn.set_result(None)
-                return
+    def _release(self, rows: int) -> None:
         self.active -= 1
+        self._held_rows -= rows
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Hand free places to those in line, so that none is free for a newcomer in between."""
+        while self._waiting and self._has_room(self._waiting[0].rows):
+            waiter = self._waiting.popleft()
+            if not waiter.turn.cancelled():
+                self._take(waiter.rows)
+                waiter.turn.set_result(None)

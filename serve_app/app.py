@@ -7,17 +7,17 @@ from ray import serve
 from ray.serve import Application
 
 from deployments.core.pipeline import parse_model
-from serve_app.config import Config, HttpSettings
+from deployments.core.stages import HEALTH_PERIOD_S, LONGEST_STREAM_S, MAX_ONGOING
+from serve_app.config import Config
 from serve_app.ingress import Ingress
 from serve_app.router import Router
 
 # Neither computes; what they may hold at once is bounded by `limits`, which answers in OpenAI's error shape.
-# Serve's own limit is the second line of defence, for floods that would fill memory.
 LIGHT: dict[str, Any] = {
     "ray_actor_options": {"num_cpus": 0.1},
-    "max_ongoing_requests": 1000,
-    "graceful_shutdown_timeout_s": 310,
-    "health_check_period_s": 2,
+    "max_ongoing_requests": MAX_ONGOING,
+    "graceful_shutdown_timeout_s": LONGEST_STREAM_S,
+    "health_check_period_s": HEALTH_PERIOD_S,
     "max_surge_percent": 100,
 }
 
@@ -25,18 +25,13 @@ LIGHT: dict[str, Any] = {
 def build(config: Config) -> Application:
     """Ingress → Router → the stages of every model.
 
-    `deployments` in the YAML file overrides options by name: Ingress, Router, and each model's stages (`kokoro`; or
+    `deployments` in the YAML file overrides options by name: Ingress, Router, and each model's stages (`<model>`; or
     `<model>-<stage>` for models of several stages). Raises ValueError for an unknown kind or setting.
     """
     stages = {}
     for name, entry in config.models.items():
         pipeline, settings = parse_model(name, entry)
         stages[name] = pipeline.deployments(name, settings)
-
     router = serve.deployment(name="Router", **LIGHT)(Router).bind(config, stages)
-
-    http = HttpSettings(
-        max_body_bytes=config.limits.max_body_bytes, max_input_chars=config.limits.max_input_chars
-    )
     ingress = serve.deployment(name="Ingress", max_queued_requests=200, **LIGHT)(serve.ingress()(Ingress))
-    return ingress.bind(router, http)
+    return ingress.bind(router, config.limits)

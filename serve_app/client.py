@@ -3,51 +3,59 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import RayServeException
+from typing_extensions import Unpack
 
+from deployments.core.catalogue import Catalogue, VoiceCard
+from deployments.core.deadline import Deadline
 from deployments.core.errors import SpeechError, Unavailable
+from deployments.core.ray_internals import by_value
 from deployments.core.speech import (
     AudioChunk,
+    Emotion,
     Samples,
     SpeechRequest,
     StreamEnd,
     StreamEvent,
     StreamFailed,
     StreamStart,
-    Voice,
 )
-from deployments.voices.voice import Voice as RegisteredVoice
+from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
+from serve_app.http.schema import check_request
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
     from deployments.voices.library import Outcome
-    from serve_app.router import Catalogue
+
+T = TypeVar("T")
 
 APPLICATION = "voicegraph"
 ROUTER = "Router"
 MAX_GRPC_BYTES = 3_000_000  # gRPC between replicas refuses messages above 4 MB
+MAX_CHARACTER_BYTES = 4  # of UTF-8
+NUMBER_BYTES = 32  # with its frame
 
 
 class RouterClient:
     """Typed access to the Router deployment. Errors of the graph arrive as the SpeechError that was raised there."""
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
-        self._handle = handle.options(_by_reference=False)
-        self._streams = handle.options(stream=True, _by_reference=False)
-        self._large = handle.options(_by_reference=True)
-        self._large_streams = handle.options(stream=True, _by_reference=True)
+        self._handle = by_value(handle)
+        self._streams = by_value(handle, stream=True)
+        self._large = handle
+        self._large_streams = handle.options(stream=True)
 
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
         """StreamStart, AudioChunks, StreamEnd. Closing the generator stops the work in every stage."""
-        streams = self._large_streams if _recorded_bytes(request) > MAX_GRPC_BYTES else self._streams
+        streams = self._large_streams if _most_bytes(request) > MAX_GRPC_BYTES else self._streams
         response: DeploymentResponseGenerator[StreamEvent] = streams.stream.remote(request)  # type: ignore[assignment]
         try:
             with _speech_errors():
@@ -59,9 +67,10 @@ class RouterClient:
             # Over gRPC neither `break` nor a lost client stops the callee by itself.
             response.cancel()
 
-    async def catalogue(self) -> Catalogue:
+    async def catalogue(self, *, voices: bool = True) -> Catalogue:
+        """Models and, if asked for, voices; without them no store is looked at."""
         with _speech_errors():
-            catalogue: Catalogue = await self._handle.catalogue.remote()
+            catalogue: Catalogue = await self._handle.catalogue.remote(voices)
         return catalogue
 
     async def status(self) -> dict[str, bool]:
@@ -69,47 +78,45 @@ class RouterClient:
             status: dict[str, bool] = await self._handle.status.remote()
         return status
 
-    async def register_voice(self, audio: bytes, **fields: Any) -> RegisteredVoice:
-        """Keep a recording as a voice; `fields` are those of VoiceDesk.register."""
-        voice: RegisteredVoice = await self._at_desk("register", audio, **fields)
-        return voice
+    async def register_voice(self, voice: NewVoice) -> RegisteredVoice:
+        """Keep a recording as a voice of every model that clones."""
+        return await _result(self._large.register_voice.remote(voice))
 
     async def registered_voice(self, name: str) -> RegisteredVoice:
         """The uploaded voice of that id, name or alias."""
-        voice: RegisteredVoice = await self._at_desk("get", name)
-        return voice
+        return await _result(self._handle.registered_voice.remote(name))
 
-    async def update_voice(self, name: str, **changes: Any) -> RegisteredVoice:
-        """Change what is not None; `changes` are those of VoiceDesk.update."""
-        voice: RegisteredVoice = await self._at_desk("update", name, **changes)
-        return voice
+    async def update_voice(self, name: str, changes: VoiceChanges) -> RegisteredVoice:
+        return await _result(self._handle.update_voice.remote(name, changes))
 
     async def delete_voice(self, name: str) -> str:
         """Delete an uploaded voice for good; gives its id."""
-        voice_id: str = await self._at_desk("delete", name)
-        return voice_id
+        return await _result(self._handle.delete_voice.remote(name))
 
     async def voice_sample(self, name: str) -> tuple[str, bytes]:
         """Media type and bytes of the recording."""
-        sample: tuple[str, bytes] = await self._at_desk("sample", name)
-        return sample
+        return await _result(self._large.voice_sample.remote(name))
 
     async def preload_voice(self, name: str) -> dict[str, Outcome]:
-        """Get a voice ready in every model that clones: "hit-ram", "hit-disk" or "miss" by model."""
-        outcomes: dict[str, Outcome] = await self._at_desk("preload", name)
-        return outcomes
-
-    async def _at_desk(self, action: str, *arguments: Any, **fields: Any) -> Any:
-        with _speech_errors():
-            outcome = await self._large.at_desk.remote(action, *arguments, **fields)
-        if isinstance(outcome, SpeechError):
-            raise outcome
-        return outcome
+        """Get a voice ready in every model that clones; says by model where its profile was found."""
+        return await _result(self._handle.preload_voice.remote(name))
 
 
-def _recorded_bytes(request: SpeechRequest) -> int:
+async def _result(response: Awaitable[T | SpeechError]) -> T:
+    """What the router answered; an error that came as a value is raised."""
+    with _speech_errors():
+        outcome = await response
+    if isinstance(outcome, SpeechError):
+        raise outcome
+    return outcome
+
+
+def _most_bytes(request: SpeechRequest) -> int:
+    """What a request takes as a message at most, beside a few fields of which HTTP bounds the length."""
     emotion = request.emotion.audio if request.emotion else None
-    return len(request.reference_audio or b"") + len(emotion or b"")
+    words = (request.text, *request.params, *(v for v in request.params.values() if isinstance(v, str)))
+    recorded = len(request.reference_audio or b"") + len(emotion or b"")
+    return recorded + MAX_CHARACTER_BYTES * sum(map(len, words)) + NUMBER_BYTES * len(request.params)
 
 
 @contextmanager
@@ -145,17 +152,45 @@ class Speech:
         return len(self.samples) / self.sample_rate_hz
 
 
+class RequestFields(TypedDict, total=False):
+    """How to speak: the fields of SpeechRequest, which says what they mean."""
+
+    model: str
+    voice: str | None
+    language: str | None
+    speed: float
+    seed: int | None
+    reference_audio: bytes | None
+    reference_text: str | None
+    emotion: Emotion | None
+    instructions: str | None
+    quality: str | None
+    params: Mapping[str, object]
+    pause_ms: float | None
+    latency_budget_ms: float | None
+    fallback: bool
+    stream: bool
+    deadline: Deadline
+
+
 class Voicegraph:
     """Speech for Python code inside the cluster, without HTTP and without encoding."""
 
     def __init__(self, router: RouterClient) -> None:
         self._router = router
 
-    def request(self, text: str, **fields: Any) -> SpeechRequest:
-        """A request with a fresh id; `fields` are those of SpeechRequest (voice, model, speed, seed, …)."""
-        return replace(SpeechRequest(request_id=uuid.uuid4().hex, text=text), **fields)
+    def request(self, text: str, **fields: Unpack[RequestFields]) -> SpeechRequest:
+        """A request with a fresh id. Raises InvalidRequest for values that HTTP would refuse, TypeError for names."""
+        if unknown := sorted(fields.keys() - RequestFields.__annotations__.keys()):
+            raise TypeError(
+                f"a request has no {', '.join(unknown)}; it has {', '.join(RequestFields.__annotations__)}. "
+                f"Parameters of a model go in params={{{unknown[0]!r}: …}}; GET /v1/audio/models lists them"
+            )
+        request = SpeechRequest(request_id=uuid.uuid4().hex, text=text, **fields)
+        check_request(request)
+        return request
 
-    async def events(self, text: str, **fields: Any) -> AsyncGenerator[StreamEvent, None]:
+    async def events(self, text: str, **fields: Unpack[RequestFields]) -> AsyncGenerator[StreamEvent, None]:
         """StreamStart (model, voice, sample rate), AudioChunks as they are made, StreamEnd."""
         stream = self._router.stream(self.request(text, **fields))
         try:
@@ -164,7 +199,7 @@ class Voicegraph:
         finally:
             await stream.aclose()
 
-    async def stream(self, text: str, **fields: Any) -> AsyncGenerator[Samples, None]:
+    async def stream(self, text: str, **fields: Unpack[RequestFields]) -> AsyncGenerator[Samples, None]:
         """Samples (n,) as they are made, at the model's rate (see `events` for the rate)."""
         events = self.events(text, **fields)
         try:
@@ -174,7 +209,7 @@ class Voicegraph:
         finally:
             await events.aclose()
 
-    async def speak(self, text: str, **fields: Any) -> Speech:
+    async def speak(self, text: str, **fields: Unpack[RequestFields]) -> Speech:
         """The whole text as one array. Raises SpeechError as the HTTP interface would answer."""
         start: StreamStart | None = None
         pieces: list[Samples] = []
@@ -191,7 +226,7 @@ class Voicegraph:
         samples = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
         return Speech(samples, start.sample_rate_hz, start.model, start.voice)
 
-    async def voices(self) -> tuple[Voice, ...]:
+    async def voices(self) -> tuple[VoiceCard, ...]:
         """Those of the models and those that were uploaded."""
         return (await self._router.catalogue()).voices
 
@@ -212,13 +247,15 @@ class Voicegraph:
         Conflict for a name that is taken. `warnings` of the answer say what may sound wrong.
         """
         return await self._router.register_voice(
-            audio,
-            name=name,
-            description=description,
-            language=language,
-            consent=consent,
-            reference_text=reference_text,
-            aliases=tuple(aliases),
+            NewVoice(
+                audio=audio,
+                name=name,
+                description=description,
+                language=language,
+                consent=consent,
+                reference_text=reference_text,
+                aliases=tuple(aliases),
+            )
         )
 
     async def remove_voice(self, voice_id: str) -> None:

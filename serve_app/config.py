@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from deployments.core.settings import Settings
 from deployments.voices.store import DEFAULT_URL
 
 POLICIES = ("auto", "fast", "quality")
-# The voices that OpenAI's clients may name; every model answers to them through its `voice_aliases`.
-OPENAI_VOICES = (
-    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"),
-    *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
-)
 OPENAI_MODEL_ALIASES = {"tts-1": "fast", "tts-1-hd": "quality", "gpt-4o-mini-tts": "auto"}
-
-
-class Settings(BaseModel):
-    """Base of every section: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Limits(Settings):
@@ -29,13 +19,21 @@ class Limits(Settings):
     max_input_chars: int = Field(4096, ge=1, description="longest text of one request, in characters")
     max_body_bytes: int = Field(12_000_000, ge=1024, description="largest request body")
     max_active: int = Field(
-        16, ge=1, description="requests that are synthesised at the same time, per router replica"
+        16, ge=1, description="requests that one model speaks at the same time, per router replica"
     )
-    max_queued: int = Field(32, ge=0, description="further requests that may wait, per router replica")
+    max_queued: int = Field(
+        32, ge=0, description="further requests that may wait for a model, per router replica"
+    )
     retry_after_s: float = Field(
         2.0, gt=0, allow_inf_nan=False, description="what a rejected client is told to wait"
     )
-    first_audio_timeout_s: float = Field(60.0, gt=0, description="504 if no audio exists by then")
+    first_audio_timeout_s: float = Field(
+        60.0, gt=0, description="504 if no audio exists so long after the request came"
+    )
+    max_utterances: int = Field(8, ge=1, description="of a session, begun and not yet spoken")
+    session_idle_timeout_s: float = Field(
+        300.0, gt=0, allow_inf_nan=False, description="a session without a message either way ends"
+    )
 
 
 class VoiceSettings(Settings):
@@ -45,13 +43,6 @@ class VoiceSettings(Settings):
     ram_bytes: int = Field(512_000_000, ge=0, description="profiles kept in memory, per router replica")
     max_voices: int = Field(1000, ge=0, description="registered voices; 0 refuses uploads")
     preload: tuple[str, ...] = Field((), description="voices (id, name or alias) made ready at start")
-
-
-class HttpSettings(Settings):
-    """What the ingress needs to know."""
-
-    max_body_bytes: int
-    max_input_chars: int
 
 
 class Config(Settings):

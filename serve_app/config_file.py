@@ -23,6 +23,7 @@ from ray.serve.schema import (
 
 from deployments.core.errors import CheckpointError
 from deployments.core.pipeline import parse_model
+from deployments.core.ray_internals import bound_deployments
 from serve_app.app import build
 from serve_app.config import Config
 
@@ -66,7 +67,7 @@ def load(path: Path, *, models: list[str] | None = None, port: int | None = None
     problems += faults
     deployments: dict[str, Deployment] = {}
     if args is not None and schema is not None:
-        deployments = bound_deployments(args)
+        deployments = bound_deployments(build(args))
         problems += _check_deployments(application, deployments)
     if problems or args is None or schema is None:
         raise ConfigError(path, problems)
@@ -193,21 +194,3 @@ def _check_deployments(application: dict[str, Any], known: Mapping[str, Deployme
         for deployment in _deployments(application)
         if deployment.get("name") not in known
     ]
-
-
-def bound_deployments(args: Config) -> dict[str, Deployment]:
-    """All deployments of the graph that `args` builds, by name."""
-    found: dict[str, Deployment] = {}
-
-    def visit(node: Any) -> None:
-        if hasattr(node, "_bound_deployment"):
-            bound = node._bound_deployment
-            found[bound.name] = bound
-            for value in (*bound.init_args, *bound.init_kwargs.values()):
-                visit(value)
-        elif isinstance(node, dict):
-            for value in node.values():
-                visit(value)
-
-    visit(build(args))
-    return found

@@ -3,213 +3,269 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from types import TracebackType
+from typing import Any, TypeVar
 
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments.core.errors import Overloaded, SpeechError, Unavailable
+from deployments.core.catalogue import Catalogue, ModelCard
+from deployments.core.deadline import NEVER, Deadline, before
+from deployments.core.errors import DeadlineExceeded, Overloaded, SpeechError, Unavailable
+from deployments.core.logs import RequestLogger
 from deployments.core.pipeline import Pipeline, Plan, parse_model
 from deployments.core.speech import (
     AudioChunk,
-    ModelCard,
     SpeechRequest,
     StreamEnd,
     StreamEvent,
     StreamFailed,
     StreamStart,
-    Voice,
 )
 from deployments.text.check import check_text
 from deployments.text.language import detect_language
+from deployments.voices.library import Outcome
+from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
 from serve_app.admission import Admission
 from serve_app.client import cause_of
 from serve_app.config import Config
-from serve_app.routing import Choice, Needs, rank
-from serve_app.telemetry import LoadMonitor, Telemetry
-from serve_app.voice_registry import VoiceDesk
-
-logger = logging.getLogger("ray.serve")
+from serve_app.routing import Choice, Needs, default_model, rank
+from serve_app.telemetry import LoadMonitor, RequestRecord, Telemetry
+from serve_app.voice_registry import VoiceRegistry
 
 READY_TIMEOUT_S = 2.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
-    """What clients may ask for."""
+class _OpenStream:
+    """A stream whose first event is there. Leaving its context ends all work for the request."""
 
-    models: tuple[ModelCard, ...]
-    voices: tuple[Voice, ...]
-    model_aliases: Mapping[str, str]
-    default_model: str
+    start: StreamStart
+    first: AudioChunk | StreamEnd
+    rest: AsyncGenerator[AudioChunk | StreamEnd, None]
+    stack: AsyncExitStack
+
+    async def __aenter__(self) -> _OpenStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stack.aclose()
 
 
 class Router:
     """Holds handles and pipelines, no weights. One replica serves many requests on one event loop."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, config: Config, stages: dict[str, dict[str, DeploymentHandle]]
+        self, config: Config, stages: dict[str, dict[str, DeploymentHandle[Any]]]
     ) -> None:
         self._config = config
         self._pipelines: dict[str, Pipeline] = {}
         for name, entry in config.models.items():
             kind, settings = parse_model(name, entry)
             self._pipelines[name] = kind(name, settings, stages[name])
-        limits = config.limits
-        self._admission = Admission(limits.max_active, limits.max_queued, limits.retry_after_s)
-        self._monitor = LoadMonitor(
-            {name: pipeline.card.capacity for name, pipeline in self._pipelines.items()}
-        )
+        self._cards = [pipeline.card for pipeline in self._pipelines.values()]
+        self._admissions = {name: self._admission(name) for name in self._pipelines}
+        self._monitor = LoadMonitor(self._pipelines)
         self._telemetry = Telemetry()
-        self._desk = VoiceDesk(config.voices, self._pipelines)
-        self._desk.start()
+        self._voices = VoiceRegistry(config.voices, self._pipelines)
+        self._voices.start()
+
+    def _admission(self, model: str) -> Admission:
+        limits, pipeline = self._config.limits, self._pipelines[model]
+        return Admission(
+            model,
+            max_active=limits.max_active,
+            max_queued=limits.max_queued,
+            retry_after_s=limits.retry_after_s,
+            rows=lambda: pipeline.rows,
+        )
 
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
         """StreamStart, audio in order, StreamEnd; or StreamFailed, as the first event for everything that can be
         known by then: bad input, unknown model or voice, no capacity, no model that can serve."""
-        arrived = time.monotonic()
-        model = "none"
-        complete = False
+        record = self._telemetry.request()
         try:
-            choices, request = await self._choices(request)
-            async with self._admission.slot():
-                self._telemetry.in_flight(self._admission.active + self._admission.queued)
-                async for event in self._first_that_works(choices, request, arrived):
-                    if isinstance(event, StreamStart):
-                        model = event.model
-                    elif isinstance(event, StreamEnd):
-                        complete = True
-                        self._telemetry.finished(model, event.audio_s, time.monotonic() - arrived)
+            checked = self._checked(request)
+            async with await self._open(self._choices(checked), checked, record) as stream:
+                yield stream.start
+                event: AudioChunk | StreamEnd | None = stream.first
+                while event is not None:
+                    if isinstance(event, StreamEnd):
+                        record.finished(event)
+                        self._telemetry.stages(record.model, self._pipelines[record.model].monitor.stages())
                     yield event
-        except SpeechError as error:
-            self._telemetry.failed(model, error.status)
-            complete = True
-            yield StreamFailed(error)
+                    event = await anext(stream.rest, None)
+            if not record.settled:
+                raise SpeechError(f"model {record.model!r} stopped before the text was spoken")
+        except Exception as error:
+            failure = _as_answer(record.model, error, request.request_id)
+            record.failed(failure)
+            yield StreamFailed(failure)
         finally:
-            self._telemetry.in_flight(self._admission.active + self._admission.queued)
-            if not complete:
-                self._telemetry.aborted("client-left")
+            record.closed()
+            self._count_in_flight()
 
-    async def _choices(self, request: SpeechRequest) -> tuple[list[Choice], SpeechRequest]:
-        text = check_text(request.text, max_chars=self._config.limits.max_input_chars)
-        request = replace(request, text=text)
-        needs = Needs(
-            language=request.language or _needed_language(text),
-            cloning=request.reference_audio is not None,
-            emotion=request.emotion is not None,
-            owners=None if request.reference_audio is not None else await self._owners(request.voice),
-        )
-        cards = [pipeline.card for pipeline in self._pipelines.values()]
-        choices = rank(
+    def _checked(self, request: SpeechRequest) -> SpeechRequest:
+        limits = self._config.limits
+        deadline = request.deadline
+        if deadline is NEVER or deadline.left_s > limits.first_audio_timeout_s:
+            deadline = Deadline.after(limits.first_audio_timeout_s)
+        text = check_text(request.text, max_chars=limits.max_input_chars)
+        return replace(request, text=text, deadline=deadline)
+
+    def _choices(self, request: SpeechRequest) -> list[Choice]:
+        """Nothing here waits for a stage or a store: what one model or store does concerns no other model."""
+        return rank(
             request,
-            needs,
-            cards,
+            self._needs(request),
+            self._cards,
             self._config.model_aliases,
             self._monitor.loads(),
             self._config.default_model,
         )
-        return choices, request
 
-    async def _owners(self, voice: str | None) -> frozenset[str] | None:
-        """Models that have `voice`; None if none was named or none has it (the pipeline then says so)."""
-        if voice is None:
-            return None
-        owners = frozenset(v.model for v in await self._voices() if voice == v.id or voice in v.aliases)
-        return owners or await self._desk.owners(voice)
+    def _needs(self, request: SpeechRequest) -> Needs:
+        needs = Needs(
+            language=request.language or _needed_language(request.text),
+            cloning=request.reference_audio is not None,
+            emotion=request.emotion is not None,
+        )
+        if request.voice is None or request.reference_audio is not None:
+            return needs
+        owners = frozenset(
+            name
+            for name, pipeline in self._pipelines.items()
+            if any(request.voice in voice.names for voice in pipeline.voices)
+        )
+        if not owners and self._voices.find_in_memory(request.voice) is not None:
+            owners = self._voices.cloning_models
+        return replace(needs, owners=owners) if owners else replace(needs, voice_unknown=True)
 
-    async def _first_that_works(
-        self, choices: list[Choice], request: SpeechRequest, arrived: float
-    ) -> AsyncGenerator[StreamEvent, None]:
-        for position, choice in enumerate(choices):
-            began = False
-            stream = self._run(choice, request, arrived)
+    async def _open(
+        self, choices: list[Choice], request: SpeechRequest, record: RequestRecord
+    ) -> _OpenStream:
+        """The first choice that comes as far as its first event."""
+        for choice in choices[:-1]:
             try:
-                async for event in stream:
-                    began = True
-                    yield event
-            except Exception as error:
-                told = _for_people(choice.model, error)
-                # Bad input is bad for every model; after the first audio nothing can be taken back.
-                if began or position + 1 == len(choices) or told.status < Overloaded.status:
-                    raise told from error
-                logger.warning("model %s cannot serve: %s", choice.model, told)
+                return await self._attempt(choice, request, record)
+            except SpeechError as failure:  # noqa: PERF203
+                # Bad input is bad for every model, and one that is given no time is not to blame.
+                if failure.status < Overloaded.status or request.deadline.passed:
+                    raise
+                RequestLogger(request.request_id).warning("model %s cannot serve: %s", choice.model, failure)
                 self._telemetry.fell_back(choice.model)
-            else:
-                return
-            finally:
-                await stream.aclose()
+        return await self._attempt(choices[-1], request, record)
 
-    async def _run(
-        self, choice: Choice, request: SpeechRequest, arrived: float
-    ) -> AsyncGenerator[StreamEvent, None]:
-        pipeline = self._pipelines[choice.model]
-        plan = await pipeline.plan(request)
-        self._telemetry.decided(choice.model, choice.reason)
-        self._monitor.active[choice.model] += 1
-        began = time.monotonic()
-        audio = pipeline.stream(plan)
+    async def _attempt(self, choice: Choice, request: SpeechRequest, record: RequestRecord) -> _OpenStream:
+        """One model's stream, up to its first event before the deadline. Raises SpeechError."""
+        model, pipeline = choice.model, self._pipelines[choice.model]
+        record.model = model
         try:
-            first = await self._first_event(choice.model, audio)
-            if isinstance(first, AudioChunk):
-                self._monitor.first_audio(choice.model, time.monotonic() - began)
-                self._telemetry.first_audio(choice.model, choice.reason, time.monotonic() - arrived)
-            yield _start(pipeline.card, plan, choice)
-            yield first
-            async for event in audio:
-                yield event
-        finally:
-            self._monitor.active[choice.model] -= 1
-            await audio.aclose()
+            async with AsyncExitStack() as stack:
+                await self._admit(model, request, stack)
+                plan = await before(
+                    request.deadline, pipeline.plan(request), f"model {model!r} was not ready to speak"
+                )
+                self._telemetry.decided(model, choice.reason)
+                began_s = time.monotonic()
+                audio = pipeline.stream(plan)
+                stack.push_async_callback(audio.aclose)
+                first = await before(request.deadline, anext(audio), f"model {model!r} made no audio")
+                self._monitor.answered(model)
+                if isinstance(first, AudioChunk):
+                    self._monitor.first_audio(model, time.monotonic() - began_s)
+                    record.first_audio(choice.reason)
+                return _OpenStream(_start(pipeline.card, plan, choice), first, audio, stack.pop_all())
+        except Exception as error:
+            failure = _as_answer(model, error, request.request_id)
+            if failure.code == Unavailable.default_code or self._all_time_passed(failure, record):
+                self._monitor.failed(model)
+            raise failure from error
 
-    async def _first_event(
-        self, model: str, audio: AsyncGenerator[AudioChunk | StreamEnd, None]
-    ) -> AudioChunk | StreamEnd:
-        limits = self._config.limits
-        try:
-            return await asyncio.wait_for(anext(audio), limits.first_audio_timeout_s)
-        except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
-            raise Unavailable(
-                f"model {model!r} made no audio within {limits.first_audio_timeout_s:g} s",
-                code="deadline_exceeded",
-                retry_after_s=limits.retry_after_s,
-            ) from None
+    async def _admit(self, model: str, request: SpeechRequest, stack: AsyncExitStack) -> None:
+        slot = self._admissions[model].slot(self._pipelines[model].rows_of(request))
+        await before(
+            request.deadline,
+            stack.enter_async_context(slot),
+            f"model {model!r} had no place for this request",
+        )
+        self._monitor.active[model] += 1
+        stack.callback(self._leave, model)
+        self._count_in_flight()
 
-    async def catalogue(self) -> Catalogue:
-        return Catalogue(
-            models=tuple(pipeline.card for pipeline in self._pipelines.values()),
-            voices=(*await self._voices(), *await self._desk.voices()),
-            model_aliases=self._config.model_aliases,
-            default_model=self._config.default_model or next(iter(self._pipelines)),
+    def _all_time_passed(self, failure: SpeechError, record: RequestRecord) -> bool:
+        """Whether a deadline was missed that was no shorter than the server's own: only then it tells of the model."""
+        waited_s = time.monotonic() - record.arrived_s
+        allowed_s = self._config.limits.first_audio_timeout_s
+        return failure.code == DeadlineExceeded.default_code and waited_s >= allowed_s
+
+    def _leave(self, model: str) -> None:
+        self._monitor.active[model] -= 1
+
+    def _count_in_flight(self) -> None:
+        self._telemetry.in_flight(
+            sum(admission.active + admission.queued for admission in self._admissions.values())
         )
 
-    async def _voices(self) -> list[Voice]:
-        return [voice for pipeline in self._pipelines.values() for voice in await pipeline.voices()]
-
-    async def at_desk(self, action: str, *arguments: Any, **fields: Any) -> Any:
-        """Call a method of VoiceDesk. A SpeechError is returned, because Serve logs what is raised as a crash."""
-        try:
-            return await getattr(self._desk, action)(*arguments, **fields)
-        except SpeechError as error:
-            return error
+    async def catalogue(self, voices: bool = True) -> Catalogue:
+        """What clients may ask for; without `voices` no store is looked at."""
+        fixed = [voice for pipeline in self._pipelines.values() for voice in pipeline.voices]
+        uploaded = await self._voices.cards() if voices else ()
+        return Catalogue(
+            models=tuple(self._cards),
+            voices=(*fixed, *uploaded) if voices else (),
+            model_aliases=self._config.model_aliases,
+            default_model=default_model(self._config.default_model, self._cards),
+        )
 
     async def status(self) -> dict[str, bool]:
         """Whether each model answers within two seconds."""
-        names = list(self._pipelines)
-        answers = await asyncio.gather(*(self._is_ready(self._pipelines[name]) for name in names))
-        self._monitor.ready.update(zip(names, answers, strict=True))
-        return dict(self._monitor.ready)
+        answers = await asyncio.gather(*(self._is_ready(name) for name in self._pipelines))
+        return dict(zip(self._pipelines, answers, strict=True))
 
-    @staticmethod
-    async def _is_ready(pipeline: Pipeline) -> bool:
+    async def _is_ready(self, model: str) -> bool:
         try:
-            return await asyncio.wait_for(pipeline.ready(), READY_TIMEOUT_S)
+            ready = await asyncio.wait_for(self._pipelines[model].ready(), READY_TIMEOUT_S)
         except Exception:  # whatever a stage raises, it is not ready
-            return False
+            ready = False
+        if not ready:
+            self._monitor.not_ready(model)
+        return ready
+
+    # Uploaded voices. Errors are returned, because Serve logs what is raised between replicas as a crash.
+
+    async def register_voice(self, voice: NewVoice) -> RegisteredVoice | SpeechError:
+        return await _or_error(self._voices.register(voice))
+
+    async def registered_voice(self, name: str) -> RegisteredVoice | SpeechError:
+        return await _or_error(self._voices.get(name))
+
+    async def update_voice(self, name: str, changes: VoiceChanges) -> RegisteredVoice | SpeechError:
+        return await _or_error(self._voices.update(name, changes))
+
+    async def delete_voice(self, name: str) -> str | SpeechError:
+        return await _or_error(self._voices.delete(name))
+
+    async def voice_sample(self, name: str) -> tuple[str, bytes] | SpeechError:
+        return await _or_error(self._voices.sample(name))
+
+    async def preload_voice(self, name: str) -> dict[str, Outcome] | SpeechError:
+        return await _or_error(self._voices.preload(name))
+
+
+async def _or_error(work: Awaitable[T]) -> T | SpeechError:
+    try:
+        return await work
+    except SpeechError as error:
+        return error
 
 
 def _needed_language(text: str) -> str | None:
@@ -230,14 +286,14 @@ def _start(card: ModelCard, plan: Plan, choice: Choice) -> StreamStart:
     )
 
 
-def _for_people(model: str, error: Exception) -> SpeechError:
+def _as_answer(model: str, error: Exception, request_id: str) -> SpeechError:
     """What a client is told of any failure; unexpected ones are logged with their trace."""
     cause = cause_of(error) if isinstance(error, RayTaskError) else error
     if isinstance(cause, SpeechError):
         return cause
     if isinstance(cause, BackPressureError):
         return Overloaded(f"model {model!r} is full; try again shortly", retry_after_s=2)
-    logger.error("model %s failed", model, exc_info=cause)
+    RequestLogger(request_id).error("model %s failed", model, exc_info=cause)
     if isinstance(cause, RayActorError | RayServeException):
         return Unavailable(
             f"model {model!r} stopped while working on this request; try again", retry_after_s=2

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from deployments.core.catalogue import ModelCard
 from deployments.core.errors import InvalidRequest, NotFound
-from deployments.core.speech import ModelCard, SpeechRequest
+from deployments.core.speech import SpeechRequest
 from serve_app.config import POLICIES
 
 
@@ -38,7 +39,10 @@ class Needs:
     language: str | None = None
     cloning: bool = False
     emotion: bool = False
-    owners: frozenset[str] | None = None  # models that have the wanted voice; None: no voice was named
+    owners: frozenset[str] | None = None  # models that have the wanted voice; None: no voice was named, or
+    voice_unknown: bool = (
+        False  # it may have been uploaded a moment ago, which the models that clone find out
+    )
 
     def objections(self, card: ModelCard) -> list[str]:
         """Why `card` cannot serve; empty if it can."""
@@ -52,6 +56,11 @@ class Needs:
         if self.language and self.language not in card.languages:
             found.append(f"does not speak {self.language!r}")
         return found
+
+
+def default_model(configured: str | None, cards: Sequence[ModelCard]) -> str:
+    """What `auto` means where nothing else decides: the configured model, else the best, as `rank` has it."""
+    return configured or max(cards, key=lambda card: card.quality_rank).name
 
 
 def resolve(name: str, cards: Sequence[ModelCard], aliases: Mapping[str, str]) -> str:
@@ -71,7 +80,7 @@ def rank(
     cards: Sequence[ModelCard],
     aliases: Mapping[str, str],
     loads: Mapping[str, Load],
-    default_model: str | None = None,
+    default: str | None = None,
 ) -> list[Choice]:
     """Models for `request`, best first; those after the first are fallbacks, tried only before the first byte.
 
@@ -90,7 +99,10 @@ def rank(
             f"no model can serve this request: {details}", param="model", code="model_unsuitable"
         )
 
-    ranked = _order(wanted, request.latency_budget_ms, suitable, loads, default_model)
+    ranked = _order(wanted, request.latency_budget_ms, suitable, loads, default)
+    if wanted in POLICIES and needs.voice_unknown:
+        cloning = {card.name for card in suitable if card.cloning}
+        ranked.sort(key=lambda choice: choice.model not in cloning)
     # A model that is known to be down goes last, but is still tried when nothing else is left, or when the client
     # named it and wants no other.
     if wanted in POLICIES or request.fallback:
@@ -103,7 +115,7 @@ def _order(
     budget_ms: float | None,
     suitable: Sequence[ModelCard],
     loads: Mapping[str, Load],
-    default_model: str | None,
+    default: str | None,
 ) -> list[Choice]:
     def expected_s(card: ModelCard) -> float:
         return loads.get(card.name, Load()).expected_first_audio_s()
@@ -121,7 +133,7 @@ def _order(
         return [Choice(card.name, "best-within-budget") for card in within] + beyond
     if wanted == "fast":
         return [Choice(card.name, "fastest") for card in fastest]
-    if wanted == "auto" and any(card.name == default_model for card in suitable):
-        first = [Choice(card.name, "default") for card in suitable if card.name == default_model]
-        return first + [Choice(card.name, "fallback:default") for card in best if card.name != default_model]
+    if wanted == "auto" and default is not None and any(card.name == default for card in suitable):
+        rest = [card for card in best if card.name != default]
+        return [Choice(default, "default"), *(Choice(card.name, "fallback:default") for card in rest)]
     return [Choice(card.name, "best-quality") for card in best]

@@ -1,54 +1,83 @@
-"""Counters and histograms of the router, exported by Ray with the prefix `ray_` (names: specs/http-api.md 5)."""
+"""What the router reports to Prometheus (exported by Ray with the prefix `ray_`) and reads itself as live load."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Mapping
 from statistics import median
 
 from ray.serve import metrics
 
+from deployments.core.errors import SpeechError
+from deployments.core.metrics import StageMetrics
+from deployments.core.pipeline import Pipeline
+from deployments.core.speech import StreamEnd
 from serve_app.routing import Load
 
 RECENT = 32  # requests that the live first-audio figure looks back on
+DOWN_S = 5.0  # so long a model that cannot answer comes last; then it is tried again
+FAILURES_IN_A_ROW = 3  # after which it is taken to be down: fewer may be the fault of single requests
+STAGES_EVERY_S = 1.0  # metrics of stages are exported no oftener
 SECONDS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0]
 RATIOS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0]
-
-
-def _counter(name: str, description: str, *tags: str) -> metrics.Counter:
-    return metrics.Counter(name, description=description, tag_keys=tags)  # type: ignore[arg-type]
-
-
-def _histogram(name: str, description: str, boundaries: list[float], *tags: str) -> metrics.Histogram:
-    return metrics.Histogram(name, description=description, boundaries=boundaries, tag_keys=tags)  # type: ignore[arg-type]
+# Fields of StageMetrics that are exported as `tts_stage_<field>`.
+STAGE_FIELDS = {
+    "rows": "Rows that a replica can work on together",
+    "held_rows": "Rows in use",
+    "waiting_rows": "Rows that wait",
+    "refused": "Jobs refused since the start of the replica",
+    "failed": "Jobs that failed since the start of the replica",
+    "batch_rows": "Rows per step, running mean",
+    "step_s": "Seconds per step, running mean",
+    "wait_s": "Seconds from arrival to the first step, running mean",
+    "service_s": "Seconds from the first step to the end, running mean",
+}
 
 
 class LoadMonitor:
     """Live load per model, as the routing policy reads it. Figures of waiting requests are left out of the median."""
 
-    def __init__(self, capacities: dict[str, int]) -> None:
-        self._capacities = capacities
-        self._first_audio_s: dict[str, deque[float]] = {name: deque(maxlen=RECENT) for name in capacities}
-        self.active = dict.fromkeys(capacities, 0)
-        self.ready = dict.fromkeys(capacities, True)
+    def __init__(self, pipelines: Mapping[str, Pipeline]) -> None:
+        self._pipelines = pipelines
+        self._first_audio_s: dict[str, deque[float]] = {name: deque(maxlen=RECENT) for name in pipelines}
+        self._down_until_s = dict.fromkeys(pipelines, 0.0)
+        self._failures = dict.fromkeys(pipelines, 0)
+        self.active = dict.fromkeys(pipelines, 0)
 
     def first_audio(self, model: str, seconds: float) -> None:
-        if self.active[model] <= self._capacities[model]:
+        if self.active[model] <= self._pipelines[model].capacity:
             self._first_audio_s[model].append(seconds)
 
+    def failed(self, model: str) -> None:
+        """The model could not answer a request. After some in a row others come first for a while."""
+        self._failures[model] += 1
+        if self._failures[model] >= FAILURES_IN_A_ROW:
+            self.not_ready(model)
+
+    def not_ready(self, model: str) -> None:
+        """The model said so itself, or did not say anything: others come first for a while."""
+        self._down_until_s[model] = time.monotonic() + DOWN_S
+
+    def answered(self, model: str) -> None:
+        self._failures[model] = 0
+        self._down_until_s[model] = 0.0
+
     def loads(self) -> dict[str, Load]:
+        now_s = time.monotonic()
         return {
             name: Load(
                 first_audio_s=median(recent) if (recent := self._first_audio_s[name]) else None,
                 active=self.active[name],
-                capacity=capacity,
-                ready=self.ready[name],
+                capacity=max(1, pipeline.capacity),
+                ready=self._down_until_s[name] <= now_s,
             )
-            for name, capacity in self._capacities.items()
+            for name, pipeline in self._pipelines.items()
         }
 
 
 class Telemetry:
-    """What the router reports to Prometheus."""
+    """The metrics of a router."""
 
     def __init__(self) -> None:
         self._requests = _counter("tts_requests", "Requests by outcome", "model", "code")
@@ -64,6 +93,19 @@ class Telemetry:
         self._audio = _histogram("tts_audio_duration_seconds", "Audio made per request", SECONDS, "model")
         self._latency = _histogram("tts_request_latency_seconds", "Whole requests", SECONDS, "model")
         self._rtf = _histogram("tts_audio_rtf", "Time per second of audio", RATIOS, "model")
+        self._stages = {
+            field: metrics.Gauge(
+                f"tts_stage_{field}",
+                description=text,
+                tag_keys=("model", "stage", "stage_replica"),  # type: ignore[arg-type]
+            )
+            for field, text in STAGE_FIELDS.items()
+        }
+        self._stages_exported_s: dict[str, float] = {}
+
+    def request(self) -> RequestRecord:
+        """For a request that has just arrived."""
+        return RequestRecord(self)
 
     def decided(self, model: str, reason: str) -> None:
         self._decisions.inc(tags={"model": model, "reason": reason})
@@ -89,3 +131,49 @@ class Telemetry:
 
     def aborted(self, reason: str) -> None:
         self._aborted.inc(tags={"reason": reason})
+
+    def stages(self, model: str, stages: Mapping[str, list[StageMetrics]]) -> None:
+        """Export what the stages of a model last said of themselves, at most once a second."""
+        now_s = time.monotonic()
+        if now_s - self._stages_exported_s.get(model, -STAGES_EVERY_S) < STAGES_EVERY_S:
+            return
+        self._stages_exported_s[model] = now_s
+        for stage, replicas in stages.items():
+            for found in replicas:
+                tags = {"model": model, "stage": stage, "stage_replica": found.replica}
+                for field, gauge in self._stages.items():
+                    gauge.set(getattr(found, field), tags=tags)
+
+
+class RequestRecord:
+    """What becomes of one request: finished, failed with a status, or left by its client."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.arrived_s = time.monotonic()
+        self.model = "none"  # until one was chosen
+        self.settled = False
+        self._telemetry = telemetry
+
+    def first_audio(self, reason: str) -> None:
+        self._telemetry.first_audio(self.model, reason, time.monotonic() - self.arrived_s)
+
+    def finished(self, end: StreamEnd) -> None:
+        self.settled = True
+        self._telemetry.finished(self.model, end.audio_s, time.monotonic() - self.arrived_s)
+
+    def failed(self, error: SpeechError) -> None:
+        self.settled = True
+        self._telemetry.failed(self.model, error.status)
+
+    def closed(self) -> None:
+        """Nothing more will come. A request that has neither ended nor failed was given up by its client."""
+        if not self.settled:
+            self._telemetry.aborted("client-left")
+
+
+def _counter(name: str, description: str, *tags: str) -> metrics.Counter:
+    return metrics.Counter(name, description=description, tag_keys=tags)  # type: ignore[arg-type]
+
+
+def _histogram(name: str, description: str, boundaries: list[float], *tags: str) -> metrics.Histogram:
+    return metrics.Histogram(name, description=description, boundaries=boundaries, tag_keys=tags)  # type: ignore[arg-type]

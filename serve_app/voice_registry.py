@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import cast
+from functools import partial
+from typing import TypeVar, cast
 
-from deployments.core.errors import Conflict, InvalidRequest, NotFound, SpeechError
-from deployments.core.pipeline import CloningPipeline, Pipeline
-from deployments.core.speech import ANY_LANGUAGE, Voice
-from deployments.voices.library import Outcome, VoiceLibrary
+from deployments.core.catalogue import OPENAI_VOICES, VoiceCard
+from deployments.core.errors import Conflict, InvalidRequest, NotFound, SpeechError, Unavailable
+from deployments.core.logs import logger
+from deployments.core.pipeline import Pipeline
+from deployments.voices.library import CloningPipeline, Outcome, VoiceLibrary
+from deployments.voices.registered_voice import (
+    NewVoice,
+    RegisteredVoice,
+    VoiceChanges,
+    VoiceDamaged,
+    fold,
+    voice_not_found,
+)
 from deployments.voices.store import VoiceStore
-from deployments.voices.voice import Voice as RegisteredVoice
-from deployments.voices.voice import fold
-from serve_app.config import OPENAI_VOICES, VoiceSettings
+from deployments.voices.workers import Workers
+from serve_app.config import VoiceSettings
 
-logger = logging.getLogger("ray.serve")
+T = TypeVar("T")
 
-
-def listed(voice: RegisteredVoice) -> Voice:
-    """An uploaded voice as one among those of the models."""
-    language = voice.language or ANY_LANGUAGE
-    return Voice(voice.id, voice.name, "", language, uploaded=True, aliases=voice.aliases)
+CHANGES_AT_ONCE = 2
+MAX_WAITING_CHANGES = 16  # each may hold a recording of 10 MB
+CHANGE_TIMEOUT_S = 60.0
 
 
-class VoiceDesk:
+class VoiceRegistry:
     """One per router process; several share a store. Raises SpeechError with what HTTP answers."""
 
     def __init__(self, settings: VoiceSettings, pipelines: Mapping[str, Pipeline]) -> None:
         self._settings = settings
-        self._pipelines = pipelines
         self._store = VoiceStore(settings.url, max_voices=settings.max_voices)
         self.library = VoiceLibrary(self._store, ram_bytes=settings.ram_bytes)
+        self._registered = self.library.registered
         self._cloners = {
             name: cast(CloningPipeline, pipeline)
             for name, pipeline in pipelines.items()
@@ -41,94 +48,66 @@ class VoiceDesk:
         }
         for pipeline in self._cloners.values():
             pipeline.use_library(self.library)
+        cards = (card for pipeline in pipelines.values() for card in pipeline.voices)
+        self._fixed = frozenset(fold(name) for card in cards for name in card.names)
+        self._workers = Workers("voice-changes", CHANGES_AT_ONCE)
+        self._changes = 0
         self._preloading: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Get the voices ready that the configuration names, while requests are served."""
+        """Look at the store, and get the voices ready that the configuration names, while requests are served."""
+        self._registered.refresh_soon()
         self._preloading = asyncio.create_task(self._preload(self._settings.preload))
 
     @property
     def cloning_models(self) -> frozenset[str]:
+        """Those that speak with uploaded voices."""
         return frozenset(self._cloners)
 
-    async def voices(self) -> list[Voice]:
+    async def cards(self) -> tuple[VoiceCard, ...]:
         """As listed to clients, oldest first."""
-        return [listed(voice) for voice in await asyncio.to_thread(self._store.list)]
+        return await self._registered.cards()
 
-    async def owners(self, name: str) -> frozenset[str] | None:
-        """Models that speak with the uploaded voice `name`; None if there is no such voice."""
-        try:
-            await self.library.find(name)
-        except NotFound:
-            return None
-        return self.cloning_models
+    def find_in_memory(self, name: str) -> RegisteredVoice | None:
+        """The uploaded voice of that id, name or alias, as far as is known at this moment; waits for nothing.
 
-    async def register(
-        self,
-        audio: bytes,
-        *,
-        name: str,
-        description: str = "",
-        language: str = "",
-        consent: str = "",
-        reference_text: str = "",
-        aliases: Sequence[str] = (),
-    ) -> RegisteredVoice:
+        Raises VoiceDamaged.
+        """
+        return self._registered.known(name)
+
+    async def register(self, new: NewVoice) -> RegisteredVoice:
         """Keep a recording as a voice; its `warnings` say what the models that clone will not hear of it."""
-        await self._refuse_reserved((name, *aliases))
-        voice = await asyncio.to_thread(
-            self._store.register,
-            audio,
-            name=name,
-            description=description,
-            language=language,
-            consent=consent,
-            reference_text=reference_text,
-            aliases=aliases,
-        )
-        return self._with_warnings(voice)
+        self._refuse_reserved((new.name, *new.aliases))
+        return self._with_warnings(await self._change(partial(self._store.register, new)))
 
     async def get(self, name: str) -> RegisteredVoice:
         """The uploaded voice of that id, name or alias."""
         return self._with_warnings(await self._find(name))
 
-    async def update(
-        self,
-        name: str,
-        *,
-        new_name: str | None = None,
-        description: str | None = None,
-        language: str | None = None,
-        aliases: Sequence[str] | None = None,
-    ) -> RegisteredVoice:
-        """Change what is not None."""
-        voice = await self._find(name)
-        await self._refuse_reserved((*([] if new_name is None else [new_name]), *(aliases or ())))
-        changed = await asyncio.to_thread(
-            self._store.update,
-            voice.id,
-            name=new_name,
-            description=description,
-            language=language,
-            aliases=aliases,
-        )
-        return self._with_warnings(changed)
+    async def update(self, name: str, changes: VoiceChanges) -> RegisteredVoice:
+        new_names = () if changes.name is None else (changes.name,)
+        self._refuse_reserved((*new_names, *(changes.aliases or ())))
+        return self._with_warnings(await self._change(partial(self._update, name, changes)))
+
+    def _update(self, name: str, changes: VoiceChanges) -> RegisteredVoice:
+        return self._store.update(self._stored(name).id, changes)
 
     async def delete(self, name: str) -> str:
         """Delete a voice with its recording and profiles; gives its id."""
+        return await self._change(partial(self._delete, name))
+
+    def _delete(self, name: str) -> str:
         try:
-            voice_id = (await self._find(name)).id
-        except SpeechError as error:
-            if error.code != "voice_damaged":
-                raise
+            voice_id = self._stored(name).id
+        except VoiceDamaged:
             voice_id = name
-        await self.library.delete(voice_id)
+        self._store.delete(voice_id)
         return voice_id
 
     async def sample(self, name: str) -> tuple[str, bytes]:
         """Media type and bytes of the recording, as it was uploaded."""
         voice = await self._find(name)
-        return voice.media_type, await asyncio.to_thread(self._store.audio, voice)
+        return voice.media_type, await self.library.audio(voice)
 
     async def preload(self, name: str) -> dict[str, Outcome]:
         """Get a voice ready in every model that clones; says where each found its profile."""
@@ -155,27 +134,51 @@ class VoiceDesk:
                 "voice %r of `voices.preload` is not ready; its first request will be slow", name
             )
 
-    async def _find(self, name: str) -> RegisteredVoice:
+    async def _change(self, work: Callable[[], T]) -> T:
+        """Do `work` in a thread; what it changed is known here at once."""
+        if self._changes >= CHANGES_AT_ONCE + MAX_WAITING_CHANGES:
+            raise Unavailable(
+                f"{self._changes} changes of voices wait already; try again shortly",
+                code="voice_store_busy",
+                retry_after_s=5,
+            )
+        self._changes += 1
         try:
-            return await self.library.find(name)
+            result = await self._workers.run(work, within_s=CHANGE_TIMEOUT_S)
+        except TimeoutError:
+            raise self._store.not_answering(CHANGE_TIMEOUT_S) from None
+        finally:
+            self._changes -= 1
+        with contextlib.suppress(Unavailable):
+            await self._registered.refresh()
+        return result
+
+    async def _find(self, name: str) -> RegisteredVoice:
+        if fold(name) in self._fixed:
+            voice = await self._registered.known_once_read(name)
+        else:
+            voice = await self._registered.find(name)
+        if voice is None:
+            raise self._missing(name)
+        return voice
+
+    def _stored(self, name: str) -> RegisteredVoice:
+        """As the store says now: a change must not go to a voice that was called so a second ago. Blocks."""
+        try:
+            return self._store.find(name)
         except NotFound:
-            if fold(name) in await self._fixed_names():
-                raise InvalidRequest(
-                    f"{name!r} is a voice of a model, not an uploaded one",
-                    param="voice_id",
-                    code="voice_fixed",
-                ) from None
-            raise
+            raise self._missing(name) from None
 
-    async def _fixed_names(self) -> set[str]:
-        """Everything that a voice of a model is called."""
-        voices = [voice for pipeline in self._pipelines.values() for voice in await pipeline.voices()]
-        return {fold(name) for voice in voices for name in (voice.id, *voice.aliases)}
+    def _missing(self, name: str) -> SpeechError:
+        if fold(name) in self._fixed:
+            return InvalidRequest(
+                f"{name!r} is a voice of a model, not an uploaded one", param="voice_id", code="voice_fixed"
+            )
+        return voice_not_found(name)
 
-    async def _refuse_reserved(self, names: Iterable[str]) -> None:
-        reserved = {*OPENAI_VOICES, *(await self._fixed_names())}
+    def _refuse_reserved(self, names: Iterable[str]) -> None:
         for name in names:
-            if fold(name) in reserved:
+            if fold(name) in self._fixed or fold(name) in OPENAI_VOICES:
                 raise Conflict(
                     f"{name!r} is the name of a voice that this server already offers; choose another",
                     param="name",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import tempfile
 import time
@@ -59,21 +60,24 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
     import ray
     from ray import serve
 
+    from deployments.core.ray_internals import THIS_MACHINE_ONLY, interrupts_held
     from serve_app.app import build
     from serve_app.config import Config
 
     port = free_port()
     # Short: Ray puts sockets below it, whose paths may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="vg", ignore_cleanup_errors=True) as directory:
-        ray.init(
-            address="local",
-            num_cpus=4,
-            include_dashboard=False,
-            object_store_memory=200 * 2**20,
-            log_to_driver=False,
-            _temp_dir=directory,
-        )
         try:
+            with interrupts_held():
+                ray.init(
+                    address="local",
+                    num_cpus=4,
+                    include_dashboard=False,
+                    object_store_memory=200 * 2**20,
+                    log_to_driver=False,
+                    _temp_dir=directory,
+                    **THIS_MACHINE_ONLY,
+                )
             serve.start(http_options={"host": "127.0.0.1", "port": port})
             graph = Config(models=models, default_model=next(iter(models)), voices={"url": str(voices)})
             serve.run(build(graph), name="voicegraph")
@@ -90,6 +94,7 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
                 _wait_until_routed(url)
             yield cluster
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave replicas behind
             serve.shutdown()
             ray.shutdown()
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from cluster import Cluster, running_cluster
 from tiny_indextts import make_tiny_checkpoint
@@ -15,10 +20,42 @@ from xdist.scheduler import LoadScopeScheduling
 from deployments.core.errors import CheckpointError
 from deployments.weights.registry import find_model
 
+pytest_plugins = ["gpu_fixture"]
+
 TESTS = Path(__file__).parent
+
+NEED_CLUSTER = ("graph", "http", "faults")  # folders
 
 # Small tensors do not scale, and two test processes with two threads each get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Names this run, in the environment of every process that it starts, Ray's own included.
+RUN = "VOICEGRAPH_TEST_RUN"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not is_worker(config):
+        os.environ[RUN] = uuid.uuid4().hex
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what this run started and could not end itself: xdist kills a worker ten seconds after Ctrl-C."""
+    if is_worker(config):
+        return
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(RUN) == os.environ[RUN]:
+                process.kill()
+
+
+def is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(TESTS).parts[0] in NEED_CLUSTER:
+            item.add_marker("cluster")
 
 
 class OneCluster(LoadScopeScheduling):  # type: ignore[misc]
@@ -26,12 +63,29 @@ class OneCluster(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", maxsplit=1)[0]
-        return "cluster" if file.startswith(("tests/http", "tests/graph", "tests/faults")) else file
+        return "cluster" if file.startswith(tuple(f"tests/{name}" for name in NEED_CLUSTER)) else file
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneCluster:
     return OneCluster(config, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A module marked `alone` waits until no other worker runs one, and then holds all others up.
+
+    Whoever wants to begin passes the gate; who is to be alone keeps it shut until it has ended.
+    """
+    folder = Path(tempfile.gettempdir()) / f"voicegraph-tests-{os.environ[RUN]}"
+    folder.mkdir(exist_ok=True)
+    wanted = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    with (folder / "gate").open("w") as gate, (folder / "running").open("w") as running:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(running, wanted)
+        if wanted == fcntl.LOCK_SH:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import os
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,8 +16,33 @@ from deployments.core.speech import AudioChunk, Samples, StreamEnd, StreamEvent,
 from serve_app.audio.encoders import AudioFormat, Encoder, PcmEncoder, WavEncoder, make_encoder
 from serve_app.audio.resample import Resampler, TimeStretch
 
+T = TypeVar("T")
 PIECE_S = 0.25  # audio encoded at a time: the first bytes need not wait for a long segment to be encoded
 EMPTY: Samples = np.zeros(0, dtype=np.float32)
+# Converting and encoding take milliseconds per piece, during which other requests must go on.
+_THREADS = ThreadPoolExecutor(max_workers=min(8, 1 + (os.cpu_count() or 1)), thread_name_prefix="audio")
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, work, *arguments)
+
+
+class _Conversion:
+    """From the model's tempo and rate to those of the answer, piece by piece."""
+
+    def __init__(self, start: StreamStart, sample_rate_hz: int) -> None:
+        self._tempo = TimeStretch(start.tempo, start.sample_rate_hz)
+        self._resampler = Resampler(start.sample_rate_hz, sample_rate_hz)
+        self._piece = round(PIECE_S * sample_rate_hz)
+
+    @property
+    def changes_nothing(self) -> bool:
+        return self._tempo.changes_nothing and self._resampler.changes_nothing
+
+    def pieces(self, samples: Samples, last: bool) -> list[Samples]:
+        """At most 0.25 s each; after `last` nothing is left inside."""
+        converted = self._resampler.write(self._tempo.write(samples, last=last), last=last)
+        return [converted[at : at + self._piece] for at in range(0, len(converted), self._piece)]
 
 
 @dataclass
@@ -52,35 +80,38 @@ class Delivery:
 
     async def samples(self) -> AsyncGenerator[Samples, None]:
         """Samples at the output rate, in pieces of at most 0.25 s. Raises if the stream was cut."""
-        tempo = TimeStretch(self.start.tempo, self.start.sample_rate_hz)
-        resampler = Resampler(self.start.sample_rate_hz, self.sample_rate_hz)
-        piece = round(PIECE_S * self.sample_rate_hz)
-        async for event in self._all_events():
+        conversion = await in_thread(_Conversion, self.start, self.sample_rate_hz)
+        event: AudioChunk | StreamEnd = self._first
+        while True:
+            last = isinstance(event, StreamEnd)
+            samples = EMPTY if isinstance(event, StreamEnd) else event.samples
+            if conversion.changes_nothing:
+                pieces = conversion.pieces(samples, last)
+            else:
+                pieces = await in_thread(conversion.pieces, samples, last)
             if isinstance(event, StreamEnd):
                 self.end = event
-                rest = resampler.write(tempo.write(EMPTY, last=True), last=True)
-            else:
-                rest = resampler.write(tempo.write(event.samples))
-            for begin in range(0, len(rest), piece):
-                self.samples_sent += len(rest[begin : begin + piece])
-                yield rest[begin : begin + piece]
-        if self.end is None:
-            raise Unavailable("the model stopped before the text was spoken")
+            for piece in pieces:
+                self.samples_sent += len(piece)
+                yield piece
+            if last:
+                return
+            event = await self._next_event()
 
-    async def _all_events(self) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
-        yield self._first
+    async def _next_event(self) -> AudioChunk | StreamEnd:
         async for event in self._events:
             if isinstance(event, AudioChunk | StreamEnd):
-                yield event
+                return event
+        raise Unavailable("the model stopped before the text was spoken")
 
     async def encoded(self) -> AsyncGenerator[bytes, None]:
         """The file in pieces as they are ready; stops all work for the request when closed."""
-        encoder = make_encoder(self.fmt, self.sample_rate_hz)
         try:
+            encoder = await open_encoder(self.fmt, self.sample_rate_hz)
             async for samples in self.samples():
                 if data := await encode(encoder, samples):
                     yield data
-            if data := encoder.close():
+            if data := await in_thread(encoder.close):
                 yield data
         finally:
             await self.close()
@@ -91,17 +122,23 @@ class Delivery:
             pieces = [samples async for samples in self.samples()]
         finally:
             await self.close()
+        return await in_thread(self._file, pieces)
+
+    def _file(self, pieces: list[Samples]) -> bytes:
         samples = np.concatenate(pieces) if pieces else EMPTY
         encoder = make_encoder(self.fmt, self.sample_rate_hz, samples_total=len(samples))
-        return await asyncio.to_thread(lambda: encoder.write(samples) + encoder.close())
+        return encoder.write(samples) + encoder.close()
 
     async def close(self) -> None:
         await self._events.aclose()
+
+
+async def open_encoder(fmt: AudioFormat, sample_rate_hz: int) -> Encoder:
+    return await in_thread(make_encoder, fmt, sample_rate_hz)
 
 
 async def encode(encoder: Encoder, samples: Samples) -> bytes:
     """`encoder.write(samples)` without holding up the event loop."""
     if isinstance(encoder, PcmEncoder | WavEncoder):
         return encoder.write(samples)
-    # mp3 and aac take 3 to 10 ms per piece, during which other requests must go on.
-    return await asyncio.to_thread(encoder.write, samples)
+    return await in_thread(encoder.write, samples)

@@ -1,4 +1,4 @@
-"""Streaming encoders: float samples in pieces, bytes of one file out (specs/http-api.md 3)."""
+"""Streaming encoders: float samples in pieces, bytes of one file out (http-api.md 3)."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Target:
 
 
 @dataclass
-class Recording:
+class ReceivedSpeech:
     """What one request left behind; decoding waits until the run is over, not to delay other streams."""
 
     target: Target
@@ -167,40 +167,38 @@ class SpeechClient:
     ) -> None:
         await self._http.__aexit__(kind, error, trace)
 
-    async def speak(self, text: str) -> Recording:
-        """One request, read to its end. Errors of the server or the network are recorded, never raised."""
-        recording = Recording(self.target, text, sent_at_s=time.perf_counter())
+    async def speak(self, text: str) -> ReceivedSpeech:
+        """One request, read to its end. Errors of the server or the network are noted, never raised."""
+        received = ReceivedSpeech(self.target, text, sent_at_s=time.perf_counter())
         try:
             async with self._http.stream("POST", self.target.url, json=self.target.body(text)) as response:
-                await listen(response, recording)
+                await listen(response, received)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            recording.fail("connect", _said(error))
+            received.fail("connect", _said(error))
         except httpx.TimeoutException as error:
-            recording.fail("timeout", f"{_said(error)} after {self.target.timeout_s:g} s without a byte")
+            received.fail("timeout", f"{_said(error)} after {self.target.timeout_s:g} s without a byte")
         except httpx.TransportError as error:
-            recording.fail("broken_stream" if recording.pieces else "disconnected", _said(error))
-        recording.ended_at_s = time.perf_counter()
-        return recording
+            received.fail("broken_stream" if received.pieces else "disconnected", _said(error))
+        received.ended_at_s = time.perf_counter()
+        return received
 
 
-async def listen(response: httpx.Response, recording: Recording) -> None:
-    """Read an answer to its end into `recording`. Raises httpx.TransportError."""
-    recording.status = response.status_code
-    recording.retry_after = response.headers.get("retry-after")
+async def listen(response: httpx.Response, received: ReceivedSpeech) -> None:
+    """Read an answer to its end into `received`. Raises httpx.TransportError."""
+    received.status = response.status_code
+    received.retry_after = response.headers.get("retry-after")
     if response.status_code != httpx.codes.OK:
-        recording.fail(f"http_{response.status_code}", _message(await response.aread()))
+        received.fail(f"http_{response.status_code}", _message(await response.aread()))
         return
     content_type = response.headers.get("content-type", "")
     if content_type.startswith(("application/json", "text/")):
-        recording.fail("not_audio", f"status 200 with Content-Type {content_type}")
+        received.fail("not_audio", f"status 200 with Content-Type {content_type}")
         return
     stated_rate = response.headers.get("x-sample-rate", "")
-    recording.sample_rate_hz = (
-        int(stated_rate) if stated_rate.isdecimal() else recording.target.sample_rate_hz
-    )
+    received.sample_rate_hz = int(stated_rate) if stated_rate.isdecimal() else received.target.sample_rate_hz
     async for piece in response.aiter_raw():
         if piece:
-            recording.note(piece)
+            received.note(piece)
 
 
 def _said(error: Exception) -> str:

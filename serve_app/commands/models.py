@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from deployments.core.errors import CheckpointError
-from deployments.weights.registry import REGISTRY, model_directory
+from deployments.weights.registry import model_directory, registry
 
 app = typer.Typer(no_args_is_help=True, help="Weights on this machine: ls, pull, verify, convert.")
 console = Console(stderr=True, highlight=False)
@@ -24,7 +24,7 @@ Name = Annotated[str, typer.Argument(help="see `voicegraph models ls`")]
 def ls() -> None:
     """List the models that can be pulled, and which are here."""
     table = Table("model", "here", "licence", "directory")
-    for name, source in sorted(REGISTRY.items()):
+    for name, source in sorted(registry().items()):
         directory = model_directory(name)
         missing = source.missing(directory)
         state = (
@@ -74,8 +74,8 @@ def verify(name: Name) -> None:
 
 
 @app.command("convert")
-def convert(directory: Annotated[Path, typer.Argument(help="an IndexTTS2 directory")]) -> None:
-    """Write safetensors beside the pickles of an IndexTTS2 directory, for a faster start; they are then preferred."""
+def convert(directory: Annotated[Path, typer.Argument(help="a folder with weights")]) -> None:
+    """Write safetensors beside the pickles in a folder, for a faster start; they are then preferred."""
     from deployments.weights.convert import convert as convert_files  # noqa: PLC0415  (loads torch)
 
     try:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from deployments.core.ray_internals import THIS_MACHINE_ONLY, deploy, interrupts_held
 from serve_app.commands.front_proxy import use_haproxy
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ EXAMPLE = (
     "curl -s http://{host}:{port}/v1/audio/speech -H 'Content-Type: application/json' "
     '-d \'{{"input": "Hello from Voicegraph."}}\' -o hello.mp3'
 )
-POLL_S = 0.2
+POLL_S = 0.5  # a look costs this process and the controller 30 ms
 DEPLOY_TIMEOUT_S = 900.0
 
 console = Console(stderr=True, highlight=False)
@@ -59,10 +60,10 @@ def run(config: ConfigFile) -> None:
 
     started, schema = time.monotonic(), config.serve
     try:
-        with console.status("starting Ray"):
-            ray, ray_serve = _start_ray(schema)
-        signal.signal(signal.SIGTERM, _interrupt)  # Ray's start has put its own handler there
         try:
+            with console.status("starting Ray"), interrupts_held():
+                ray, ray_serve = _start_ray(schema)
+                signal.signal(signal.SIGTERM, _interrupt)  # Ray's start has put its own handler there
             if problems := lacking(demands(config), ray.cluster_resources()):
                 _quit("\n".join(problems))
             _deploy(ray_serve, schema)
@@ -86,7 +87,7 @@ def run(config: ConfigFile) -> None:
             # A second Ctrl-C must not leave replicas behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             with console.status("stopping"):
-                ray.shutdown()
+                _stop_ray()
     except KeyboardInterrupt:
         console.print("stopped")
 
@@ -108,18 +109,21 @@ def _start_ray(schema: Any) -> tuple[Any, Any]:
         # Replicas are placed by configuration; the default (cores of this machine) is right for real clusters,
         # but on one small machine Serve's own actors must not be starved of it.
         num_cpus=max(4, os.cpu_count() or 1),
+        **THIS_MACHINE_ONLY,
     )
     ray_serve.start(proxy_location=schema.proxy_location, http_options=schema.http_options.model_dump())
     return ray, ray_serve
 
 
-def _deploy(ray_serve: Any, schema: Any) -> None:
-    from ray.serve.context import _get_global_client  # noqa: PLC0415  (what `serve run CONFIG` uses)
+def _stop_ray() -> None:
+    import ray  # noqa: PLC0415
 
+    ray.shutdown()
+
+
+def _deploy(ray_serve: Any, schema: Any) -> None:
     name = schema.applications[0].name
-    client = _get_global_client()
-    assert client is not None  # serve.start has run
-    client.deploy_apps(schema, _blocking=False)
+    deploy(schema)
     deadline = time.monotonic() + DEPLOY_TIMEOUT_S
     told: set[str] = set()
     with console.status("loading models") as status:

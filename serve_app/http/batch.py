@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import logging
 import time
 import uuid
 from collections import deque
@@ -14,21 +13,17 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from deployments.core.errors import SpeechError, Unavailable
+from deployments.core.errors import DeadlineExceeded, SpeechError
+from deployments.core.logs import RequestLogger
+from deployments.core.ray_internals import own_context
 from serve_app.audio.delivery import Delivery
 from serve_app.audio.encoders import FORMATS, output_rate_hz
-from serve_app.config import HttpSettings
-from serve_app.http.apart import apart
-from serve_app.http.batch_body import BatchBody, batch_schema, read_batch
-from serve_app.http.body import read_body, read_object
+from serve_app.http.batch_body import BatchBody
 from serve_app.http.errors import UNFORESEEN, error_body
-from serve_app.http.ignored import ignored_header, ignored_names
-from serve_app.http.patience import patiently
+from serve_app.http.fields import ignored_header, ignored_names
 from serve_app.http.schema import SpeechBody
-from serve_app.http.service import SpeechService
-from serve_app.http.streaming import CODES_PER_S, ClosingStream
-
-logger = logging.getLogger("ray.serve")
+from serve_app.http.service import SpeechService, retry_when_full
+from serve_app.http.streaming import ClosingStream, usage
 
 ITEMS_AT_ONCE = 8  # half of the places of a router as configured: others speak as well
 SIGN_OF_LIFE_S = 5.0  # a space between two results: keeps proxies from hanging up, and finds out who has left
@@ -43,23 +38,16 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def batch_routes(service: SpeechService, settings: HttpSettings) -> APIRouter:
+def batch_routes(service: SpeechService) -> APIRouter:
     routes = APIRouter(tags=["speech"])
 
     @routes.post(
-        "/v1/audio/speech/batch",
-        summary="Speak many texts",
-        response_class=Response,
-        responses=ANSWERS,
-        openapi_extra={
-            "requestBody": {"required": True, "content": {"application/json": {"schema": batch_schema()}}}
-        },
+        "/v1/audio/speech/batch", summary="Speak many texts", response_class=Response, responses=ANSWERS
     )
-    async def batch(request: Request) -> Response:
-        content = read_object(await read_body(request, settings.max_body_bytes), "body")
-        body, defaults = read_batch(content)
-        work = Batch(service, body, defaults)
-        return ClosingStream(work.answer(), "application/json", ignored_header(body.ignored))
+    async def batch(body: BatchBody, request: Request) -> Response:
+        # The body has been read already; what is wanted is how the client wrote it.
+        work = Batch(service, body, body.defaults(await request.json()))
+        return ClosingStream(work.answer(), "application/json", ignored_header(body.unused))
 
     return routes
 
@@ -78,7 +66,7 @@ class Batch:
     async def answer(self) -> AsyncGenerator[bytes, None]:
         """The JSON object, result by result in the order of the items. Closing it stops all of them."""
         total, succeeded = len(self._body.items), 0
-        tasks = deque(apart(asyncio.create_task, self._result(index)) for index in range(total))
+        tasks = deque(own_context(asyncio.create_task, self._result(index)) for index in range(total))
         try:
             yield f'{{"id": "{self._id}", "results": ['.encode()
             while tasks:
@@ -100,45 +88,40 @@ class Batch:
             body = self._body.item(index, self._defaults)
             async with self._places:
                 spoken = await asyncio.wait_for(
-                    self._patiently(index, body), self._until_s - time.monotonic()
+                    retry_when_full(lambda: self._spoken(index, body), self._until_s),
+                    self._until_s - time.monotonic(),
                 )
             return {"index": index, "status": "success", **spoken, "error": None}
         except SpeechError as error:
             failure = error
         except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
-            failure = Unavailable(
+            failure = DeadlineExceeded(
                 f"the item was not spoken within the {self._body.deadline_s:g} s of the batch's deadline_s; send "
-                "fewer items at a time or allow more",
-                code="deadline_exceeded",
+                "fewer items at a time or allow more"
             )
         except Exception:
-            logger.exception("item %d of %s failed", index, self._id)
+            RequestLogger(self._request_id(index)).exception("an item of a batch failed")
             failure = SpeechError(UNFORESEEN)
         return {"index": index, "status": "error", **NOTHING_SPOKEN, **error_body(failure)}
 
-    async def _patiently(self, index: int, body: SpeechBody) -> dict[str, Any]:
-        return await patiently(lambda: self._spoken(index, body), self._until_s)
+    def _request_id(self, index: int) -> str:
+        return f"{self._id}-{index}"
 
     async def _spoken(self, index: int, body: SpeechBody) -> dict[str, Any]:
         fmt = FORMATS[body.response_format]
         sample_rate_hz = output_rate_hz(fmt, body.sample_rate)
-        request = body.request(f"{self._id}-{index}")
+        request = await body.request(self._request_id(index))
         delivery = await Delivery.open(self._service.stream(request), fmt, sample_rate_hz)
         data = await delivery.whole()
-        units = round(delivery.duration_s * CODES_PER_S)
         return {
             "audio_data": base64.b64encode(data).decode(),
             "media_type": fmt.media_type,
-            "usage": {
-                "input_tokens": len(body.input),
-                "output_tokens": units,
-                "total_tokens": len(body.input) + units,
-            },
+            "usage": usage(len(body.input), delivery.duration_s),
             "model": delivery.start.model,
             "voice": delivery.start.voice,
             "sample_rate": delivery.sample_rate_hz,
             "duration_s": round(delivery.duration_s, 3),
-            "ignored": ignored_names([*self._body.item_ignored(index, body), *delivery.start.ignored]),
+            "ignored": ignored_names(self._body.item_ignored(index, body, delivery.start.ignored)),
         }
 
 

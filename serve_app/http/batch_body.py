@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from deployments.core.errors import InvalidRequest
-from serve_app.http.body import json_schema, validated
 from serve_app.http.emotion import FlatEmotion
+from serve_app.http.fields import validated
 from serve_app.http.schema import SpeechBody, SpeechSettings
 
 MAX_ITEMS = 64
@@ -17,21 +17,29 @@ TOGETHER = (
     frozenset(("voice", "speaker", "speaker_id", "ref_audio", "ref_text")),
     frozenset(("emotion", *FlatEmotion.model_fields)),
 )
-
 UNUSED = frozenset(("stream", "stream_format"))  # every item is one file
+
+# For readers of the OpenAPI document only: items are validated one by one, after the defaults have joined them.
+Item = Annotated[Any, WithJsonSchema({"$ref": "#/components/schemas/SpeechBody"})]
 
 
 class BatchBody(SpeechSettings):
     """The fields of `POST /v1/audio/speech` are defaults. What is wrong with an item fails that item alone."""
 
-    items: list[Any] = Field(min_length=1, max_length=MAX_ITEMS)
+    items: list[Item] = Field(min_length=1, max_length=MAX_ITEMS)
     deadline_s: float = Field(
         100.0, gt=0, le=3600, allow_inf_nan=False, description="items not made by then fail"
     )
 
     @property
-    def ignored(self) -> tuple[str, ...]:
-        return tuple(sorted({*super().ignored, *(UNUSED & self.model_fields_set)}))
+    def unused(self) -> list[str]:
+        """Fields of the batch itself that change nothing, whatever the items are."""
+        return sorted(UNUSED & self.model_fields_set)
+
+    def defaults(self, content: dict[str, Any]) -> dict[str, Any]:
+        """What holds for all items, of `content`, the body as the client wrote it."""
+        others = {"items", "deadline_s", *UNUSED}
+        return {name: value for name, value in content.items() if name not in others}
 
     def item(self, index: int, defaults: dict[str, Any]) -> SpeechBody:
         """Item `index`, with what it does not say taken from `defaults`. Raises InvalidRequest."""
@@ -42,16 +50,9 @@ class BatchBody(SpeechSettings):
             )
         return validated({**_merged(defaults, item), "stream": False}, SpeechBody)
 
-    def item_ignored(self, index: int, body: SpeechBody) -> tuple[str, ...]:
-        """Fields of item `index`, read as `body`, that change nothing."""
-        return tuple(sorted({*body.ignored, *(UNUSED & self.items[index].keys())}))
-
-
-def read_batch(content: dict[str, Any]) -> tuple[BatchBody, dict[str, Any]]:
-    """The batch, and its defaults as the client wrote them. Raises InvalidRequest."""
-    body = validated(content, BatchBody)
-    others = {"items", "deadline_s", *UNUSED, *(body.model_extra or {})}
-    return body, {name: value for name, value in content.items() if name not in others}
+    def item_ignored(self, index: int, body: SpeechBody, of_model: tuple[str, ...]) -> list[str]:
+        """Fields of item `index`, read as `body`, that change nothing; `of_model`: as the model says."""
+        return sorted({*body.ignored(of_model), *(UNUSED & self.items[index].keys())})
 
 
 def _merged(defaults: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
@@ -67,14 +68,3 @@ def _merged(defaults: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
         if isinstance(extra, dict):
             item = {name: value for name, value in item.items() if name != "extra_params"}
     return {**merged, **item}
-
-
-class _Documented(SpeechSettings):
-    """Only for the OpenAPI document: items are validated one by one, after the defaults have joined them."""
-
-    items: list[SpeechBody] = Field(min_length=1, max_length=MAX_ITEMS)
-    deadline_s: float = BatchBody.model_fields["deadline_s"].default
-
-
-def batch_schema() -> dict[str, Any]:
-    return json_schema(_Documented)

@@ -2,45 +2,113 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel
 
+from deployments.core.catalogue import Catalogue, ModelCard, VoiceCard
 from deployments.core.errors import NotFound
-from deployments.core.speech import ModelCard, Voice
 from serve_app.http.service import SpeechService
-from serve_app.router import Catalogue
 
 CREATED = 1_760_000_000  # models have no date of their own; OpenAI's clients expect a number
+
+
+class ModelEntry(BaseModel):
+    """A model, or an alias of one or of a policy, in OpenAI's shape."""
+
+    object: Literal["model"] = "model"
+    created: int = CREATED
+    owned_by: str = "voicegraph"
+    id: str
+    description: str | None = None
+    alias_of: str | None = None
+
+
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelEntry]
+
+
+class AudioModel(BaseModel):
+    """A model with what it can do. `parameters` is the JSON schema of the fields that are the model's own."""
+
+    id: str
+    name: str
+    kind: str
+    sample_rate: int
+    languages: list[str]
+    default_voice: str
+    streaming: bool
+    cloning: bool
+    emotion: bool
+    description: str
+    qualities: list[str]
+    parameters: Mapping[str, Any]
+
+
+class AudioModelList(BaseModel):
+    object: Literal["list"] = "list"
+    models: list[AudioModel]
+    data: list[AudioModel]
+    default: str
+
+
+class VoiceEntry(BaseModel):
+    id: str
+    name: str
+    object: Literal["audio.voice"] = "audio.voice"
+    model: str | None  # the first of `models`
+    models: list[str]
+    uploaded: bool
+    language: str
+    gender: str | None
+    aliases: list[str]
+
+
+class VoiceList(BaseModel):
+    object: Literal["list"] = "list"
+    voices: list[VoiceEntry]
+    data: list[VoiceEntry]
+    uploaded_voices: list[VoiceEntry]
+
+
+class VoiceNames(BaseModel):
+    """For clients that expect strings."""
+
+    voices: list[str]
 
 
 def catalogue_routes(service: SpeechService) -> APIRouter:
     routes = APIRouter(tags=["catalogue"])
 
-    @routes.get("/v1/models", summary="Models and aliases, in OpenAI's shape")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": _models(await service.catalogue())}
+    @routes.get(
+        "/v1/models", summary="Models and aliases, in OpenAI's shape", response_model_exclude_none=True
+    )
+    async def models() -> ModelList:
+        return ModelList(data=_models(await service.catalogue(voices=False)))
 
-    @routes.get("/v1/models/{name}", summary="One model")
-    async def model(name: str) -> dict[str, Any]:
-        for entry in _models(await service.catalogue()):
-            if entry["id"] == name:
+    @routes.get("/v1/models/{name}", summary="One model", response_model_exclude_none=True)
+    async def model(name: str) -> ModelEntry:
+        for entry in _models(await service.catalogue(voices=False)):
+            if entry.id == name:
                 return entry
         raise NotFound(
             f"model {name!r} does not exist; GET /v1/models lists all", param="model", code="model_not_found"
         )
 
-    @routes.get("/v1/audio/models", summary="Models with what they can do")
-    async def audio_models() -> dict[str, Any]:
-        catalogue = await service.catalogue()
-        cards = [_card(card) for card in catalogue.models]
-        return {"object": "list", "models": cards, "data": cards, "default": catalogue.default_model}
+    @routes.get("/v1/audio/models", summary="Models with what they can do, and their own parameters")
+    async def audio_models() -> AudioModelList:
+        catalogue = await service.catalogue(voices=False)
+        models = [_audio_model(card) for card in catalogue.models]
+        return AudioModelList(models=models, data=models, default=catalogue.default_model)
 
     @routes.get("/v1/audio/voices", summary="Voices, with their aliases")
     async def voices(
         model: str | None = Query(None, description="only voices of this model"),
         legacy: bool = Query(False, description="names only, for clients that expect strings"),
-    ) -> dict[str, Any]:
+    ) -> VoiceList | VoiceNames:
         catalogue = await service.catalogue()
         if model is not None and model not in {card.name for card in catalogue.models}:
             raise NotFound(f"model {model!r} does not exist", param="model", code="model_not_found")
@@ -48,52 +116,51 @@ def catalogue_routes(service: SpeechService) -> APIRouter:
             voice for voice in catalogue.voices if model is None or model in models_of(voice, catalogue)
         ]
         if legacy:
-            return {"voices": [voice.id for voice in chosen]}
-        listed = [listed_voice(voice, catalogue) for voice in chosen]
-        uploaded = [entry for entry, voice in zip(listed, chosen, strict=True) if voice.uploaded]
-        return {"object": "list", "voices": listed, "data": listed, "uploaded_voices": uploaded}
+            return VoiceNames(voices=[voice.id for voice in chosen])
+        listed = [voice_entry(voice, catalogue) for voice in chosen]
+        uploaded = [entry for entry in listed if entry.uploaded]
+        return VoiceList(voices=listed, data=listed, uploaded_voices=uploaded)
 
     return routes
 
 
-def _models(catalogue: Catalogue) -> list[dict[str, Any]]:
-    own = [{"id": card.name, "description": card.description} for card in catalogue.models]
-    aliases = [{"id": alias, "alias_of": target} for alias, target in catalogue.model_aliases.items()]
-    return [
-        {"object": "model", "created": CREATED, "owned_by": "voicegraph", **entry} for entry in own + aliases
-    ]
+def _models(catalogue: Catalogue) -> list[ModelEntry]:
+    own = [ModelEntry(id=card.name, description=card.description) for card in catalogue.models]
+    aliases = [ModelEntry(id=alias, alias_of=target) for alias, target in catalogue.model_aliases.items()]
+    return own + aliases
 
 
-def _card(card: ModelCard) -> dict[str, Any]:
-    return {
-        "id": card.name,
-        "name": card.name,
-        "kind": card.kind,
-        "sample_rate": card.sample_rate_hz,
-        "languages": list(card.languages),
-        "default_voice": card.default_voice,
-        "streaming": True,
-        "cloning": card.cloning,
-        "emotion": card.emotion,
-        "description": card.description,
-    }
+def _audio_model(card: ModelCard) -> AudioModel:
+    return AudioModel(
+        id=card.name,
+        name=card.name,
+        kind=card.kind,
+        sample_rate=card.sample_rate_hz,
+        languages=list(card.languages),
+        default_voice=card.default_voice,
+        streaming=True,
+        cloning=card.cloning,
+        emotion=card.emotion,
+        description=card.description,
+        qualities=list(card.presets),
+        parameters=card.parameters,
+    )
 
 
-def models_of(voice: Voice, catalogue: Catalogue) -> list[str]:
+def models_of(voice: VoiceCard, catalogue: Catalogue) -> list[str]:
     """Models that speak with `voice`: its own, or all that clone."""
     return [card.name for card in catalogue.models if card.cloning] if voice.uploaded else [voice.model]
 
 
-def listed_voice(voice: Voice, catalogue: Catalogue) -> dict[str, Any]:
+def voice_entry(voice: VoiceCard, catalogue: Catalogue) -> VoiceEntry:
     models = models_of(voice, catalogue)
-    return {
-        "id": voice.id,
-        "name": voice.name,
-        "object": "audio.voice",
-        "model": models[0] if models else None,
-        "models": models,
-        "uploaded": voice.uploaded,
-        "language": voice.language,
-        "gender": voice.gender,
-        "aliases": list(voice.aliases),
-    }
+    return VoiceEntry(
+        id=voice.id,
+        name=voice.name,
+        model=models[0] if models else None,
+        models=models,
+        uploaded=voice.uploaded,
+        language=voice.language,
+        gender=voice.gender,
+        aliases=list(voice.aliases),
+    )

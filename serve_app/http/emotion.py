@@ -8,10 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.core.errors import InvalidRequest
 from deployments.core.speech import Emotion
-from serve_app.http.recordings import read_recording
-
-MAX_TEXT_CHARS = 4096
-DATA_URL = "data:audio/…;base64,…"
+from serve_app.http.fields import DATA_URL, MAX_TEXT_CHARS, read_recording, validated
 
 Weight = Annotated[float, Field(ge=0, le=1.2, allow_inf_nan=False)]
 Vector = Annotated[
@@ -42,15 +39,17 @@ class EmotionBody(BaseModel):
 
     def emotion(self) -> Emotion:
         """Raises InvalidRequest unless there is exactly one source."""
-        if not self.sources:
-            raise InvalidRequest("emotion: needs one of vector, audio and text", param="emotion")
-        return self._emotion("emotion.")
+        self.check_sources("emotion.")
+        return self.read("emotion.")
 
     @property
     def sources(self) -> list[str]:
         return [name for name in ("vector", "audio", "text") if getattr(self, name) is not None]
 
-    def _emotion(self, prefix: str) -> Emotion:
+    def check_sources(self, prefix: str) -> None:
+        """Raises InvalidRequest that names fields with `prefix`."""
+        if not self.sources:
+            raise InvalidRequest("emotion: needs one of vector, audio and text", param="emotion")
         if len(self.sources) > 1:
             named = " and ".join(prefix + name for name in self.sources)
             raise InvalidRequest(
@@ -60,6 +59,9 @@ class EmotionBody(BaseModel):
             raise InvalidRequest(
                 f"{prefix}random: goes with vector and text, not with audio", param=f"{prefix}random"
             )
+
+    def read(self, prefix: str) -> Emotion:
+        """With its recording decoded. Raises SpeechError."""
         return Emotion(
             vector=tuple(self.vector) if self.vector is not None else None,
             text=self.text,
@@ -87,4 +89,19 @@ class FlatEmotion(BaseModel):
             alpha=self.emo_alpha,
             random=False,
         )
-        return body._emotion("emo_") if body.sources else None
+        if not body.sources:
+            return None
+        body.check_sources("emo_")
+        return body.read("emo_")
+
+
+def check_emotion(emotion: Emotion) -> None:
+    """Refuse what no body of HTTP may hold, in an emotion that did not come by HTTP. Raises InvalidRequest."""
+    given = {
+        "vector": None if emotion.vector is None else list(emotion.vector),
+        "audio": None if emotion.audio is None else "",  # not a URL, but there
+        "text": emotion.text,
+        "alpha": emotion.alpha,
+        "random": emotion.random,
+    }
+    validated(given, EmotionBody).check_sources("emotion.")

@@ -1,23 +1,44 @@
-"""Every error as OpenAI's error object, so that the SDKs raise their typed exceptions (specs/http-api.md 5)."""
+"""Every error as OpenAI's error object, so that the SDKs raise their typed exceptions (http-api.md 5)."""
 
 from __future__ import annotations
 
-import logging
 import math
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from deployments.core.errors import InvalidRequest, SpeechError
+from deployments.core.logs import RequestLogger
 
-logger = logging.getLogger("ray.serve")
-
+# What FastAPI says of JSON that is not UTF-8, nested too deeply or holds numbers of thousands of digits.
+BODY_UNREADABLE = "There was an error parsing the body"
 UNFORESEEN = "an internal error occurred; the server's log has the details"
 CLIENT_CLOSED_REQUEST = 499  # nginx's; HTTP itself has no status for it
+
+
+class ErrorFields(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """OpenAI's error object."""
+
+    error: ErrorFields
+
+
+# Of every route. It also keeps FastAPI from documenting a 422, which this server never answers.
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {"model": ErrorAnswer, "description": "Any error, in OpenAI's shape"}
+}
 
 
 def error_body(error: SpeechError) -> dict[str, dict[str, str | None]]:
@@ -28,8 +49,7 @@ def error_response(error: SpeechError) -> JSONResponse:
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-    status = HTTPStatus.GATEWAY_TIMEOUT if error.code == "deadline_exceeded" else error.status
-    return JSONResponse(error_body(error), status_code=status, headers=headers)
+    return JSONResponse(error_body(error), status_code=error.status, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -41,12 +61,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part not in {"body", "query", "path"})
-        return error_response(InvalidRequest(f"{place}: {first['msg']}", param=place or None))
+        return error_response(_of_validation(error))
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == HTTPStatus.BAD_REQUEST:  # only FastAPI's reading of bodies raises it
+            return error_response(_unreadable(request, error.detail))
         kind = (
             "invalid_request_error"
             if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
@@ -63,5 +83,35 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        logger.exception("%s %s failed", request.method, request.url.path)
+        log = RequestLogger(request.headers.get("x-request-id", ""))
+        log.exception("%s %s failed", request.method, request.url.path)
         return error_response(SpeechError(UNFORESEEN))
+
+
+def _of_validation(error: RequestValidationError) -> InvalidRequest:
+    """The first fault that FastAPI found, as what a client is told."""
+    first = error.errors()[0]
+    source, *rest = first["loc"]
+    if source == "body" and first["type"] == "json_invalid":
+        return _not_json(f"{first['ctx']['error']} at position {rest[0]}")
+    if source == "body" and not rest:
+        if first["type"] == "missing":
+            return _not_json("it is empty")
+        return InvalidRequest(
+            "the body must be a JSON object, sent as Content-Type: application/json", code="invalid_json"
+        )
+    place = ".".join(str(part) for part in rest)
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return InvalidRequest(f"{place}: {message}", param=str(rest[0]) if rest else None)
+
+
+def _unreadable(request: Request, reason: str) -> InvalidRequest:
+    if not request.headers.get("content-type", "").lower().startswith("multipart/"):
+        return _not_json("it cannot be decoded")
+    if reason == BODY_UNREADABLE:
+        reason = "it has no boundary, or its names are not UTF-8"
+    return InvalidRequest(f"the multipart body cannot be read: {reason}", code="invalid_form")
+
+
+def _not_json(reason: str) -> InvalidRequest:
+    return InvalidRequest(f"the body is not valid JSON: {reason}", code="invalid_json")

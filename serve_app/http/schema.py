@@ -1,43 +1,36 @@
-"""What a client may say about speech (specs/http-api.md 5): the body of `POST /v1/audio/speech`, and the part of it
-that batches and sessions share."""
+"""What a client may say about speech (docs/specs/http-api.md 5): the body of `POST /v1/audio/speech`, and the part of
+it that batches and sessions share."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
 from deployments.core.errors import InvalidRequest
 from deployments.core.speech import Emotion, SpeechRequest
+from deployments.voices.workers import Workers
 from serve_app.audio.encoders import MAX_RATE_HZ, MIN_RATE_HZ
-from serve_app.http.emotion import DATA_URL, EmotionBody, FlatEmotion
-from serve_app.http.knobs import Knobs
-from serve_app.http.recordings import read_recording
+from serve_app.http.emotion import EmotionBody, FlatEmotion, check_emotion
+from serve_app.http.fields import DATA_URL, MAX_TEXT_CHARS, Language, VoiceName, read_recording, validated
 
-MAX_INSTRUCTIONS_CHARS = 4096
-EXTRA_PARAMS = (*FlatEmotion.model_fields, *Knobs.model_fields)
-
-
-def _voice_name(value: object) -> object:
-    """OpenAI's clients send a voice as a name or as {"id": name}."""
-    if isinstance(value, dict) and set(value) == {"id"}:
-        return value["id"]
-    return value
+FLAT_EMOTION = tuple(FlatEmotion.model_fields)
+RECORDINGS = Workers("recordings", 2)  # decode what requests bring
+MAX_NAME_CHARS = 200
 
 
-VoiceName = Annotated[str, BeforeValidator(_voice_name), Field(min_length=1, max_length=200)]
-
-
-class SpeechSettings(Knobs, FlatEmotion):
+class SpeechSettings(FlatEmotion):
     """How to speak, whatever the text.
 
-    Unknown fields are accepted, because SDKs and benchmarks send their own, and reported in `X-Ignored-Fields`.
+    Further fields are parameters of the model (`parameters` in GET /v1/audio/models), or, because SDKs and benchmarks
+    send their own, of nobody: those are reported in `X-Ignored-Fields`.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, populate_by_name=True)
 
     model: str = Field(
-        "auto", max_length=200, description="a model, an alias (tts-1, …) or auto, fast, quality"
+        "auto", max_length=MAX_NAME_CHARS, description="a model, an alias (tts-1, …) or auto, fast, quality"
     )
     voice: VoiceName | None = Field(
         None,
@@ -51,18 +44,21 @@ class SpeechSettings(Knobs, FlatEmotion):
     sample_rate: int | None = Field(None, ge=MIN_RATE_HZ, le=MAX_RATE_HZ)
     instructions: str | None = Field(
         None,
-        max_length=MAX_INSTRUCTIONS_CHARS,
+        max_length=MAX_TEXT_CHARS,
         description="how to speak; a description of the emotion to models that know emotions",
     )
-    language: str | None = Field(
-        None, pattern=r"^[a-z]{2}$", description="ISO 639-1; default: told from the script"
-    )
+    language: Language | None = Field(None, description="ISO 639-1; default: told from the script")
     seed: int | None = Field(None, ge=0, le=2**63 - 1)
+    quality: str | None = Field(
+        None,
+        max_length=MAX_NAME_CHARS,
+        description="one of the model's presets; fast, balanced and reference are the usual ones",
+    )
     ref_audio: str | None = Field(None, description=f"speak with the voice of this recording: {DATA_URL}")
-    ref_text: str | None = Field(None, max_length=4096, description="what is said in ref_audio")
+    ref_text: str | None = Field(None, max_length=MAX_TEXT_CHARS, description="what is said in ref_audio")
     emotion: EmotionBody | None = None
     extra_params: dict[str, Any] | None = Field(
-        None, description="the same as fields of the request itself: " + ", ".join(EXTRA_PARAMS)
+        None, description="emo_… and parameters of the model, the same as fields of the request itself"
     )
     pause_ms: float | None = Field(None, ge=0, le=5000, allow_inf_nan=False, description="between segments")
     latency_budget_ms: float | None = Field(None, gt=0, allow_inf_nan=False)
@@ -82,25 +78,36 @@ class SpeechSettings(Knobs, FlatEmotion):
         extra = values.get("extra_params") if isinstance(values, dict) else None
         if not isinstance(extra, dict):
             return values
-        known = {name: value for name, value in extra.items() if name in EXTRA_PARAMS}
-        for name in known.keys() & values.keys():
+        for name in extra.keys() & values.keys():
             raise InvalidRequest(
                 f"extra_params.{name}: {name} is given beside extra_params as well", param=name
             )
-        return {**values, **known, "extra_params": {n: v for n, v in extra.items() if n not in known}}
+        own = {name: value for name, value in extra.items() if name in (*FLAT_EMOTION, "quality")}
+        return {**values, **own, "extra_params": {n: v for n, v in extra.items() if n not in own}}
 
     @property
-    def ignored(self) -> tuple[str, ...]:
-        """Fields that change nothing, whatever the model."""
-        names = [*(self.model_extra or {}), *(f"extra_params.{name}" for name in self.extra_params or {})]
+    def params(self) -> dict[str, object]:
+        """What may be parameters of the model, which validates them and says what it does not know."""
+        given = {**(self.model_extra or {}), **(self.extra_params or {})}
+        return {name: _without_content(value) for name, value in given.items()}
+
+    def ignored(self, of_model: tuple[str, ...] = ()) -> list[str]:
+        """Fields that changed nothing: `of_model` are those that the model said so of."""
+        inside = self.extra_params or {}
+        names = [f"extra_params.{name}" if name in inside else name for name in of_model]
         if self.ref_audio is not None and self.voice is not None:
             names.append("voice")
         if self.emo_alpha is not None and self.emotion is None and self.flat_emotion is None:
             names.append("emo_alpha")
-        return tuple(sorted(names))
+        return sorted(names)
 
-    def request_for(self, text: str, request_id: str) -> SpeechRequest:
+    async def request_for(self, text: str, request_id: str) -> SpeechRequest:
         """Raises SpeechError for fields that contradict each other and recordings that cannot be read."""
+        if self.ref_audio is None and self.emo_audio is None and self.emotion is None:
+            return self._request_for(text, request_id)
+        return await RECORDINGS.run(partial(self._request_for, text, request_id))
+
+    def _request_for(self, text: str, request_id: str) -> SpeechRequest:
         if self.ref_text is not None and self.ref_audio is None:
             raise InvalidRequest(
                 "ref_text: says what is spoken in ref_audio, which is missing", param="ref_text"
@@ -118,7 +125,7 @@ class SpeechSettings(Knobs, FlatEmotion):
             emotion=self._emotion(),
             instructions=self.instructions,
             quality=self.quality,
-            knobs=self.knobs,
+            params=self.params,
             pause_ms=self.pause_ms,
             latency_budget_ms=self.latency_budget_ms,
             fallback=self.fallback,
@@ -137,6 +144,26 @@ class SpeechSettings(Knobs, FlatEmotion):
 class SpeechBody(SpeechSettings):
     input: str = Field(description="the text to speak")
 
-    def request(self, request_id: str) -> SpeechRequest:
+    async def request(self, request_id: str) -> SpeechRequest:
         """Raises SpeechError for fields that contradict each other and recordings that cannot be read."""
-        return self.request_for(self.input, request_id)
+        return await self.request_for(self.input, request_id)
+
+
+# Fields of SpeechRequest by what HTTP calls them, where both hold the same.
+SAME = {name: name for name in SpeechRequest.__dataclass_fields__ if name in SpeechSettings.model_fields} | {
+    "reference_text": "ref_text"
+}
+
+
+def check_request(request: SpeechRequest) -> None:
+    """Refuse what no body of HTTP may hold, in a request that did not come by HTTP. Raises InvalidRequest."""
+    values = {theirs: getattr(request, ours) for ours, theirs in SAME.items() if ours != "emotion"}
+    validated(values, SpeechSettings)
+    if request.emotion is not None:
+        check_emotion(request.emotion)
+
+
+def _without_content(value: object) -> object:
+    """Parameters are numbers, switches and words. Of a list or an object, which may be large and nested without end,
+    only its kind is carried through the graph: enough to refuse it by name."""
+    return type(value)() if isinstance(value, list | dict) else value

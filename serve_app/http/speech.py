@@ -12,9 +12,7 @@ from fastapi import APIRouter, Request, Response
 from deployments.core.errors import InvalidRequest
 from serve_app.audio.delivery import Delivery
 from serve_app.audio.encoders import FORMATS, output_rate_hz
-from serve_app.config import HttpSettings
-from serve_app.http.body import json_schema, parse_body, read_body
-from serve_app.http.ignored import ignored_header
+from serve_app.http.fields import ignored_header
 from serve_app.http.schema import SpeechBody
 from serve_app.http.service import SpeechService
 from serve_app.http.streaming import ClosingStream, sse_events
@@ -31,41 +29,31 @@ AUDIO_ANSWERS: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is too large"},
     429: {"description": "The queue is full; see Retry-After"},
     503: {"description": "The model is not ready; see Retry-After"},
+    504: {"description": "No audio within the time allowed; see Retry-After"},
 }
 
 
-def speech_routes(service: SpeechService, settings: HttpSettings) -> APIRouter:
+def speech_routes(service: SpeechService) -> APIRouter:
     routes = APIRouter(tags=["speech"])
 
-    @routes.post(
-        "/v1/audio/speech",
-        summary="Speak a text",
-        response_class=Response,
-        responses=AUDIO_ANSWERS,
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": {"schema": json_schema(SpeechBody)}},
-            }
-        },
-    )
-    async def speech(request: Request) -> Response:
-        arrived = time.monotonic()
-        body = parse_body(await read_body(request, settings.max_body_bytes), SpeechBody)
+    @routes.post("/v1/audio/speech", summary="Speak a text", response_class=Response, responses=AUDIO_ANSWERS)
+    async def speech(body: SpeechBody, request: Request) -> Response:
+        arrived_s = time.monotonic()
         fmt = FORMATS[body.response_format]
         sample_rate_hz = output_rate_hz(fmt, body.sample_rate)
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
         if not request_id.isascii() or len(request_id) > 200:
             raise InvalidRequest("x-request-id must be at most 200 ASCII characters")
-        delivery = await Delivery.open(service.stream(body.request(request_id)), fmt, sample_rate_hz)
-        headers = _headers(delivery, body, time.monotonic() - arrived)
+        spoken = service.stream(await body.request(request_id))
+        delivery = await Delivery.open(spoken, fmt, sample_rate_hz)
+        headers = _headers(delivery, body, time.monotonic() - arrived_s)
         if body.stream_format == "sse":
-            events = sse_events(delivery, len(body.input))
+            events = sse_events(delivery, len(body.input), request_id)
             return ClosingStream(events, "text/event-stream", headers, delivery)
         if body.stream:
             return ClosingStream(delivery.encoded(), fmt.media_type, headers, delivery)
         data = await delivery.whole()
-        elapsed_s = time.monotonic() - arrived
+        elapsed_s = time.monotonic() - arrived_s
         headers["X-Audio-Duration"] = f"{delivery.duration_s:.3f}"
         headers["X-RTF"] = f"{elapsed_s / max(delivery.duration_s, 1e-9):.3f}"
         return Response(data, media_type=fmt.media_type, headers=headers)
@@ -85,7 +73,7 @@ def _headers(delivery: Delivery, body: SpeechBody, first_audio_s: float) -> dict
     }
     if start.voice_cache:
         headers["X-Cache"] = start.voice_cache
-    return headers | ignored_header([*body.ignored, *start.ignored])
+    return headers | ignored_header(body.ignored(start.ignored))
 
 
 def _header_value(text: str) -> str:

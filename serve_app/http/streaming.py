@@ -1,10 +1,13 @@
-"""Responses whose body is made while it is sent."""
+"""Responses whose body is made while it is sent.
+
+Server-sent events are two lines of text here. A library for them (sse-starlette) would bring a response class of its
+own, which leaves the generator to the garbage collector when a client goes.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-import logging
 from collections.abc import AsyncGenerator, Mapping
 
 from starlette.requests import ClientDisconnect
@@ -12,12 +15,11 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from deployments.core.errors import SpeechError
+from deployments.core.logs import RequestLogger
 from serve_app.audio.delivery import Delivery
 from serve_app.http.errors import UNFORESEEN, error_body
 
-logger = logging.getLogger("ray.serve")
-
-CODES_PER_S = 50  # `usage` counts audio in 20 ms units, the code rate of the models served here
+USAGE_UNITS_PER_S = 50  # `usage` counts audio in units of 20 ms
 
 
 class ClosingStream(StreamingResponse):
@@ -49,26 +51,26 @@ class ClosingStream(StreamingResponse):
                 await self._delivery.close()
 
 
-async def sse_events(delivery: Delivery, input_chars: int) -> AsyncGenerator[bytes, None]:
+async def sse_events(delivery: Delivery, input_chars: int, request_id: str) -> AsyncGenerator[bytes, None]:
     """OpenAI's speech events. The deltas together are one file; a failure after the first becomes an error event."""
     encoded = delivery.encoded()
     try:
         async for data in encoded:
             yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()})
-        audio_units = round(delivery.duration_s * CODES_PER_S)
-        usage = {
-            "input_tokens": input_chars,
-            "output_tokens": audio_units,
-            "total_tokens": input_chars + audio_units,
-        }
-        yield _event({"type": "speech.audio.done", "usage": usage})
+        yield _event({"type": "speech.audio.done", "usage": usage(input_chars, delivery.duration_s)})
     except SpeechError as error:
         yield _event({"type": "speech.audio.error", **error_body(error)})
     except Exception:
-        logger.exception("a speech stream failed")
+        RequestLogger(request_id).exception("a speech stream failed")
         yield _event({"type": "speech.audio.error", **error_body(SpeechError(UNFORESEEN))})
     finally:
         await encoded.aclose()
+
+
+def usage(input_chars: int, audio_s: float) -> dict[str, int]:
+    """OpenAI's counts of a request: characters in, 20 ms units of audio out."""
+    units = round(audio_s * USAGE_UNITS_PER_S)
+    return {"input_tokens": input_chars, "output_tokens": units, "total_tokens": input_chars + units}
 
 
 def _event(payload: Mapping[str, object]) -> bytes:

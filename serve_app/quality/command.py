@@ -17,9 +17,9 @@ from rich.progress import Progress as ProgressBar
 from typer.core import TyperGroup
 
 from serve_app.bench.client import Target
+from serve_app.quality import EvalError
 from serve_app.quality.compare import compare as compare_results
 from serve_app.quality.compare import comparison
-from serve_app.quality.errors import EvalError
 from serve_app.quality.evaluation import Evaluation, Progress
 from serve_app.quality.figures import figures
 from serve_app.quality.lines import LineSet, built_in, cast, read_set, recordings

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.quality.errors import EvalError
+from serve_app.quality import EvalError
 from serve_app.quality.figures import FIGURES, Figure, Floats
 from serve_app.quality.result import ItemResult, Result
 

@@ -6,10 +6,9 @@ A no-reference score made for telephone noise: it notices hiss, buzz and cuts, a
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from serve_app.quality.packages import file_of
+from serve_app.quality.packages import open_network
 from serve_app.quality.recording import MEASURE_RATE_HZ, Wave
 from serve_app.quality.spectrum import mel_power
 
@@ -22,12 +21,9 @@ P808_DYNAMIC_DB = 80.0
 
 class Dnsmos:
     def __init__(self) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # its threads would spin against those of the recogniser
-        options.log_severity_level = 3  # the models carry initialisers that nothing uses
+        """EvalError where a file of the networks is missing or damaged."""
         self._overall, self._p808 = (
-            onnxruntime.InferenceSession(str(file_of("speechmos", f"dnsmos_models/{name}.onnx")), options)
-            for name in ("sig_bak_ovr", "model_v8")
+            open_network("speechmos", f"dnsmos_models/{name}.onnx") for name in ("sig_bak_ovr", "model_v8")
         )
 
     def score(self, wave: Wave) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from serve_app.bench.arrivals import ClosedLoop
 from serve_app.bench.client import Target
 from serve_app.bench.machine import describe_machine, git_commit
 from serve_app.bench.metrics import audio_s, first_sample_s, plays_through
-from serve_app.quality.errors import EvalError
+from serve_app.quality import EvalError
 from serve_app.quality.lines import Line, LineSet
 from serve_app.quality.listener import Listener, is_audible
 from serve_app.quality.plain_words import NORMALISER_VERSION, plain_words

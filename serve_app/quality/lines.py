@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serve_app.quality.errors import EvalError
+from serve_app.quality import EvalError
 from serve_app.quality.plain_words import plain_words
 from serve_app.quality.sentences import ENGLISH
 

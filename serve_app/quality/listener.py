@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ SILENCE_RMS = 1e-3  # -60 dBFS: nothing a listener would call speech
 class Listener:
     """Waves are (n,) at 16 kHz. `references` are the recordings that answers will be compared with.
 
-    EvalError where a measure is unknown, its packages are missing, or a recording cannot be read.
+    EvalError where a measure is unknown, its packages are missing or damaged, or a recording cannot be read.
     """
 
     def __init__(self, measures: Collection[str], references: Iterable[Path] = ()) -> None:
@@ -51,16 +52,20 @@ class Listener:
     def measure(self, text: str, wave: Wave, reference: Path | None) -> dict[str, Any]:
         """Fields of ItemResult. A wave without sound has heard "" and no similarity or DNSMOS."""
         sound = is_audible(wave)
-        heard = self._recogniser.begin(wave) if self._recogniser is not None and sound else str
         found: dict[str, Any] = {}
-        if self._speakers is not None and sound and reference is not None:
-            found["similarity"] = round(float(self._speakers.embed(wave) @ self._voices[reference]), 4)
-        if self._dnsmos is not None and sound:
-            found["dnsmos_ovrl"], found["dnsmos_p808"] = (
-                round(score, 4) for score in self._dnsmos.score(wave)
+        # Every network computes in one thread, without Python's lock; hearing fits into the time that DNSMOS takes.
+        with ThreadPoolExecutor(1) as beside:
+            heard = (
+                beside.submit(self._recogniser.hear, wave) if self._recogniser is not None and sound else None
             )
+            if self._speakers is not None and sound and reference is not None:
+                found["similarity"] = round(float(self._speakers.embed(wave) @ self._voices[reference]), 4)
+            if self._dnsmos is not None and sound:
+                found["dnsmos_ovrl"], found["dnsmos_p808"] = (
+                    round(score, 4) for score in self._dnsmos.score(wave)
+                )
         if self._recogniser is not None:
-            found |= word_errors(text, heard())
+            found |= word_errors(text, "" if heard is None else heard.result())
         return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from serve_app.quality.errors import EvalError
+from serve_app.quality import EvalError
 
 MEASURE_RATE_HZ = 16_000
 Wave = NDArray[np.float32]

@@ -44,10 +44,12 @@ What each setting gains in time and costs in quality, measured by `voicegraph ev
     voicegraph eval suite benchmarks/quality/kokoro.yaml --output benchmarks/results/quality/kokoro
     voicegraph eval report benchmarks/results/quality --output docs/quality.md
 
-It needs `pip install 'voicegraph[quality]'` and, for the similarity, `pip install --no-deps Resemblyzer==0.1.4`
-(only its weights are read). The set is 104 lines of our own wording, or `--set`: JSON Lines of `text` and, if wanted,
-`id`, `voice`, `reference` (a recording of the voice) and `clone` (send it along). `--voices` is a folder of recordings
-named like the voices; with `--clone` they are the voices. A suite that broke off goes on with the same command.
+It needs `pip install 'voicegraph[quality]'` and, for the similarity, `pip install --no-deps Resemblyzer==0.1.4`. Of
+packages with networks only the weights are read, so any processor will do; where one cannot be installed, as
+moonshine-cpp on ARM Linux, `voicegraph eval` says what to type instead. The set is 104 lines of our own wording, or
+`--set`: JSON Lines of `text` and, if wanted, `id`, `voice`, `reference` (a recording of the voice) and `clone` (send it
+along). `--voices` is a folder of recordings named like the voices; with `--clone` they are the voices. A suite that
+broke off goes on with the same command.
 
 | figure | what it is |
 | --- | --- |

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from serve_app.quality.errors import EvalError
+from serve_app.quality import EvalError
 
 RESULT_VERSION = 1
 KIND = "voicegraph-eval"

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import numpy as np
 
-from serve_app.bench.client import Recording, Target, connections, listen
+from serve_app.bench.client import ReceivedSpeech, Target, connections, listen
 from serve_app.bench.metrics import Trace
-from serve_app.quality.errors import EvalError
+from serve_app.quality import EvalError
 from serve_app.quality.lines import Line
 from serve_app.quality.recording import Wave, decode, decode_pcm
 
@@ -47,7 +47,7 @@ class Answer:
             return np.zeros(0, np.float32)
 
 
-class _WholeRecording(Recording):
+class _WholeSpeech(ReceivedSpeech):
     def note(self, piece: bytes) -> None:
         self.pieces.append((time.perf_counter(), len(piece)))
         self.body += piece
@@ -66,20 +66,20 @@ class SpeechServer:
     async def speak(self, line: Line, fields: Fields) -> Answer:
         body = request_body(self.target.model, line, fields)
         target = replace(self.target, response_format=body["response_format"])
-        recording = _WholeRecording(target, line.text, sent_at_s=time.perf_counter())
+        received = _WholeSpeech(target, line.text, sent_at_s=time.perf_counter())
         headers = httpx.Headers()
         try:
             async with self._http.stream("POST", target.url, json=body) as response:
                 headers = response.headers
-                await listen(response, recording)
+                await listen(response, received)
         except httpx.TransportError as error:
-            recording.fail(type(error).__name__, str(error) or f"no answer within {target.timeout_s:g} s")
-        recording.ended_at_s = time.perf_counter()
+            received.fail(type(error).__name__, str(error) or f"no answer within {target.timeout_s:g} s")
+        received.ended_at_s = time.perf_counter()
         return Answer(
-            trace=recording.trace(0),
-            body=bytes(recording.body),
+            trace=received.trace(0),
+            body=bytes(received.body),
             response_format=target.response_format,
-            sample_rate_hz=recording.sample_rate_hz or PCM_RATE_HZ,
+            sample_rate_hz=received.sample_rate_hz or PCM_RATE_HZ,
             model=headers.get("x-model"),
             voice=headers.get("x-voice"),
             ignored=tuple(headers.get("x-ignored-fields", "").replace(",", " ").split()),

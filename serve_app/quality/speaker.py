@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from serve_app.quality.packages import file_of
+from serve_app.quality.packages import weights_of
 from serve_app.quality.recording import MEASURE_RATE_HZ, Wave
 from serve_app.quality.spectrum import mel_power
 
@@ -24,8 +24,9 @@ class SpeakerEncoder:
     """`embed` gives (256,) of length 1; the product of two is the similarity of the voices, 0 to 1."""
 
     def __init__(self) -> None:
-        state = torch.load(file_of("resemblyzer", "pretrained.pt"), map_location="cpu", weights_only=True)
-        weights = state["model_state"]
+        """EvalError where the file of the network is missing or damaged."""
+        stored = weights_of("resemblyzer", "pretrained.pt")
+        weights = torch.load(stored, map_location="cpu", weights_only=True)["model_state"]
         self._lstm = nn.LSTM(BANDS, WIDTH, LAYERS, batch_first=True)
         self._linear = nn.Linear(WIDTH, WIDTH)
         self._lstm.load_state_dict(_below(weights, "lstm."))

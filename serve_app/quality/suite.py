@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from serve_app.quality.errors import EvalError
+from serve_app.quality import EvalError
 from serve_app.quality.figures import figures
 from serve_app.quality.lines import LineSet, built_in, cast, read_set, recordings
 from serve_app.quality.result import Result, read_result, write_result

@@ -1,7 +1,9 @@
+import { chosenParameters, showParameters } from "./parameters.js";
 import { StreamPlayer } from "./player.js";
 import { drawWaveform } from "./waveform.js";
 
 const at = (id) => document.getElementById(id);
+let models = [];
 let voices = [];
 let current = null; // { player, abort }
 
@@ -16,6 +18,19 @@ async function getJson(path) {
   return response.json();
 }
 
+function nameOfLanguage(code) {
+  try {
+    return new Intl.DisplayNames(["en"], { type: "language" }).of(code) ?? code;
+  } catch { // it is no code of a language
+    return code;
+  }
+}
+
+function showSettings() {
+  showParameters(at("parameters"), models.find((model) => model.id === at("model").value));
+  at("settings").hidden = !at("parameters").children.length;
+}
+
 function fillVoices() {
   const model = at("model").value;
   const kept = at("voice").value;
@@ -23,7 +38,7 @@ function fillVoices() {
   at("voice").replaceChildren(new Option("default of the model", ""));
   for (const language of [...new Set(shown.map((voice) => voice.language))].sort()) {
     const group = document.createElement("optgroup");
-    group.label = new Intl.DisplayNames(["en"], { type: "language" }).of(language) ?? language;
+    group.label = nameOfLanguage(language);
     for (const voice of shown.filter((each) => each.language === language)) {
       group.append(new Option(`${voice.name} (${voice.id})`, voice.id));
     }
@@ -33,11 +48,12 @@ function fillVoices() {
 }
 
 async function fillChoices() {
-  const models = await getJson("v1/audio/models");
+  models = (await getJson("v1/audio/models")).models;
   voices = (await getJson("v1/audio/voices")).voices;
   at("model").replaceChildren(new Option("auto (the router decides)", "auto"));
-  for (const model of models.models) at("model").append(new Option(model.id, model.id));
+  for (const model of models) at("model").append(new Option(model.id, model.id));
   fillVoices();
+  showSettings();
 }
 
 async function errorOf(response) {
@@ -65,6 +81,7 @@ async function speak() {
   showError("");
   const format = at("format").value;
   const body = {
+    ...chosenParameters(at("parameters")),
     model: at("model").value, input: at("text").value, response_format: format, speed: Number(at("speed").value),
   };
   const abort = new AbortController();
@@ -154,7 +171,9 @@ function countCharacters() {
 
 at("form").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
 at("stop").addEventListener("click", stop);
-at("model").addEventListener("change", fillVoices);
+at("model").addEventListener("change", () => { fillVoices(); showSettings(); });
+// A field that is not shown cannot be complained about. (The event does not bubble.)
+at("settings").addEventListener("invalid", () => { at("settings").open = true; }, true);
 at("recording").addEventListener("change", () => { at("voice").disabled = at("recording").files.length > 0; });
 at("text").addEventListener("input", countCharacters);
 at("speed").addEventListener("input", () => { at("speed-value").textContent = Number(at("speed").value).toFixed(1); });

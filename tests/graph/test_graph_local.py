@@ -6,6 +6,7 @@ import numpy as np
 from ray import serve
 from toys.tones import tone
 
+from deployments.core.ray_internals import bound_deployments
 from serve_app.app import build
 from serve_app.client import RouterClient, Voicegraph
 from serve_app.config import Config
@@ -18,18 +19,20 @@ async def test_graph_is_built_and_speaks() -> None:
 
 
 def test_stage_names_follow_the_model() -> None:
-    from serve_app.config_file import bound_deployments
-
-    assert set(bound_deployments(Config(models={"a": {"kind": "toys.tones"}}))) == {"Ingress", "Router", "a"}
+    assert set(bound_deployments(build(Config(models={"a": {"kind": "toys.tones"}})))) == {
+        "Ingress",
+        "Router",
+        "a",
+    }
 
 
 async def test_router_alone_in_local_mode() -> None:
-    from toys.tones import Pipeline, Settings
+    from toys.tones import Pipeline, ToneSettings
 
     from serve_app.router import Router
 
     config = Config(models={"toy": {"kind": "toys.tones"}})
-    stages = {"toy": Pipeline.deployments("toy", Settings())}
+    stages = {"toy": Pipeline.deployments("toy", ToneSettings())}
     router = serve.run(
         serve.deployment(name="Router")(Router).bind(config, stages), name="router", _local_testing_mode=True
     )

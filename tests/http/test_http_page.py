@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chromium import chromium, text_of
 from cluster import Cluster
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -14,29 +14,11 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=900,1000 "
-    "--autoplay-policy=no-user-gesture-required"
-)
-
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.fail(
-            "Chromium is missing; as root `make setup-dev` installs it (Debian: chromium, chromium-driver)"
-        )
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield browser
-    browser.quit()
+    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
 
 
 def speak(browser: webdriver.Chrome, text: str, model: str, audio_format: str = "mp3") -> None:
@@ -46,10 +28,6 @@ def speak(browser: webdriver.Chrome, text: str, model: str, audio_format: str = 
     field.clear()
     field.send_keys(text)
     browser.find_element(By.ID, "speak").click()
-
-
-def text_of(browser: webdriver.Chrome, element: str) -> str:
-    return browser.find_element(By.ID, element).text
 
 
 @pytest.fixture
@@ -96,6 +74,26 @@ def test_a_recording_from_the_disk_is_cloned(page: webdriver.Chrome, golden_fron
     WebDriverWait(page, 60).until(lambda b: text_of(b, "status") in ("complete", "failed"))
     assert text_of(page, "status") == "complete", text_of(page, "error")
     assert text_of(page, "answered") == "index / reference-audio"
+
+
+def test_settings_of_the_chosen_model_are_sent(page: webdriver.Chrome) -> None:
+    settings = page.find_element(By.ID, "settings")
+    Select(page.find_element(By.ID, "model")).select_by_value("index")
+    settings.find_element(By.TAG_NAME, "summary").click()
+    Select(page.find_element(By.ID, "parameter-quality")).select_by_value('"balanced"')
+    steps = page.find_element(By.ID, "parameter-diffusion_steps")
+    assert (steps.get_attribute("min"), steps.get_attribute("max")) == ("1", "50")
+    steps.send_keys("2")
+    field = page.find_element(By.ID, "text")
+    field.clear()
+    field.send_keys("Hi there.")
+    page.find_element(By.ID, "speak").click()
+    WebDriverWait(page, 60).until(lambda b: text_of(b, "status") in ("complete", "failed"))
+    assert text_of(page, "status") == "complete", text_of(page, "error")
+    assert text_of(page, "answered").startswith("index / ")
+    page.find_element(By.ID, "parameter-temperature").send_keys("0.001")
+    page.find_element(By.ID, "speak").click()
+    WebDriverWait(page, 10).until(lambda b: "temperature" in text_of(b, "error"))
 
 
 def test_an_error_is_shown(page: webdriver.Chrome) -> None:

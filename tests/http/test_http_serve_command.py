@@ -21,6 +21,7 @@ import numpy as np
 import psutil
 import pytest
 from cluster import free_port
+from measuring import needs
 
 from serve_app.quality.listener import word_errors
 from serve_app.quality.recogniser import Recogniser
@@ -111,7 +112,7 @@ def test_both_models_are_offered(serving: Serving) -> None:
 
 
 def test_the_four_stages_speak_english(serving: Serving) -> None:
-    pytest.importorskip("moonshine_cpp", reason="moonshine has wheels for x86-64 only")
+    needs("wer")
     recogniser = Recogniser()
     counts = [
         word_errors(text, recogniser.hear(decode(serving.speak(text, model="indextts2", seed=index))))

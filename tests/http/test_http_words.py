@@ -8,6 +8,7 @@ import httpx
 import jiwer
 import pytest
 from cluster import Cluster
+from measuring import needs
 
 from serve_app.audio.encoders import wav_header
 from serve_app.quality.plain_words import plain_words
@@ -44,7 +45,7 @@ SENTENCES = (
 @pytest.fixture(scope="module")
 def hear() -> Callable[[bytes], str]:
     """Words of an audio file."""
-    pytest.importorskip("moonshine_cpp", reason="moonshine has wheels for x86-64 only")
+    needs("wer")
     recogniser = Recogniser()
     return lambda data: words(recogniser.hear(decode(data)))
 

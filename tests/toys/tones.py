@@ -14,12 +14,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 from ray import serve
+from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
+from deployments.core import pipeline, settings
+from deployments.core.catalogue import ModelCard, VoiceCard
 from deployments.core.errors import Unavailable
+from deployments.core.metrics import StageMonitor
 from deployments.core.pipeline import Plan
-from deployments.core.speech import AudioChunk, ModelCard, Samples, SpeechRequest, StreamEnd, Voice
-from serve_app import config
+from deployments.core.ray_internals import by_value
+from deployments.core.speech import AudioChunk, Samples, SpeechRequest, StreamEnd
+from deployments.core.stages import items
 
 SAMPLE_RATE_HZ = 16_000
 TONE_S = 0.1
@@ -61,21 +66,37 @@ class Tones:
         return {"running": self.running, "made": self.made, "ended": self.ended, "pid": os.getpid()}
 
 
-class Settings(config.Settings):
+class ToneParams(settings.Params):
+    """None of its own."""
+
+
+class ToneSettings(settings.Settings):
     quality_rank: int = 0
     down: bool = False
 
 
-class Pipeline:
-    Settings: ClassVar[type[config.Settings]] = Settings
+class Pipeline(pipeline.Pipeline):
+    Settings: ClassVar[type[settings.Settings]] = ToneSettings
 
-    def __init__(self, name: str, settings: Settings, stages: Mapping[str, DeploymentHandle]) -> None:
-        self._name = name
+    def __init__(
+        self, name: str, settings: ToneSettings, stages: Mapping[str, DeploymentHandle[Any]]
+    ) -> None:
+        self.monitor = StageMonitor()
         self._settings = settings
         self._stage = stages["tones"]
+        self.voices = (VoiceCard(id=f"{name}-tone", name="Tone", model=name, language="en"),)
+        self.card = ModelCard(
+            name=name,
+            kind="toys.tones",
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            languages=("en",),
+            default_voice="tone",
+            quality_rank=settings.quality_rank,
+            parameters=ToneParams().schema_here(),
+        )
 
     @classmethod
-    def deployments(cls, name: str, settings: Settings) -> dict[str, Any]:
+    def deployments(cls, name: str, settings: ToneSettings) -> dict[str, Application]:
         deployment = serve.deployment(
             name=name,
             max_ongoing_requests=100,
@@ -86,40 +107,26 @@ class Pipeline:
         return {"tones": deployment(Tones).bind()}
 
     @classmethod
-    def check_files(cls, settings: Settings) -> None:
+    def check_files(cls, settings: ToneSettings) -> None:
         return None
-
-    @property
-    def card(self) -> ModelCard:
-        return ModelCard(
-            name=self._name,
-            kind="toys.tones",
-            sample_rate_hz=SAMPLE_RATE_HZ,
-            languages=("en",),
-            default_voice="tone",
-            quality_rank=self._settings.quality_rank,
-        )
-
-    async def voices(self) -> list[Voice]:
-        return [Voice(id=f"{self._name}-tone", name="Tone", model=self._name, language="en")]
 
     async def ready(self) -> bool:
         return bool(await self._stage.counts.remote())
 
     async def plan(self, request: SpeechRequest) -> Plan:
-        return Plan(request, (await self.voices())[0], request.speed)
+        return Plan(request, self.voices[0], request.speed, ignored=ToneParams.unknown(request.params))
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         if self._settings.down:
             raise Unavailable("the toy is switched off", retry_after_s=1)
         text = plan.request.text
         delay_s = 0.05 if "slow" in text.split() else 0.0
-        stream = self._stage.options(stream=True, _by_reference=False).tones.remote(text, delay_s)
+        tones = items(by_value(self._stage, stream=True).tones.remote(text, delay_s))
         count = 0
         try:
-            async for samples in stream:
+            async for samples in tones:
                 count += 1
                 yield AudioChunk(samples, 0)
         finally:
-            stream.cancel()
+            await tones.aclose()
         yield StreamEnd(count * TONE_S)

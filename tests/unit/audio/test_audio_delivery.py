@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import threading
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from deployments.core.errors import InvalidRequest, Unavailable
 from deployments.core.speech import AudioChunk, StreamEnd, StreamEvent, StreamStart
 from serve_app.audio.delivery import PIECE_S, Delivery
-from serve_app.audio.encoders import FORMATS
+from serve_app.audio.encoders import FORMATS, ContainerEncoder, make_encoder
+from serve_app.audio.resample import Resampler, TimeStretch
 
 RATE_HZ = 16_000
 SOUND = np.random.default_rng(2).uniform(-0.5, 0.5, RATE_HZ).astype(np.float32)
@@ -116,3 +118,34 @@ async def test_closing_the_answer_closes_the_events(name: str, taken: int) -> No
     await answer.aclose()
     await delivery.close()
     assert events.closed == 1
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("whole", [True, False])
+async def test_nothing_is_converted_or_encoded_on_the_event_loop(
+    name: str, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening an encoder takes milliseconds as well. Headers and the rounding of PCM take none."""
+    threads: dict[str, set[str]] = {}
+
+    def noting(function: Callable[..., Any], label: str) -> Callable[..., Any]:
+        def noted(*arguments: Any, **named: Any) -> Any:
+            threads.setdefault(label, set()).add(threading.current_thread().name)
+            return function(*arguments, **named)
+
+        return noted
+
+    for kind in (TimeStretch, Resampler, ContainerEncoder):
+        for method in ("__init__", "write", "close"):
+            if hasattr(kind, method):
+                label = f"{kind.__name__}.{method}"
+                monkeypatch.setattr(kind, method, noting(getattr(kind, method), label))
+    monkeypatch.setattr("serve_app.audio.delivery.make_encoder", noting(make_encoder, "make_encoder"))
+    one = await opened(Events(start(tempo=1.5), *chunks([4000, 9000]), StreamEnd(1.0)), name)
+    data = await one.whole() if whole else b"".join([part async for part in one.encoded()])
+    assert data
+    expected = {"TimeStretch.__init__", "TimeStretch.write", "Resampler.__init__", "Resampler.write"}
+    assert threads.keys() >= expected | {"make_encoder"}
+    assert ("ContainerEncoder.write" in threads) == (name not in ("pcm", "wav"))
+    names = set().union(*threads.values())
+    assert all(thread.startswith("audio") for thread in names), threads

@@ -1,4 +1,4 @@
-"""A scripted service, a client of the HTTP interface over it, and a watch on what is logged as a crash."""
+"""Fake services, a client of the HTTP interface over one, and a watch on what is logged as a crash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-from api_fake import FakeService, make_client
+from http_fakes import FakeService, make_client
+from speaker_fake import Speaker
+
+from deployments.core.logs import logger
 
 
 @pytest.fixture
@@ -16,31 +19,45 @@ def service() -> FakeService:
 
 
 @pytest.fixture
+def speaker() -> Speaker:
+    return Speaker()
+
+
+@pytest.fixture
 async def client(service: FakeService) -> AsyncIterator[httpx.AsyncClient]:
     async with make_client(service) as client:
         yield client
 
 
-class _Errors(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.messages: list[str] = []
+class _Lines(logging.Handler):
+    def __init__(self, level: int = logging.NOTSET) -> None:
+        super().__init__(level)
+        self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(f"{record.name}: {record.getMessage()}")
+        self.lines.append(record.getMessage())
 
 
 @pytest.fixture
 def no_errors_logged() -> Iterator[None]:
     """Fails the test where anything was logged as an error."""
-    errors = _Errors()
+    errors = _Lines(logging.ERROR)
     # Ray's loggers may not propagate to the root.
-    watched = [logging.getLogger(), logging.getLogger("ray.serve")]
-    for logger in watched:
-        logger.addHandler(errors)
+    watched = [logging.getLogger(), logger]
+    for each in watched:
+        each.addHandler(errors)
     try:
         yield
     finally:
-        for logger in watched:
-            logger.removeHandler(errors)
-    assert not errors.messages
+        for each in watched:
+            each.removeHandler(errors)
+    assert not errors.lines
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Lines that go into Serve's log, as they come."""
+    handler = _Lines()
+    logger.addHandler(handler)
+    yield handler.lines
+    logger.removeHandler(handler)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serve_app.quality import EvalError
 from serve_app.quality.compare import compare, comparison
-from serve_app.quality.errors import EvalError
 from serve_app.quality.figures import FIGURES, figures
 from serve_app.quality.result import ItemResult, Result, read_result, write_result
 

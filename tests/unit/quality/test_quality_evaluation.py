@@ -8,7 +8,7 @@ import pytest
 from quality_toy_server import ToyServer, tone
 
 from serve_app.bench.client import Target
-from serve_app.quality.errors import EvalError
+from serve_app.quality import EvalError
 from serve_app.quality.evaluation import Evaluation, expected_s
 from serve_app.quality.figures import figures
 from serve_app.quality.lines import Line, LineSet

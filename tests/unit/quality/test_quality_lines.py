@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.quality.errors import EvalError
+from serve_app.quality import EvalError
 from serve_app.quality.lines import Line, LineSet, built_in, cast, read_set, recordings
 from serve_app.quality.server import check_fields, request_body
 

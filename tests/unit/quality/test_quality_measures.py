@@ -3,34 +3,23 @@ librosa 0.11, speechmos 0.0.1.1) on a recording that moonshine-cpp carries."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from serve_app.quality import packages
-from serve_app.quality.errors import EvalError
+from serve_app.quality import EvalError
 from serve_app.quality.listener import Listener, is_audible, word_errors
-from serve_app.quality.packages import check_measures
-from serve_app.quality.recogniser import LONGEST, cut_at_pauses
 from serve_app.quality.recording import MEASURE_RATE_HZ, Wave, decode_pcm, read_recording
 from serve_app.quality.spectrum import mel_power
 
 OTHER_VOICE = Path(__file__).parents[3] / "benchmarks" / "quality" / "voices" / "kokoro" / "bm_george.flac"
 
 
-def needs(measure: str) -> None:
-    for package in packages.NEEDED[measure]:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
-
-
 @pytest.fixture(scope="module")
 def beckett() -> Wave:
     """Ten seconds of a man reading Beckett."""
-    needs("wer")
-    return read_recording(packages.file_of("moonshine_cpp", "test-data/beckett.wav"))
+    return read_recording(beckett_recording())
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +32,9 @@ def harmonics() -> Wave:
     return (0.2 * buzz / np.abs(buzz).max() * swell).astype(np.float32)
 
 
+@pytest.mark.weights
 def test_dnsmos_is_that_of_the_package(beckett: Wave) -> None:
     needs("dnsmos")
-    from serve_app.quality.dnsmos import Dnsmos
-
     scores = Dnsmos()
     # Long enough for two windows, and short enough to be repeated.
     long, short = np.resize(beckett, round(11.5 * MEASURE_RATE_HZ)), beckett[: 5 * MEASURE_RATE_HZ]
@@ -54,10 +42,9 @@ def test_dnsmos_is_that_of_the_package(beckett: Wave) -> None:
     assert scores.score(short) == pytest.approx((3.25078, 3.55595), abs=1e-3)
 
 
+@pytest.mark.weights
 def test_the_speaker_embedding_is_that_of_the_package(harmonics: Wave) -> None:
     needs("similarity")
-    from serve_app.quality.speaker import SpeakerEncoder
-
     embedding = SpeakerEncoder().embed(harmonics)
     strongest = [243, 218, 127, 158, 246]
     assert np.argsort(embedding)[-5:].tolist() == strongest
@@ -65,10 +52,9 @@ def test_the_speaker_embedding_is_that_of_the_package(harmonics: Wave) -> None:
     assert embedding[strongest] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.weights
 def test_a_voice_is_like_itself_however_loud_and_unlike_others(beckett: Wave) -> None:
     needs("similarity")
-    from serve_app.quality.speaker import SpeakerEncoder
-
     encoder = SpeakerEncoder()
     whole = encoder.embed(beckett)
     assert whole @ encoder.embed(beckett[: 5 * MEASURE_RATE_HZ] * 0.05) > 0.9
@@ -76,13 +62,12 @@ def test_a_voice_is_like_itself_however_loud_and_unlike_others(beckett: Wave) ->
     assert np.linalg.norm(encoder.embed(beckett[:4000])) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.weights
 def test_all_measures_of_one_answer(beckett: Wave) -> None:
-    for measure in packages.MEASURES:
-        needs(measure)
-    reference = packages.file_of("moonshine_cpp", "test-data/beckett.wav")
-    listener = Listener(packages.MEASURES, [reference])
-    text = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."
-    found = listener.measure(text, beckett, reference)
+    needs(*MEASURES)
+    reference = beckett_recording()
+    listener = Listener(MEASURES, [reference])
+    found = listener.measure(BECKETT, beckett, reference)
     assert (found["words"], found["errors"]) == (12, 0)
     assert found["similarity"] > 0.9
     assert 1 < found["dnsmos_ovrl"] < 5
@@ -95,18 +80,6 @@ def test_word_errors_count_edits() -> None:
     found = word_errors("The grey cat sat.", "the gray hat sat down")
     assert (found["words"], found["errors"]) == (4, 2)
     assert (found["chars"], found["char_errors"]) == (len("the gray cat sat"), 1 + len(" down"))
-
-
-def test_long_recordings_are_cut_in_their_pauses() -> None:
-    noise = np.random.default_rng(0).normal(0, 0.1, 45 * MEASURE_RATE_HZ).astype(np.float32)
-    pauses = [17, 33]
-    for second in pauses:
-        noise[second * MEASURE_RATE_HZ : round((second + 0.4) * MEASURE_RATE_HZ)] = 0
-    parts = cut_at_pauses(noise)
-    assert np.array_equal(np.concatenate(parts), noise)
-    assert max(map(len, parts)) <= LONGEST
-    cuts = np.cumsum([len(part) for part in parts])[:-1] / MEASURE_RATE_HZ
-    assert all(second <= cut <= second + 0.4 for second, cut in zip(pauses, cuts, strict=True))
 
 
 def test_a_tone_lies_in_its_band() -> None:
@@ -130,17 +103,3 @@ def test_a_recording_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("no sound", encoding="utf-8")
     with pytest.raises(EvalError, match="cannot read the recording"):
         read_recording(tmp_path / "a.wav")
-
-
-def test_missing_packages_are_named_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(packages.NEEDED, "similarity", {"no_such_speaker": packages.SPEAKER})
-    monkeypatch.setitem(packages.NEEDED, "wer", {"no_such_asr": packages.EXTRA})
-    monkeypatch.setitem(packages.NEEDED, "dnsmos", {"json": packages.EXTRA})
-    check_measures(["dnsmos"])
-    with pytest.raises(EvalError) as caught:
-        check_measures(packages.MEASURES)
-    assert "no_such_asr, no_such_speaker" in str(caught.value)
-    assert "pip install 'voicegraph[quality]' && pip install --no-deps Resemblyzer" in str(caught.value)
-    assert "--measures dnsmos" in str(caught.value)
-    with pytest.raises(EvalError, match="no measure loudness"):
-        check_measures(["loudness"])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -8,9 +10,10 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
+from deployments.core.deadline import NEVER
 from deployments.core.errors import InvalidRequest, SpeechError, Unavailable
-from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamStart
-from serve_app.client import RouterClient, Speech, Voicegraph, cause_of
+from deployments.core.speech import AudioChunk, Emotion, SpeechRequest, StreamEnd, StreamStart
+from serve_app.client import MAX_GRPC_BYTES, RequestFields, RouterClient, Speech, Voicegraph, cause_of
 
 START = StreamStart("toy", "anna", 16_000, "test")
 REQUEST = SpeechRequest("id", "Hello.")
@@ -143,3 +146,85 @@ def test_a_request_takes_the_fields_of_speech_request() -> None:
     assert request.request_id != tts.request("Hi.").request_id
     with pytest.raises(TypeError, match="colour"):
         tts.request("Hi.", colour="red")
+
+
+def test_the_fields_of_a_request_are_those_of_speech_request() -> None:
+    own = {"request_id", "text"}
+    assert RequestFields.__annotations__.keys() == {field.name for field in fields(SpeechRequest)} - own
+
+
+def test_parameters_of_a_model_have_a_place_of_their_own() -> None:
+    _, tts = graph()
+    assert tts.request("Hi.", params={"top_k": 3, "warmth": 0.5}).params == {"top_k": 3, "warmth": 0.5}
+    with pytest.raises(TypeError, match=r"a request has no top_k; .*params=\{'top_k': …\}"):
+        tts.request("Hi.", top_k=3)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"speed": 9}, "speed"),
+        ({"speed": float("nan")}, "speed"),
+        ({"speed": True}, "speed"),
+        ({"seed": -1}, "seed"),
+        ({"language": "english"}, "language"),
+        ({"pause_ms": -1}, "pause_ms"),
+        ({"latency_budget_ms": 0}, "latency_budget_ms"),
+        ({"voice": ""}, "voice"),
+        ({"instructions": "x" * 4097}, "instructions"),
+        ({"reference_text": "x" * 4097}, "ref_text"),
+        ({"emotion": Emotion()}, "emotion"),
+        ({"emotion": Emotion(vector=(0.5,) * 7)}, "vector"),
+        ({"emotion": Emotion(text="sad", audio=b"RIFF")}, "emotion.audio"),
+        ({"emotion": Emotion(audio=b"RIFF", random=True)}, "emotion.random"),
+    ],
+)
+def test_what_http_would_refuse_is_refused_here(wrong: dict[str, Any], param: str) -> None:
+    _, tts = graph()
+    with pytest.raises(InvalidRequest) as caught:
+        tts.request("Hi.", **wrong)
+    assert caught.value.param == param
+
+
+def test_what_http_would_take_is_taken() -> None:
+    _, tts = graph()
+    emotion = Emotion(vector=(0.5,) * 8, alpha=0.3)
+    request = tts.request(
+        "Hi.", speed=2, emotion=emotion, reference_audio=b"RIFF", deadline=NEVER, quality="fast", voice=None
+    )
+    assert (request.speed, request.emotion, request.reference_audio) == (2, emotion, b"RIFF")
+    assert tts.request("Hi.", emotion=Emotion(audio=b"RIFF")).emotion == Emotion(audio=b"RIFF")
+
+
+@pytest.mark.parametrize(
+    ("large", "request_"),
+    [
+        (False, SpeechRequest("id", "Hello.")),
+        (False, SpeechRequest("id", "x" * 4096, params={"top_k": 3}, reference_audio=bytes(2_900_000))),
+        (True, SpeechRequest("id", "x" * 1_000_000)),
+        (True, SpeechRequest("id", "Hello.", reference_audio=bytes(3_000_001))),
+        (True, SpeechRequest("id", "Hello.", emotion=Emotion(audio=bytes(3_000_001)))),
+        (True, SpeechRequest("id", "Hello.", params={"colour": "x" * 1_000_000})),
+        (True, SpeechRequest("id", "Hello.", params={f"field{n}": n for n in range(60_000)})),
+    ],
+)
+async def test_large_messages_do_not_go_by_grpc(large: bool, request_: SpeechRequest) -> None:
+    taken: list[dict[str, Any]] = []
+
+    class WithOptions(Handle):
+        """Notes with what options a call was made."""
+
+        def __init__(self, options: dict[str, Any]) -> None:
+            super().__init__(START, StreamEnd(0))
+            self.chosen = options
+
+        def options(self, **options: Any) -> Handle:
+            return WithOptions(options)
+
+        def remote(self, *_: Any, **__: Any) -> Response:
+            taken.append(self.chosen)
+            return super().remote()
+
+    [event async for event in RouterClient(WithOptions({})).stream(request_)]  # type: ignore[arg-type]
+    assert taken == [{"stream": True} if large else {"stream": True, "_by_reference": False}]
+    assert len(pickle.dumps(request_)) < MAX_GRPC_BYTES or large

@@ -10,7 +10,6 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve_app import config_file
 from serve_app.config_file import ConfigError, check_files, load
 
 CPU = Path(__file__).parents[3] / "configs" / "cpu.yaml"
@@ -205,4 +204,4 @@ def test_missing_weights_are_named_with_the_command_that_fetches_them(
 
 def test_the_names_of_all_deployments() -> None:
     stages = {f"indextts2-{stage}" for stage in ("speaker", "gpt", "s2mel", "vocoder")}
-    assert set(config_file.bound_deployments(load(CPU).args)) == {"Ingress", "Router", "kokoro", *stages}
+    assert load(CPU).deployments.keys() == {"Ingress", "Router", "kokoro", *stages}

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deployments.core.catalogue import ModelCard
 from deployments.core.errors import InvalidRequest, NotFound
-from deployments.core.speech import ModelCard, SpeechRequest
+from deployments.core.speech import SpeechRequest
 from serve_app.config import OPENAI_MODEL_ALIASES
-from serve_app.routing import POLICIES, Choice, Load, Needs, rank, resolve
+from serve_app.routing import POLICIES, Choice, Load, Needs, default_model, rank, resolve
 
 FAST = ModelCard("kokoro", "kokoro", 24_000, ("en", "zh"), "a", quality_rank=10)
 GOOD = ModelCard(
@@ -46,7 +47,7 @@ LOAD = st.builds(
 
 @settings(max_examples=150)
 @given(
-    cards=st.lists(st.sampled_from(CARDS), unique=True),
+    cards=st.lists(st.sampled_from(CARDS), unique_by=lambda card: card.name),
     wanted=NAME | st.sampled_from([*POLICIES, *OPENAI_MODEL_ALIASES, "other", ""]),
     needs=st.builds(
         Needs,
@@ -155,3 +156,16 @@ def test_refusals_say_why() -> None:
 def test_aliases_resolve_once() -> None:
     assert resolve("tts-1", CARDS, OPENAI_MODEL_ALIASES) == "fast"
     assert resolve("mine", CARDS, {"mine": "kokoro"}) == "kokoro"
+
+
+def test_a_voice_that_may_just_have_been_uploaded_is_looked_for_by_models_that_clone() -> None:
+    unknown = Needs(voice_unknown=True)
+    assert names(models("fast", unknown)) == ["voxcpm", "indextts2", "kokoro"]
+    assert names(models("auto", unknown, default="kokoro")) == ["indextts2", "voxcpm", "kokoro"]
+    assert names(models("kokoro", unknown)) == ["kokoro", "indextts2", "voxcpm"]
+    assert names(models("fast", Needs(voice_unknown=True, language="ja"))) == ["voxcpm"]
+
+
+def test_the_default_is_the_configured_model_else_the_best() -> None:
+    assert default_model("kokoro", CARDS) == "kokoro"
+    assert default_model(None, CARDS) == "indextts2" == names(models("auto"))[0]

@@ -1,4 +1,4 @@
-"""The HTTP interface over a desk with a real store and a model that clones, without any network."""
+"""The HTTP interface over a registry with a real store and a model that clones, without any network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ import pytest
 import soundfile
 from voices_fake import Clip, CloningModel, FixedModel, VoiceService
 
-from serve_app.config import HttpSettings
+from serve_app.config import Limits
 from serve_app.http.application import create_api
-
-MAX_BODY_BYTES = 12_000_000
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def service(tmp_path: Path, cloner: CloningModel) -> VoiceService:
 
 @pytest.fixture
 async def http(service: VoiceService) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_api(service, HttpSettings(max_body_bytes=MAX_BODY_BYTES, max_input_chars=4096))
+    app = create_api(service, Limits())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client

@@ -1,28 +1,22 @@
-"""What the ingress sees of a graph with uploaded voices: a desk with a real store, and a model that clones."""
+"""What the ingress sees of a graph with uploaded voices: a registry with a real store, and a model that clones."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from deployments.core.speech import (
-    AudioChunk,
-    ModelCard,
-    SpeechRequest,
-    StreamEnd,
-    StreamEvent,
-    StreamStart,
-    Voice,
-)
+from deployments.core.catalogue import Catalogue, ModelCard, VoiceCard
+from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamEvent, StreamStart
+from deployments.indextts2.sampling import Params, Presets
 from deployments.voices.library import Outcome, VoiceLibrary
-from deployments.voices.profile import VoiceProfile
-from deployments.voices.reference import ReferenceAudio
-from deployments.voices.voice import Voice as RegisteredVoice
+from deployments.voices.profile import EncodedProfile, VoiceProfile
+from deployments.voices.reference import Recording, ReferenceAudio
+from deployments.voices.registered_voice import RegisteredVoice
 from serve_app.config import VoiceSettings
-from serve_app.router import Catalogue
-from serve_app.voice_registry import VoiceDesk
+from serve_app.voice_registry import VoiceRegistry
 
 Clip = Callable[..., bytes]
 
@@ -32,13 +26,9 @@ class FixedModel:
 
     def __init__(self, name: str, *, cloning: bool = False) -> None:
         self.card = ModelCard(name, "toy", 16_000, ("en",), "anna", cloning=cloning, emotion=cloning)
-
-    async def voices(self) -> list[Voice]:
-        return (
-            []
-            if self.card.cloning
-            else [Voice("anna", "Anna", self.card.name, "en", aliases=("alloy", "Änne"))]
-        )
+        self.voices: tuple[VoiceCard, ...] = ()
+        if not cloning:
+            self.voices = (VoiceCard("anna", "Anna", name, "en", aliases=("alloy", "Änne")),)
 
 
 class CloningModel(FixedModel):
@@ -52,40 +42,47 @@ class CloningModel(FixedModel):
         self.library = library
 
     async def prepare_voice(self, voice: RegisteredVoice) -> Outcome:
-        return (await self.library.profile(voice, self.card.name, "1", self._encode))[1]
+        found = await self.library.profile(Recording.of(voice), self.card.name, "1", self._encode)
+        return found.outcome
 
     def reference_warnings(self, duration_s: float) -> tuple[str, ...]:
         return ("only 15 s are heard",) if duration_s > 15 else ()
 
-    async def _encode(self, audio: ReferenceAudio) -> VoiceProfile:
+    async def _encode(self, audio: ReferenceAudio) -> EncodedProfile:
         self.encoded += 1
-        return VoiceProfile({"loudness": np.abs(audio.samples).mean(keepdims=True)})
+        return EncodedProfile(VoiceProfile({"loudness": np.abs(audio.samples).mean(keepdims=True)}), "1")
 
 
 class VoiceService:
-    """What the ingress sees of the graph: a desk, and speech that is recorded instead of spoken."""
+    """What the ingress sees of the graph: a registry, and speech whose requests are checked and kept, not spoken."""
 
     def __init__(self, store: Path, *models: FixedModel) -> None:
         self.models = models
-        self.desk = VoiceDesk(VoiceSettings(url=str(store)), {model.card.name: model for model in models})  # type: ignore[misc]
-        self.requests: list[SpeechRequest] = []
-        self.register_voice = self.desk.register
-        self.registered_voice = self.desk.get
-        self.update_voice = self.desk.update
-        self.delete_voice = self.desk.delete
-        self.voice_sample = self.desk.sample
-        self.preload_voice = self.desk.preload
+        pipelines: dict[str, Any] = {model.card.name: model for model in models}
+        self.registry = VoiceRegistry(VoiceSettings(url=str(store)), pipelines)
+        self.requests: list[SpeechRequest] = []  # that a model would speak
+        self.register_voice = self.registry.register
+        self.registered_voice = self.registry.get
+        self.update_voice = self.registry.update
+        self.delete_voice = self.registry.delete
+        self.voice_sample = self.registry.sample
+        self.preload_voice = self.registry.preload
 
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
+        Presets().named(request.quality or "balanced").changed(request.params)
         self.requests.append(request)
-        yield StreamStart("clone", request.voice or "anna", 24_000, "only-suitable")
+        ignored = Params.unknown(request.params)
+        yield StreamStart("clone", request.voice or "anna", 24_000, "only-suitable", ignored=ignored)
         yield AudioChunk(np.zeros(2400, np.float32), 0)
         yield StreamEnd(0.1)
 
-    async def catalogue(self) -> Catalogue:
-        fixed = [voice for model in self.models for voice in await model.voices()]
+    async def catalogue(self, *, voices: bool = True) -> Catalogue:
         cards = tuple(model.card for model in self.models)
-        return Catalogue(cards, (*fixed, *await self.desk.voices()), {}, cards[0].name)
+        known: tuple[VoiceCard, ...] = ()
+        if voices:
+            fixed = (voice for model in self.models for voice in model.voices)
+            known = (*fixed, *await self.registry.cards())
+        return Catalogue(cards, known, {}, cards[0].name)
 
     async def status(self) -> dict[str, bool]:
         return {}

@@ -1,0 +1,37 @@
+"""A router over scripted models, and what is logged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from router_fakes import Route, routed
+
+from deployments.core.logs import logger
+
+
+@pytest.fixture
+def route(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Route:
+    """await route(*models, **limits) -> a router over them."""
+    return partial(routed, monkeypatch, tmp_path / "voices")
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Lines that go into Serve's log, as they come."""
+    handler = _Lines()
+    logger.addHandler(handler)
+    yield handler.lines
+    logger.removeHandler(handler)
