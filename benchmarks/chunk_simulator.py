@@ -4,8 +4,8 @@
     python benchmarks/chunk_simulator.py --preset cpu-nano --codes 400 --load 1.5 --seeded
 
 Prints each chunk with the time at which it is heard and the listener's buffer at that moment. Presets are round
-figures: `a100-trt` from the published times in specs/faster-indextts2-notes.md 6, the others from the operation counts
-in specs/indextts2-back.md 8; none is a measurement of this repository.
+figures: `a100-trt` from the published times of Faster IndexTTS-2 (arXiv 2607.21042), the others from the operation
+counts in indextts2-back.md 8; none is a measurement of this repository.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from deployments.indextts2.checkpoint import FRAMES_PER_CODE
 from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner, Progress
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
@@ -70,7 +71,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class SegmentTimeline:
     events: tuple[Event, ...]
     first_audio_s: float
     one_pass_s: float  # first audio without chunks
@@ -79,11 +80,14 @@ class Timeline:
     repeated_work: float  # S2Mel's work over that of one pass
 
 
-def simulate(costs: Costs, parameters: ChunkParameters, codes: int, *, seeded: bool = False) -> Timeline:
+def simulate(
+    costs: Costs, parameters: ChunkParameters, codes: int, *, seeded: bool = False
+) -> SegmentTimeline:
     """One segment of `codes` codes for a listener who plays from the first sample on; `seeded`: sizes by schedule."""
-    geometry = Geometry(costs.halo_frames, 256, 22_050)
+    geometry = Geometry(costs.halo_frames, 256, 22_050, FRAMES_PER_CODE)
     speeds = costs.speeds
     evaluations = costs.steps * costs.rows
+    first_evaluations = min(costs.steps, parameters.first_steps or costs.steps) * costs.rows
     planner = ChunkPlanner(parameters, geometry, speeds, costs.prompt_frames, evaluations)
     last_s = costs.prefix_ms / 1e3 + codes / costs.codes_per_s
 
@@ -107,8 +111,10 @@ def simulate(costs: Costs, parameters: ChunkParameters, codes: int, *, seeded: b
         count = min(chunk.needs, there)
         started_s = now_s
         if count > jobs_codes:
-            now_s += speeds.s2mel_s(costs.prompt_frames + geometry.frames(count), evaluations)
-            work += (costs.prompt_frames + geometry.frames(count)) * evaluations
+            frames = costs.prompt_frames + geometry.frames(count)
+            made = evaluations if events else first_evaluations
+            now_s += speeds.s2mel_s(frames, made)
+            work += frames * made
             jobs_codes = count
         end = geometry.frames(chunk.commit) if chunk.final else geometry.audible_frames(chunk.commit)
         heard_s = max(now_s, vocoder_free_s)
@@ -125,7 +131,7 @@ def simulate(costs: Costs, parameters: ChunkParameters, codes: int, *, seeded: b
     total = geometry.frames(codes)
     one_pass = (costs.prompt_frames + total) * evaluations
     one_pass_s = last_s + speeds.s2mel_s(costs.prompt_frames + total, evaluations) + speeds.vocoder_s(total)
-    return Timeline(
+    return SegmentTimeline(
         events=tuple(events),
         first_audio_s=next(event.heard_s for event in events if event.audio_s > 0),
         one_pass_s=one_pass_s,
@@ -135,7 +141,7 @@ def simulate(costs: Costs, parameters: ChunkParameters, codes: int, *, seeded: b
     )
 
 
-def table(timeline: Timeline) -> str:
+def table(timeline: SegmentTimeline) -> str:
     lines = ["chunk  codes  started    heard    audio    slack"]
     for number, event in enumerate(timeline.events):
         seconds = (event.started_s, event.heard_s, event.audio_s, event.slack_s)

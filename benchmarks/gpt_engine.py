@@ -27,15 +27,14 @@ from rich.table import Table
 
 from benchmarks.known import Known
 from deployments.indextts2.dims import GptDims
-from deployments.indextts2.gpt.draws import CounterDraws
 from deployments.indextts2.gpt.engine import GptEngine
-from deployments.indextts2.gpt.generate import generate
-from deployments.indextts2.gpt.job import GptJob, Sampling
-from deployments.indextts2.gpt.latents import latents_of
+from deployments.indextts2.gpt.generation import generate, latents_of
+from deployments.indextts2.gpt.job import GptJob
 from deployments.indextts2.gpt.model import SpeechGpt
-from deployments.indextts2.gpt.task import decoding_settings
+from deployments.indextts2.sampling import Params
+from deployments.indextts2.settings import GptSettings
 from deployments.voices.profile import VoiceProfile
-from deployments.voices.ticket import VoiceTicket
+from deployments.voices.sharing import SharedVoice
 from serve_app.bench.machine import describe_machine, git_commit
 
 RESULT = Path(__file__).parent / "results" / "gpt_engine.json"
@@ -77,15 +76,16 @@ def mid_size_model(layers: int, width: int) -> SpeechGpt:
     return model
 
 
-class Bench:
+class GptBench:
     def __init__(self, model: SpeechGpt, codes: int) -> None:
         dims = model.dims
         self.model = model
-        self.engine = GptEngine(model, slots=2 * max(CONCURRENCIES), max_waiting=0, max_length=256 + codes)
-        self.sampling = Sampling(beams=1, max_codes=codes)
+        settings = GptSettings(slots=2 * max(CONCURRENCIES), max_waiting=0, max_length=256 + codes)
+        self.engine = GptEngine(model, settings)
+        self.params = Params(num_beams=1, max_codes=codes)
         generator = np.random.default_rng(1)
         latents = generator.standard_normal((dims.condition_num_latent, dims.model_dim)).astype(np.float32)
-        self.voice = VoiceTicket("bench", Known(VoiceProfile({"speaker_latents": latents})))
+        self.voice = SharedVoice("bench", Known(VoiceProfile({"speaker_latents": latents})))
         self.latents = torch.from_numpy(latents)
         self.emotion = np.zeros(dims.model_dim, np.float32)
 
@@ -100,11 +100,10 @@ class Bench:
 
     async def plain(self, *, latents: bool) -> int:
         prefix = self.model.prefix(self.latents, torch.from_numpy(self.emotion), TEXT)
-        draws = CounterDraws(0, "gpt.sampling.0")
-        outcome = generate(self.model, prefix, decoding_settings(self.sampling), draws)
+        decoded = generate(self.model, prefix, self.params, seed=0)
         if latents:
-            latents_of(self.model, prefix, outcome.codes)
-        return len(outcome.codes)
+            latents_of(self.model, prefix, decoded.codes)
+        return len(decoded.codes)
 
     def at(self, concurrency: int, emit_codes: int) -> Variant:
         async def run() -> int:
@@ -114,15 +113,15 @@ class Bench:
         return run
 
     async def job(self, seed: int, emit_codes: int) -> int:
-        job = GptJob(self.voice, self.emotion, TEXT, self.sampling, seed, emit_codes=emit_codes)
-        return sum([len(chunk.codes) async for chunk in self.engine.stream(job)])
+        job = GptJob("bench", self.voice, self.emotion, TEXT, self.params, seed, emit_codes=emit_codes)
+        return sum([len(reply.value.codes) async for reply in self.engine.stream(job)])
 
 
 Rates = dict[str, list[float]]
 """Codes per second of every variant, one figure per round."""
 
 
-async def measure(bench: Bench, rounds: int, console: Console) -> tuple[Rates, Rates]:
+async def measure(bench: GptBench, rounds: int, console: Console) -> tuple[Rates, Rates]:
     """Per second of the clock and per CPU second; the first round only warms up."""
     variants = bench.variants()
     wall: Rates = {name: [] for name in variants}
@@ -151,10 +150,10 @@ def main(
     threads: Annotated[int, typer.Option(help="Of torch.")] = 1,
     output: Annotated[Path, typer.Option()] = RESULT,
 ) -> None:
-    """Measure, print a table, write JSON; exit code 1 if a figure of the issue is missed."""
+    """Measure, print a table, write JSON; exit code 1 if a limit is missed."""
     console = Console(highlight=False)
     torch.set_num_threads(threads)
-    bench = Bench(mid_size_model(layers, width), codes)
+    bench = GptBench(mid_size_model(layers, width), codes)
     bench.engine.start()
     try:
         rates, cpu_rates = asyncio.run(measure(bench, rounds, console))

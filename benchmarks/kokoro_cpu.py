@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.overhead import Overhead, measure
-from deployments.kokoro.engine import KokoroEngine, KokoroJob
+from deployments.kokoro.job import SAMPLE_RATE_HZ, KokoroJob
+from deployments.kokoro.model import KokoroModel
 from deployments.text.segments import split_for_streaming
 from deployments.weights.registry import find_model
 from serve_app.bench.arrivals import ClosedLoop
@@ -69,11 +70,11 @@ class LocalKokoro:
     """The model in this process, without graph, queue or HTTP."""
 
     def __init__(self) -> None:
-        self._engine = KokoroEngine(find_model("kokoro"), threads=THREADS, max_waiting=1)
-        self._engine.warm_up(["en"])
+        self._model = KokoroModel(find_model("kokoro"), threads=THREADS)
+        self._model.warm_up(["en"])
 
     def speak(self, text: str, voice: str) -> tuple[np.ndarray, int]:
-        return self._engine.speak(KokoroJob(text, voice)), self._engine.sample_rate_hz
+        return self._model.speak(KokoroJob(text, voice)), SAMPLE_RATE_HZ
 
 
 class Server:

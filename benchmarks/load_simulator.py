@@ -15,7 +15,8 @@ import asyncio
 import heapq
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from unittest import mock
@@ -23,20 +24,22 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.chunk_simulator import PRESETS, Costs
-from deployments.core.calls import Response
+from deployments.core.metrics import Reply, StageMetrics
 from deployments.core.speech import AudioChunk, Samples
-from deployments.indextts2.gpt.job import CodeChunk, GptJob, Sampling
-from deployments.indextts2.s2mel.job import S2MelJob
-from deployments.indextts2.stages import Mel
+from deployments.core.stages import Response
+from deployments.indextts2.checkpoint import FRAMES_PER_CODE
+from deployments.indextts2.gpt.job import CodeChunk, GptJob
+from deployments.indextts2.s2mel.job import Mel, S2MelJob, mel_frames
+from deployments.indextts2.sampling import Params
 from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner
 from deployments.indextts2.stream.geometry import Geometry
-from deployments.indextts2.stream.segment_stream import SegmentStream, Synthesis
-from deployments.indextts2.stream.speech import Speech
+from deployments.indextts2.stream.segment import SegmentStream, Synthesis
+from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
 from deployments.indextts2.vocoder.job import VocodeJob
 from deployments.streaming.playback import Playback
-from deployments.voices.ticket import VoiceTicket
+from deployments.voices.sharing import SharedVoice
 from serve_app.bench.arrivals import ClosedLoop, Load, OpenLoop
 from serve_app.bench.metrics import Arrival, Summary, Trace, summarise
 
@@ -47,7 +50,9 @@ CODES_PER_TOKEN = 8
 LENGTHS = (60, 100, 150, 250, 400)  # codes of a request, equally likely
 SEGMENT = 200  # codes at most
 BUSY_USERS = 6
-VOICE = VoiceTicket("", cast(Any, None))  # nobody opens it
+VOICE = SharedVoice("", cast(Any, None))  # nobody opens it
+METRICS = StageMetrics("simulated", rows=1)  # nobody reads them
+HOP, RATE_HZ = 256, 22_050
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -82,21 +87,33 @@ def in_virtual_time(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         loop.close()
 
 
+class AtOnce(Executor):
+    """No threads: the clock would not know of what they do."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        done: Future[T] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
 @dataclass(order=True)
 class _MelRow:
-    deadline_s: float
+    due_s: float
     number: int
     left: int = field(compare=False)
     step_s: float = field(compare=False)
     new_frames: int = field(compare=False)
-    result: asyncio.Future[Mel] = field(compare=False)
+    result: asyncio.Future[Reply[Mel | None]] = field(compare=False)
 
 
 @dataclass
 class _CodeRow:
     codes: int
     emit: int
-    items: asyncio.Queue[CodeChunk]
+    items: asyncio.Queue[Reply[CodeChunk]]
     made: int = 0
     cancelled: bool = False
 
@@ -108,14 +125,14 @@ class CodeStream:
     def __aiter__(self) -> CodeStream:
         return self
 
-    async def __anext__(self) -> CodeChunk:
+    async def __anext__(self) -> Reply[CodeChunk]:
         return await self._row.items.get()
 
     def cancel(self) -> None:
         self._row.cancelled = True
 
 
-class Stages:
+class SimulatedStages:
     """One replica of each stage on `cores` cores. Steps of GPT rows are batched, Euler steps run most urgent first."""
 
     def __init__(self, costs: Costs, cores: int) -> None:
@@ -139,25 +156,29 @@ class Stages:
         self._wake_gpt.set()
         return CodeStream(row)
 
-    def mel(self, job: S2MelJob) -> Response[Mel]:
-        frames = self.costs.prompt_frames + len(job.codes) * 43 // 25
-        step_s = self.costs.s2mel_us * 1e-6 * frames * self.costs.rows
-        new = len(job.codes) * 43 // 25 - job.committed.shape[1]
-        deadline_s = time.monotonic() + job.slack_s
-        result: asyncio.Future[Mel] = asyncio.get_running_loop().create_future()
-        heapq.heappush(
-            self._mel_rows, _MelRow(deadline_s, next(self._numbers), job.steps, step_s, new, result)
-        )
+    def mel(self, job: S2MelJob) -> Response[Reply[Mel | None]]:
+        """Of any job: a lone replica knows every segment."""
+        frames = mel_frames(job.code_count, FRAMES_PER_CODE)
+        computed = (self.costs.prompt_frames + frames) * job.params.network_rows
+        step_s = self.costs.s2mel_us * 1e-6 * computed
+        due_s = time.monotonic() + job.slack_s
+        result: asyncio.Future[Reply[Mel | None]] = asyncio.get_running_loop().create_future()
+        new = frames - job.committed_frames
+        row = _MelRow(due_s, next(self._numbers), job.euler_steps, step_s, new, result)
+        heapq.heappush(self._mel_rows, row)
         self._wake_mel.set()
-        return cast(Response[Mel], result)
+        return cast(Response[Reply[Mel | None]], result)
 
-    def vocode(self, job: VocodeJob) -> Response[Samples]:
-        async def run() -> Samples:
+    def vocode(self, job: VocodeJob) -> Response[Reply[Samples]]:
+        async def run() -> Reply[Samples]:
             async with self._vocoder:
                 await self._compute(self.costs.vocoder_us * 1e-6 * job.mel.shape[1])
-            return np.zeros((job.end - job.start) * 256, np.float32)
+            return Reply(np.zeros((job.end - job.start) * HOP, np.float32), METRICS)
 
-        return cast(Response[Samples], asyncio.ensure_future(run()))
+        return cast(Response[Reply[Samples]], asyncio.ensure_future(run()))
+
+    def heard(self, stage: str, reply: Reply[T]) -> T:
+        return reply.value
 
     async def _compute(self, seconds: float) -> None:
         async with self._cores:
@@ -181,7 +202,7 @@ class Stages:
                 if finished or row.made % row.emit == 0:
                     count = row.made % row.emit or row.emit
                     chunk = CodeChunk(np.zeros(count, np.int64), np.zeros((count, 1), np.float32), finished)
-                    row.items.put_nowait(chunk)
+                    row.items.put_nowait(Reply(chunk, METRICS))
                 row.cancelled = row.cancelled or finished
 
     async def _s2mel(self) -> None:
@@ -200,14 +221,15 @@ class Stages:
                 self._mel_rows.remove(row)
                 heapq.heapify(self._mel_rows)
                 if not row.result.cancelled():
-                    row.result.set_result(np.zeros((BANDS, row.new_frames), np.float32))
+                    made = np.zeros((BANDS, row.new_frames), np.float32)
+                    row.result.set_result(Reply(made, METRICS))
 
 
 @dataclass
 class Listeners:
     """Requests of one pipeline."""
 
-    stages: Stages
+    stages: SimulatedStages
     parameters: ChunkParameters
     speeds: StageSpeeds
     seed: int = 0
@@ -215,19 +237,20 @@ class Listeners:
     async def listen(self, number: int, late_s: float) -> Trace:
         codes = random.Random(f"{self.seed} {number}").choice(LENGTHS)
         costs = self.stages.costs
-        geometry = Geometry(costs.halo_frames, 256, 22_050)
+        params = Params(diffusion_steps=costs.steps, guidance=0.0 if costs.rows == 1 else 0.7, num_beams=1)
+        geometry = Geometry(costs.halo_frames, HOP, RATE_HZ, FRAMES_PER_CODE)
         playback = Playback(time.monotonic)
-        planner = ChunkPlanner(
-            self.parameters, geometry, self.speeds, costs.prompt_frames, costs.steps * costs.rows
-        )
-        synthesis = Synthesis(costs.steps, 0.7, chunked=True, mel_bands=BANDS, by_deadline=True)
+        evaluations = params.diffusion_steps * params.network_rows
+        planner = ChunkPlanner(self.parameters, geometry, self.speeds, costs.prompt_frames, evaluations)
+        synthesis = Synthesis(str(number), BANDS, chunked=True, by_deadline=True)
 
         def start(index: int, text: TextSegment) -> SegmentStream:
             job = GptJob(
-                VOICE,
-                np.zeros(1, np.float32),
-                text.ids,
-                Sampling(),
+                request_id=str(number),
+                voice=VOICE,
+                emotion=np.zeros(1, np.float32),
+                text_ids=text.ids,
+                params=params,
                 seed=number,
                 stream=index,
                 emit_codes=costs.emit_codes,
@@ -236,38 +259,40 @@ class Listeners:
 
         began = time.monotonic()
         arrivals = []
-        speech = Speech(_segments(codes), start, playback, geometry, self.speeds, at_once=4, pause_s=0.2)
-        async for event in speech.events():
+        speech = SpeechStream(
+            _segments(codes), AtOnce(), start, playback, RATE_HZ, self.speeds, at_once=4, pause_s=0.2
+        )
+        async for event in speech.events({}, ()):
             if isinstance(event, AudioChunk):
-                seconds = len(event.samples) / geometry.sample_rate_hz
+                seconds = len(event.samples) / RATE_HZ
                 arrivals.append(Arrival(time.monotonic() - began, 2 * len(event.samples), seconds))
         total_s = time.monotonic() - began
         return Trace(number, 0, began, late_s, total_s, 200, None, None, None, tuple(arrivals))
 
 
-async def _segments(codes: int) -> AsyncGenerator[TextSegment, None]:
+def _segments(codes: int) -> Iterator[TextSegment]:
     parts = -(-codes // SEGMENT)
     for _ in range(parts):
         yield TextSegment(pieces=(), ids=(0,) * (codes // parts // CODES_PER_TOKEN + 1))
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SimulatedRun:
     summary: Summary
     mel_work_s: float  # seconds that S2Mel computed
 
 
-def simulate(costs: Costs, parameters: ChunkParameters, load: Load, *, cores: int) -> Outcome:
+def simulate(costs: Costs, parameters: ChunkParameters, load: Load, *, cores: int) -> SimulatedRun:
     """A whole run; the speeds are learnt on the way, from ten requests one by one."""
 
-    async def run() -> Outcome:
-        stages = Stages(costs, cores)
+    async def run() -> SimulatedRun:
+        stages = SimulatedStages(costs, cores)
         try:
             listeners = Listeners(stages, parameters, StageSpeeds())
             await ClosedLoop(1, 10).run(listeners.listen)
             before_s = stages.mel_work_s
             traces = await load.run(listeners.listen)
-            return Outcome(summarise(traces), stages.mel_work_s - before_s)
+            return SimulatedRun(summarise(traces), stages.mel_work_s - before_s)
         finally:
             stages.close()
 

@@ -23,10 +23,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
+from deployments.indextts2.checkpoint_check import codec_shapes, gpt_shapes
 from deployments.indextts2.dims import CodecDims, ConditionDims, GptDims, dims_from
 from deployments.indextts2.s2mel.dims import S2MelDims
 from deployments.indextts2.s2mel.networks import S2MelNetworks
-from deployments.indextts2.shapes import codec_shapes, gpt_shapes
 from deployments.networks.bigvgan import BigVgan, BigVganDims
 from deployments.networks.campplus import Campplus, CampplusDims
 

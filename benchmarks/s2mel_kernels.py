@@ -17,10 +17,10 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Annotated
-from unittest.mock import patch
 
 import torch
 import typer
@@ -29,14 +29,14 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.s2mel import estimator as estimators
-from deployments.indextts2.s2mel.code_embedding import CodeEmbedding, load_code_embedding
+from deployments.indextts2.s2mel.conditions import CodeEmbedding, load_code_embedding
 from deployments.indextts2.s2mel.flow import FlowSolver
+from deployments.indextts2.s2mel.job import mel_frames
 from deployments.indextts2.s2mel.networks import S2MelNetworks, load_s2mel
-from deployments.indextts2.s2mel.regulator import target_frames
-from deployments.indextts2.speaker.encoder import EncodedVoice, SpeakerEncoder
+from deployments.indextts2.speaker.encoder import VoiceEncoder
 from deployments.voices.decode import decode_reference
-from deployments.weights.locate import locate
+from deployments.voices.profile import VoiceProfile
+from deployments.weights.registry import locate
 from serve_app.bench.machine import describe_machine, git_commit
 
 RESULT = Path(__file__).parent / "results" / "s2mel_kernels.json"
@@ -60,9 +60,10 @@ class Int8Linear(nn.Module):
 
 
 def plain(checkpoint: IndexTTSCheckpoint) -> S2MelNetworks:
-    """float32 with nn.Linear."""
-    with patch.object(estimators, "can_pack", lambda device, dtype: False):
-        return served(checkpoint)
+    """float32 with nn.Linear: what was loaded as another type is not packed."""
+    networks = served(checkpoint, torch.float64)
+    networks.estimator.float()
+    return networks
 
 
 def quantised(checkpoint: IndexTTSCheckpoint) -> S2MelNetworks:
@@ -95,31 +96,37 @@ VARIANTS: dict[str, Callable[[IndexTTSCheckpoint], S2MelNetworks]] = {
 }
 
 
-class Work:
+class MelWork:
     """Makes the same mel with any networks: `voice` speaks the codes of `other`."""
 
     def __init__(
-        self, networks: S2MelNetworks, embedding: CodeEmbedding, voice: EncodedVoice, other: EncodedVoice
+        self,
+        networks: S2MelNetworks,
+        embedding: CodeEmbedding,
+        frames_per_code: Fraction,
+        voice: VoiceProfile,
+        other: VoiceProfile,
     ) -> None:
-        self._prompt, self._style = torch.from_numpy(voice.mel), torch.from_numpy(voice.style)
-        frames = [voice.mel.shape[1], target_frames(len(other.codes))]
-        features = [embedding(torch.from_numpy(part.codes)) for part in (voice, other)]
+        self._prompt, self._style = torch.tensor(voice["mel"]), torch.tensor(voice["style"])
+        frames = [voice["mel"].shape[1], mel_frames(len(other["codes"]), frames_per_code)]
+        features = [embedding(torch.tensor(part["codes"])) for part in (voice, other)]
         with torch.inference_mode():
             self._mu = torch.cat(networks.length_regulator(features, frames))
-        self._noise = torch.randn(80, sum(frames), generator=torch.Generator().manual_seed(0))
+        bands = networks.dims.estimator.mel_channels
+        self._noise = torch.randn(bands, sum(frames), generator=torch.Generator().manual_seed(0))
 
     def mel(self, solver: FlowSolver, steps: int) -> Tensor:
         row = solver.admit(self._noise, self._prompt, self._mu, self._style, steps=steps)
         return solver.solve([row])[0]
 
 
-def stock_voices(checkpoint: IndexTTSCheckpoint, folder: Path) -> list[EncodedVoice]:
+def stock_voices(checkpoint: IndexTTSCheckpoint, folder: Path) -> list[VoiceProfile]:
     """The first two."""
     paths = sorted((folder / "voices").iterdir())[:2]
-    return SpeakerEncoder.load(checkpoint).encode([decode_reference(path.read_bytes()) for path in paths])
+    return VoiceEncoder.load(checkpoint).encode([decode_reference(path.read_bytes()) for path in paths])
 
 
-def times(solvers: dict[str, FlowSolver], work: Work, steps: int, rounds: int) -> dict[str, list[float]]:
+def times(solvers: dict[str, FlowSolver], work: MelWork, steps: int, rounds: int) -> dict[str, list[float]]:
     """Seconds of a solve, by variant and round; the first round, which compiles, is not counted."""
     found: dict[str, list[float]] = {name: [] for name in solvers}
     for count in range(rounds + 1):
@@ -149,7 +156,7 @@ def main(
     networks = {name: make(files) for name, make in makers.items()}
     solvers = {name: FlowSolver(each.estimator) for name, each in networks.items()}
     embedding = load_code_embedding(files.path("semantic_codec"))
-    work = Work(networks[SERVED], embedding, *stock_voices(files, folder))
+    work = MelWork(networks[SERVED], embedding, files.frames_per_code, *stock_voices(files, folder))
     exact = work.mel(solvers[SERVED], steps)
     spent = times(solvers, work, steps, rounds)
     rows = {

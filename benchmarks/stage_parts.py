@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,23 +14,25 @@ from torch import Tensor
 
 from deployments.engine.noise import normals
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.gpt.decoders import RowDecoder
-from deployments.indextts2.gpt.draws import CounterDraws
-from deployments.indextts2.gpt.latents import latents_of
-from deployments.indextts2.gpt.model import SpeechGpt, generation_position, load_gpt
+from deployments.indextts2.dims import GptDims
+from deployments.indextts2.gpt.decoding import Decoder, new_decoder
+from deployments.indextts2.gpt.engine import load_model
+from deployments.indextts2.gpt.generation import latents_of
+from deployments.indextts2.gpt.model import SpeechGpt, generation_position
 from deployments.indextts2.gpt.selection import Selection
-from deployments.indextts2.gpt.settings import DecodingSettings
 from deployments.indextts2.s2mel.engine import load_networks
 from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver
-from deployments.indextts2.s2mel.regulator import target_frames
-from deployments.indextts2.speaker.encoder import SpeakerEncoder
+from deployments.indextts2.s2mel.job import mel_frames
+from deployments.indextts2.sampling import Params
+from deployments.indextts2.speaker.encoder import VoiceEncoder
 from deployments.indextts2.vocoder.vocoder import load_vocoder
 from deployments.voices.reference import ReferenceAudio
-from deployments.weights.dtypes import dtype_named
+from deployments.weights.tensors import dtype_named
 
 RATE_HZ = 22_050
 MAX_REPEATS = 7
 ENOUGH_S = 1.0  # of repeats of one measurement
+CODE = 3  # any
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Workload:
 
     @property
     def frames(self) -> int:
-        return target_frames(self.codes)
+        return mel_frames(self.codes, self.checkpoint.frames_per_code)
 
     @property
     def reference_frames(self) -> int:
@@ -127,7 +129,7 @@ class Clock:
 
 def speaker_encoder(work: Workload) -> Iterator[Measurement]:
     clock = Clock("speaker_encoder", work.device)
-    encoder = SpeakerEncoder.load(work.checkpoint, device=work.device, dtype=dtype_named(work.dtype))
+    encoder = VoiceEncoder.load(work.checkpoint, device=work.device, dtype=dtype_named(work.dtype))
     noise = np.random.default_rng(0).normal(size=int(work.reference_s * RATE_HZ)) * 0.1
     reference = ReferenceAudio.from_samples(noise, RATE_HZ)
     for batch in work.batches:
@@ -136,27 +138,20 @@ def speaker_encoder(work: Workload) -> Iterator[Measurement]:
 
 def gpt(work: Workload) -> Iterator[Measurement]:
     clock = Clock("gpt", work.device)
-    checkpoint = work.checkpoint
-    model = load_gpt(
-        checkpoint.tensors("gpt"),
-        checkpoint.gpt_dims,
-        source="gpt",
-        device=work.device,
-        dtype=dtype_named(work.dtype),
-    )
+    model = load_model(work.checkpoint, device=work.device, dtype=dtype_named(work.dtype))
     model.pack()
     width = model.dims.model_dim
     latents = torch.zeros(model.dims.condition_num_latent, width)
     prefix = model.prefix(latents, torch.zeros(width), [5] * work.text_tokens)
     for batch in work.batches:
-        run = _GptRows(model, prefix, batch, work.codes)
+        run = GptRows(model, prefix, batch, work.codes)
         yield clock.measure("prefill", batch, 1, run.prefill)
         run.prefill()
         yield clock.measure("step", batch, work.codes, run.step)
         yield clock.measure("latents", batch, 1, run.latents)
 
 
-class _GptRows:
+class GptRows:
     """Rows that sample together as the engine lets them; every step starts from the middle of the codes."""
 
     def __init__(self, model: SpeechGpt, prefix: Tensor, batch: int, codes: int) -> None:
@@ -171,27 +166,31 @@ class _GptRows:
         self._cache.clear(self._slots)
         inputs = torch.cat([self._prefix, self._model.start()])
         self._model.extend(self._cache, [(slot, inputs) for slot in self._slots])
-        middle = self._model.embed([3] * (self._codes // 2), [1] * (self._codes // 2))
+        middle = self._model.embed([CODE] * (self._codes // 2), [1] * (self._codes // 2))
         self._hidden = self._model.extend(self._cache, [(slot, middle) for slot in self._slots])
-        self._selection.open(self._slots)
+        self._decoders = sampling_rows(self._selection, self._model.dims, self._slots, self._codes // 2)
 
     def step(self) -> None:
         length = len(self._prefix) + 1 + self._codes // 2
         for slot in self._slots:
             self._cache.lengths[slot] = length
-        settings = DecodingSettings(num_beams=1)
-        dims = self._model.dims
-        decoders = [
-            RowDecoder(settings, (slot,), dims.stop_mel_token, dims.number_mel_codes, CounterDraws(slot))
-            for slot in self._slots
-        ]
         positions = [generation_position(self._codes // 2)] * len(self._slots)
-        hidden = self._model.step(self._cache, self._slots, [3] * len(self._slots), positions)
-        self._selection.choose(self._model.logits(hidden), decoders)
+        hidden = self._model.step(self._cache, self._slots, [CODE] * len(self._slots), positions)
+        self._selection.choose(self._model.logits(hidden), self._decoders)
 
     def latents(self) -> None:
         for _ in self._slots:
-            latents_of(self._model, self._prefix, [3] * self._codes)
+            latents_of(self._model, self._prefix, [CODE] * self._codes)
+
+
+def sampling_rows(selection: Selection, dims: GptDims, slots: Sequence[int], codes: int) -> list[Decoder]:
+    """New rows that sample, behind so many codes."""
+    selection.open(slots)
+    params = Params(num_beams=1)
+    decoders = [new_decoder(params, (slot,), dims, seed=slot, stream=0) for slot in slots]
+    for _ in range(codes):
+        selection.append(decoders, [decoder.advance([(0.0, CODE)]) for decoder in decoders])
+    return decoders
 
 
 def s2mel(work: Workload) -> Iterator[Measurement]:
@@ -206,16 +205,16 @@ def s2mel(work: Workload) -> Iterator[Measurement]:
     codes = torch.zeros(work.codes, dtype=torch.int64, device=work.device)
 
     @torch.inference_mode()
-    def admit() -> FlowRow:
+    def prepare() -> FlowRow:
         features = embedding(codes) + networks.gpt_layer(latents)
         (target,) = networks.length_regulator([features], [work.frames])
         noise = torch.from_numpy(normals(0, 0, 0, prompt + work.frames, channels))
         mu = torch.cat([condition, target])
         return solver.admit(noise, mel, mu, style, guidance=work.guidance, steps=work.euler_steps)
 
-    yield clock.measure("admit", 1, 1, admit)
+    yield clock.measure("prepare", 1, 1, prepare)
     for batch in work.batches:
-        rows = [admit() for _ in range(batch)]
+        rows = [prepare() for _ in range(batch)]
 
         def step(rows: list[FlowRow] = rows) -> None:
             for i, row in enumerate(rows):

@@ -3,21 +3,23 @@
     python -m benchmarks.gpu.all --budget-s 540
 
 Every script is a process of its own: a device that one of them has broken does not take the others along. Results are
-in $OUT, or benchmarks/results, as soon as they are there.
+in the folder of `--output` as soon as they are there.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.headlines import headlines
 from benchmarks.gpu.options import Options, parse
 from benchmarks.gpu.report import Report
 
@@ -53,8 +55,8 @@ def run(script: Script, behind: Sequence[Script], options: Options, report: Repo
     budget_s = (left_s - grace_s) * share
     command = [sys.executable, "-m", f"benchmarks.gpu.{script.module}", *script.words]
     command += ["--size", options.size, "--device", options.device, "--budget-s", f"{budget_s:.0f}"]
-    for name, value in (("--directory", options.directory), ("--output", options.output)):
-        command += [] if value is None else [name, str(value)]
+    command += ["--output", str(report.path.parent)]
+    command += [] if options.directory is None else ["--directory", str(options.directory)]
     print(f"$ {' '.join(command[1:])}", flush=True)
     began_s = time.monotonic()
     timeout_s = max(1.0, min(left_s, budget_s + grace_s))
@@ -66,6 +68,50 @@ def run(script: Script, behind: Sequence[Script], options: Options, report: Repo
         code = None
     seconds = time.monotonic() - began_s
     return {"command": command[2:], "seconds": seconds, "exit_code": code, "timed_out": code is None}
+
+
+def headlines(folder: Path, size: str) -> None:
+    """The few lines of all result files that are read first."""
+    for path in sorted(folder.glob(f"*-{size}.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["what"] == f"all-{size}":
+            continue
+        print(f"\n{path.name}: {len(content['parts'])} parts, failed: {content['failed'] or 'none'}")
+        for lines in (_skipped, _gpt_steps, _graph):
+            for line in lines(content["parts"]):
+                print(f"  {line}")
+
+
+def _skipped(parts: Mapping[str, Any]) -> Iterator[str]:
+    skipped = [name for name, part in parts.items() if "skipped" in part]
+    if skipped:
+        yield f"skipped: {', '.join(skipped)}"
+
+
+def _gpt_steps(parts: Mapping[str, Any]) -> Iterator[str]:
+    """Milliseconds of a step with the choice of codes, by rows, at the longest history."""
+    for name, part in parts.items():
+        result = part.get("result")
+        if not isinstance(result, dict) or "timings" not in result:
+            continue
+        steps: defaultdict[int, str] = defaultdict(str)
+        for timing in result["timings"]:
+            if timing["part"] == "step" and timing["median_s"]:
+                steps[timing["rows"]] = f"{1000 * timing['median_s']:.2f}"
+        yield f"{name}: ms per step by rows " + ", ".join(f"{rows}: {ms}" for rows, ms in steps.items())
+
+
+def _graph(parts: Mapping[str, Any]) -> Iterator[str]:
+    for name, part in parts.items():
+        result = part.get("result")
+        if not isinstance(result, dict) or "summary" not in result:
+            continue
+        summary = result["summary"]
+        first, rtf = summary["first_sample_s"], summary["rtf"]
+        yield (
+            f"{name}: first audio {first['p50']:.3f} s, RTF {rtf['p50']:.3f}, "
+            f"{summary['audio_s_per_s']:.1f} s of audio per s, C100 {summary['c100']:.0%}"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from functools import partial
@@ -11,19 +10,18 @@ from pathlib import Path
 import torch
 import yaml
 from safetensors.torch import load_file
-from torch import Tensor
 
 from benchmarks.gpu.comparing import furthest, tf32
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
-from deployments.indextts2.dims import GptDims, dims_from
-from deployments.indextts2.gpt.latents import latents_of
-from deployments.indextts2.gpt.model import generation_position, load_gpt
+from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.gpt.engine import load_model
+from deployments.indextts2.gpt.generation import latents_of
+from deployments.indextts2.gpt.model import generation_position
 from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver
 from deployments.indextts2.s2mel.networks import load_s2mel
-from deployments.indextts2.vocoder.vocoder import vocode
-from deployments.networks.bigvgan import load_bigvgan
-from deployments.weights.tensors import read_tensors
+from deployments.indextts2.vocoder.job import VocodeJob
+from deployments.indextts2.vocoder.vocoder import WindowVocoder, load_vocoder
 
 GOLDEN = Path(os.environ.get("VOICEGRAPH_GOLDEN", Path(__file__).parents[2] / "tests/golden"))
 LOGITS, LATENTS, FLOW, WAVE = 1e-4, 5e-5, 1e-4, 5e-5
@@ -38,11 +36,7 @@ def check_golden(report: Report, options: Options) -> None:
 @torch.inference_mode()
 def _gpt(device: str) -> list[Check]:
     front = GOLDEN / "indextts2-front"
-    config = yaml.safe_load((front / "ckpt" / "config.yaml").read_text())
-    tensors = read_tensors(front / "ckpt" / config["gpt_checkpoint"])
-    model = load_gpt(
-        tensors, dims_from(GptDims, config["gpt"], "config.yaml"), source="golden", device=device
-    )
+    model = load_model(IndexTTSCheckpoint(front / "ckpt"), device=device, dtype=torch.float32)
     known = load_file(front / "gpt_prefix_logits.safetensors")
     emotion = known["emovec"][0]
     latents = known["conds_34"][0, : model.dims.condition_num_latent] - emotion
@@ -97,12 +91,10 @@ def _s2mel(device: str) -> list[Check]:
 
 def _vocoder(device: str) -> list[Check]:
     back = GOLDEN / "indextts2-back"
-    network = load_bigvgan(
-        back / "bigvgan_generator.pt", json.loads((back / "config.json").read_text()), device=device
-    )
+    vocoder = WindowVocoder(load_vocoder(back, device=device), device=device)
     data = load_file(back / "bigvgan.safetensors")
     names = [name for name in data if re.fullmatch(r"mel_(full_)?\d+", name)]
-    mels: list[Tensor] = [data[name][0].to(device) for name in names]
+    mels = [data[name][0].numpy() for name in names]
     known = [data[name.replace("mel_", "wav_")][0, 0] for name in names]
-    waves = vocode(network, mels)
+    waves = vocoder.vocode([VocodeJob("golden", mel, 0, mel.shape[1]) for mel in mels])
     return [Check("waves", max(furthest(a, b) for a, b in zip(waves, known, strict=True)), WAVE)]

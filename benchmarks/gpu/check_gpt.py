@@ -17,29 +17,30 @@ from benchmarks.gpu.gpt_rows import (
     Mode,
     Rows,
     Spoken,
-    captured_graphs,
     engine,
-    is_compiled,
+    given_up,
     load,
     one_by_one,
     together,
 )
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
-from deployments.indextts2.gpt.job import GptJob, Sampling
-from deployments.indextts2.gpt.latents import latents_of
+from deployments.indextts2.gpt.generation import latents_of
+from deployments.indextts2.gpt.job import GptJob
 from deployments.indextts2.gpt.model import SpeechGpt, generation_position
+from deployments.indextts2.sampling import Params
 
 # ‖difference‖ / ‖reference‖. Of float32 only the order of the sums differs.
 LIMITS = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
 TIE = 1e-3  # scores so close may change places; they are around 1
-SAMPLED = Sampling(beams=1)
-BEAMS = Sampling(beams=3)
+SAMPLED = Params(num_beams=1)
+WIDE = Params(num_beams=1, top_k=0, top_p=1.0)
+BEAMS = Params(num_beams=3)
 SLOTS = 3 * ROWS
 
 
 @dataclass(frozen=True)
-class Reference:
+class OnCpu:
     """What the CPU makes in float32: greedy codes of all texts, the scores behind them (codes, ROWS, V), latents."""
 
     greedy: list[list[int]]
@@ -70,12 +71,12 @@ def check_gpt(report: Report, options: Options) -> None:
             torch.cuda.empty_cache()
 
 
-def _reference(model: SpeechGpt, rows: Rows) -> Reference:
+def _reference(model: SpeechGpt, rows: Rows) -> OnCpu:
     with engine(model, Mode(), slots=SLOTS, max_length=rows.max_length) as running:
         greedy = _codes(together(running, rows.jobs(GREEDY)))
         sampled = _codes(together(running, _drawn(rows)))
     latents = latents_of(model, rows.prefix(model, 0), greedy[0])
-    return Reference(greedy, _scores(model, rows, greedy), latents, sampled)
+    return OnCpu(greedy, _scores(model, rows, greedy), latents, sampled)
 
 
 def _codes(spoken: Sequence[Spoken]) -> list[list[int]]:
@@ -83,8 +84,8 @@ def _codes(spoken: Sequence[Spoken]) -> list[list[int]]:
 
 
 def _drawn(rows: Rows) -> list[GptJob]:
-    """Drawn codes, and the beams of the reference preset."""
-    return [rows.job(0, BEAMS), *rows.jobs(SAMPLED, emit_codes=5)[1:]]
+    """Drawn codes, from few candidates and from all, and the beams of the reference preset."""
+    return [rows.job(0, BEAMS), rows.job(1, WIDE), *rows.jobs(SAMPLED, emit_codes=5)[2:]]
 
 
 @torch.inference_mode()
@@ -100,7 +101,7 @@ def _scores(model: SpeechGpt, rows: Rows, codes: Sequence[Sequence[int]]) -> Ten
     return torch.stack(found)
 
 
-def _states(model: SpeechGpt, rows: Rows, known: Reference, limit: float) -> list[Check]:
+def _states(model: SpeechGpt, rows: Rows, known: OnCpu, limit: float) -> list[Check]:
     latents = latents_of(model, rows.prefix(model, 0), known.greedy[0])
     scores = _scores(model, rows, known.greedy)
     return [
@@ -109,42 +110,40 @@ def _states(model: SpeechGpt, rows: Rows, known: Reference, limit: float) -> lis
     ]
 
 
-def _mode(model: SpeechGpt, rows: Rows, known: Reference, mode: Mode, exact: bool) -> list[Check]:
+def _mode(model: SpeechGpt, rows: Rows, known: OnCpu, mode: Mode, exact: bool) -> list[Check]:
     """`exact`: the codes must be those of the CPU; else it is told how long they are."""
     greedy = rows.jobs(GREEDY, emit_codes=5)
-    with engine(model, mode, slots=SLOTS, max_length=rows.max_length) as running:
-        captured, compiled = captured_graphs(running), is_compiled(model)
+    with (
+        given_up() as lacking,
+        engine(model, mode, slots=SLOTS, max_length=rows.max_length) as running,
+    ):
         batch = together(running, greedy)
         alone = one_by_one(running, greedy[:: 1 if exact else 4])
         drawn = _codes(together(running, _drawn(rows)))
-    note = f"{captured} graphs"
     checks = [
-        *_compare("greedy codes of eight together", _codes(batch), known, exact, note),
+        *_compare("greedy codes of eight together", _codes(batch), known, exact),
         *_compare("greedy codes one by one", _codes(alone), known, exact, step=1 if exact else 4),
     ]
     different = sum(a != b for a, b in zip(drawn, known.sampled, strict=True))
     checks.append(Check("drawn rows that differ", different, 1 if exact else None))
     latents = distance(batch[0].latents, known.latents) if batch[0].codes == known.greedy[0] else 0.0
     checks.append(Check("latents of the engine", latents, LIMITS["float32"] if exact else None))
-    if mode.graphs and model.device.type == "cuda":
-        checks.append(Check("graphs missing", float(captured == 0), 0))
-    if mode.compile and model.device.type == "cuda":
-        checks.append(Check("compilation missing", float(not compiled), note="the log says why"))
+    uncompiled = [text for text in lacking if "torch.compile" in text]
+    checks.append(Check("graphs given up", len(lacking) - len(uncompiled), 0, "; ".join(lacking)))
+    checks.append(Check("compilation given up", len(uncompiled), note="; ".join(uncompiled)))
     return checks
 
 
-def _compare(
-    name: str, found: list[list[int]], known: Reference, exact: bool, note: str = "", *, step: int = 1
-) -> list[Check]:
+def _compare(name: str, found: list[list[int]], known: OnCpu, exact: bool, *, step: int = 1) -> list[Check]:
     expected = known.greedy[::step]
-    told = Check(f"{name}: share not as on the CPU", 1 - agreement(found, expected), note=note)
+    told = Check(f"{name}: share not as on the CPU", 1 - agreement(found, expected))
     if not exact:
         return [told]
     wrong = [row for row, codes in enumerate(found) if not _same_but_for_ties(codes, known, row)]
     return [told, Check(f"{name}: rows that differ", len(wrong), 0, f"rows {wrong}" if wrong else "")]
 
 
-def _same_but_for_ties(codes: Sequence[int], known: Reference, row: int) -> bool:
+def _same_but_for_ties(codes: Sequence[int], known: OnCpu, row: int) -> bool:
     """Whether the codes are those of the CPU up to a point where two scores were as good as equal."""
     expected = known.greedy[row]
     at = first_difference(codes, expected)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 
-from benchmarks.gpu.comparing import distance, furthest, tf32, torch_default_tf32
+from benchmarks.gpu.comparing import check_formats, distance, furthest
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
 from benchmarks.known import Known
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.s2mel.engine import load_networks
-from deployments.indextts2.s2mel.flow import FlowRow
-from deployments.indextts2.s2mel.job import S2MelJob
-from deployments.indextts2.s2mel.mel_model import Mel, MelModel, MelTask
+from deployments.indextts2.s2mel.job import Mel, S2MelJob, mel_frames
+from deployments.indextts2.s2mel.mel_model import MadeMel, MelModel, MelRow, MelTask
+from deployments.indextts2.sampling import Params
 from deployments.voices.profile import VoiceProfile
-from deployments.voices.ticket import VoiceTicket
+from deployments.voices.sharing import SharedVoice
 
 # ‖difference‖ / ‖mel − its mean‖.
 LIMITS = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1.5e-1}
@@ -30,62 +31,69 @@ BANDS, STYLE = 80, 192
 def profile(frames: int) -> VoiceProfile:
     """What S2Mel takes from a voice, of noise; `frames` of mel."""
     generator = np.random.default_rng(5)
-    codes = generator.integers(0, 100, frames * 25 // 43)
+    codes = generator.integers(0, 100, max(1, frames // 2))
     mel = generator.standard_normal((BANDS, frames)).astype(np.float32) - 5
     return VoiceProfile(
         {"mel": mel, "style": generator.standard_normal(STYLE).astype(np.float32), "codes": codes}
     )
 
 
-def tasks_of(checkpoint: IndexTTSCheckpoint, steps: int, voice: VoiceProfile) -> list[MelTask]:
+def jobs_of(checkpoint: IndexTTSCheckpoint, steps: int, voice: VoiceProfile) -> list[S2MelJob]:
     """Of other lengths, step counts and guidance, some behind mel that is final already."""
     generator, width = np.random.default_rng(6), checkpoint.gpt_dims.model_dim
-    ticket = VoiceTicket("voice", Known(voice))
-    made = []
+    jobs = []
     for i in range(5):
         n = 20 + 11 * i
         committed = generator.standard_normal((BANDS, 12 * (i % 3))).astype(np.float32) - 5
-        latents = generator.standard_normal((n, width)).astype(np.float32)
-        guidance = 0.0 if i == 3 else 0.7
-        made.append(
-            S2MelJob(ticket, generator.integers(0, 100, n), latents, committed, i, i, steps + i % 2, guidance)
+        jobs.append(
+            S2MelJob(
+                request_id="check",
+                segment=str(i),
+                voice=SharedVoice("voice", Known(voice)),
+                first_code=0,
+                codes=generator.integers(0, 100, n),
+                latents=generator.standard_normal((n, width)).astype(np.float32),
+                committed_frames=committed.shape[1],
+                committed=committed,
+                seed=i,
+                stream=i,
+                params=Params(guidance=0.0 if i == 3 else 0.7),
+                steps=steps + i % 2,
+            )
         )
-    return [MelTask(job, voice) for job in made]
+    return jobs
 
 
 def check_s2mel(report: Report, options: Options) -> None:
     checkpoint = options.checkpoint()
-    tasks = tasks_of(checkpoint, options.work.euler_steps, profile(options.work.prompt_frames))
+    load = partial(_model, checkpoint)
+    voice = profile(options.work.prompt_frames)
+    jobs = jobs_of(checkpoint, options.work.euler_steps, voice)
     known = report.make(
-        "s2mel, reference on the CPU", lambda: _one_by_one(_model(checkpoint, "cpu", torch.float32), tasks)
+        "s2mel, reference on the CPU", lambda: _one_by_one(load("cpu", torch.float32), jobs, voice)
     )
-    if known is None:
-        return
-    for name, dtype in options.dtypes.items():
-        model = report.make(f"s2mel {name}, load", partial(_model, checkpoint, options.device, dtype))
-        if model is None:
-            continue
-        with tf32(False):
-            report.part(
-                f"s2mel {name}", partial(_checks, model, tasks, known, LIMITS[name], name == "float32")
-            )
-        if name == "float32" and options.on_gpu:
-            with torch_default_tf32():
-                report.part(
-                    f"s2mel {name}, convolutions in TF32",
-                    partial(_checks, model, tasks, known, TF32_LIMIT, False),
-                )
+    if known is not None:
+        limits = {name: LIMITS[name] for name in options.work.dtypes}
+        checks = partial(_checks, jobs, voice, known)
+        check_formats(report, options, "s2mel", load, checks, limits, TF32_LIMIT)
 
 
 def _model(checkpoint: IndexTTSCheckpoint, device: str, dtype: torch.dtype) -> MelModel:
     networks, embedding = load_networks(checkpoint, device=device, dtype=dtype)
-    return MelModel(networks, embedding, voice_cache_bytes=64 << 20)
+    return MelModel(
+        networks, embedding, frames_per_code=checkpoint.frames_per_code, voice_cache_bytes=64 << 20
+    )
 
 
 def _checks(
-    model: MelModel, tasks: Sequence[MelTask], known: Sequence[Mel], limit: float, exact: bool
+    jobs: Sequence[S2MelJob],
+    voice: VoiceProfile,
+    known: Sequence[Mel],
+    model: MelModel,
+    limit: float,
+    exact: bool,
 ) -> list[Check]:
-    alone, joining = _one_by_one(model, tasks), _joining(model, tasks)
+    alone, joining = _one_by_one(model, jobs, voice), _joining(model, jobs, voice)
     from_cpu = max(distance(a, b, centre=float(b.mean())) for a, b in zip(alone, known, strict=True))
     most = max(furthest(a, b) for a, b in zip(joining, alone, strict=True))
     relative = max(distance(a, b, centre=float(b.mean())) for a, b in zip(joining, alone, strict=True))
@@ -93,18 +101,48 @@ def _checks(
         Check("alone against the CPU", from_cpu, limit),
         Check("joining a batch against alone", relative, ALONE if exact else limit),
         Check("joining a batch against alone, largest difference of log-mel", most),
+        Check("kept codes against codes sent again", _kept_differs(model, jobs[-1], voice), 0.0),
     ]
 
 
-def _one_by_one(model: MelModel, tasks: Sequence[MelTask]) -> list[Mel]:
-    return [_joining(model, [task])[0] for task in tasks]
+def _one_by_one(model: MelModel, jobs: Sequence[S2MelJob], voice: VoiceProfile) -> list[Mel]:
+    return [_joining(model, [job], voice)[0] for job in jobs]
 
 
-def _joining(model: MelModel, tasks: Sequence[MelTask]) -> list[Mel]:
+def _joining(model: MelModel, jobs: Sequence[S2MelJob], voice: VoiceProfile) -> list[Mel]:
     """One more row before every step, so that rows at other times share the batches."""
+    tasks = [MelTask(job, voice, None, partial(model.noise, job)) for job in jobs]
+    return [made.mel for made in _run(model, tasks)]
+
+
+def _kept_differs(model: MelModel, job: S2MelJob, voice: VoiceProfile) -> float:
+    """Most that a mel changes when the first half of its codes was kept from the job before it."""
+    half = len(job.codes) // 2
+    committed = mel_frames(half, model.frames_per_code) - 5
+    first = replace(
+        job, codes=job.codes[:half], latents=job.latents[:half], committed_frames=0, committed=None
+    )
+    (made,) = _run(model, [MelTask(first, voice, None, partial(model.noise, first))])
+    rest = replace(
+        job,
+        first_code=half,
+        codes=job.codes[half:],
+        latents=job.latents[half:],
+        committed_frames=committed,
+        committed=None,
+    )
+    again = replace(job, committed_frames=committed, committed=made.mel[:, :committed])
+    kept, sent = (
+        _run(model, [MelTask(each, voice, segment, partial(model.noise, each))])[0].mel
+        for each, segment in ((rest, made.segment), (again, None))
+    )
+    return furthest(kept, sent)
+
+
+def _run(model: MelModel, tasks: Sequence[MelTask]) -> list[MadeMel]:
     waiting = list(enumerate(tasks))
-    active: dict[FlowRow, int] = {}
-    found: dict[int, Mel] = {}
+    active: dict[MelRow, int] = {}
+    found: dict[int, MadeMel] = {}
     while waiting or active:
         if waiting:
             number, task = waiting.pop(0)

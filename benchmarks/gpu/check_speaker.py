@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import torch
 
-from benchmarks.gpu.comparing import distance, tf32, torch_default_tf32
+from benchmarks.gpu.comparing import check_formats, distance
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.speaker.encoder import EncodedVoice, SpeakerEncoder
+from deployments.indextts2.speaker.encoder import VoiceEncoder
+from deployments.voices.profile import VoiceProfile
 from deployments.voices.reference import ReferenceAudio
-from deployments.weights.dtypes import dtype_named
 
 # ‖difference‖ / ‖reference‖; the dtype is that of the conditioner alone.
 LIMITS = {"float32": 1e-3, "bfloat16": 1e-1}
@@ -22,36 +23,26 @@ RATE_HZ = 22_050
 
 
 def check_speaker(report: Report, options: Options) -> None:
-    checkpoint = options.checkpoint()
+    load = partial(_load, options.checkpoint())
     noise = np.random.default_rng(8).normal(size=int(options.work.reference_s * RATE_HZ)) * 0.1
     recording = ReferenceAudio.from_samples(noise, RATE_HZ)
     known = report.make(
-        "speaker, reference on the CPU", lambda: _encoder(checkpoint, "cpu", "float32").encode([recording])[0]
+        "speaker, reference on the CPU", lambda: load("cpu", torch.float32).encode([recording])[0]
     )
-    if known is None:
-        return
-    for name, limit in LIMITS.items():
-        encoder = report.make(f"speaker {name}, load", partial(_encoder, checkpoint, options.device, name))
-        if encoder is None:
-            continue
-        with tf32(False):
-            report.part(f"speaker {name}", partial(_checks, encoder, recording, known, limit))
-        if name == "float32" and options.on_gpu:
-            with torch_default_tf32():
-                report.part(
-                    f"speaker {name}, convolutions in TF32",
-                    partial(_checks, encoder, recording, known, TF32_LIMIT),
-                )
+    if known is not None:
+        checks = partial(_checks, recording, known)
+        check_formats(report, options, "speaker", load, checks, LIMITS, TF32_LIMIT)
 
 
-def _encoder(checkpoint: IndexTTSCheckpoint, device: str, dtype: str) -> SpeakerEncoder:
-    return SpeakerEncoder.load(checkpoint, device=device, dtype=dtype_named(dtype))
+def _load(checkpoint: IndexTTSCheckpoint, device: str, dtype: torch.dtype) -> VoiceEncoder:
+    return VoiceEncoder.load(checkpoint, device=device, dtype=dtype)
 
 
 def _checks(
-    encoder: SpeakerEncoder, recording: ReferenceAudio, known: EncodedVoice, limit: float
+    recording: ReferenceAudio, known: VoiceProfile, encoder: VoiceEncoder, limit: float, exact: bool
 ) -> list[Check]:
     (voice,) = encoder.encode([recording])
-    found, arrays = voice.arrays(), known.arrays()
-    checks = [Check(name, distance(found[name], arrays[name]), limit) for name in arrays if name != "codes"]
-    return [*checks, Check("codes, share that differs", float((voice.codes != known.codes).mean()), CODES)]
+    names = [name for name in known.arrays if name != "codes"]
+    checks = [Check(name, distance(voice[name], known[name]), limit) for name in names]
+    differing = float((voice["codes"] != known["codes"]).mean())
+    return [*checks, Check("codes, share that differs", differing, CODES)]

@@ -1,13 +1,47 @@
-"""How far results are apart, and how float32 is computed meanwhile."""
+"""How far results are apart, in which number format and how float32 is computed meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+
+from benchmarks.gpu.options import Options
+from benchmarks.gpu.report import Check, Report
+from deployments.weights.tensors import dtype_named
+
+Stage = TypeVar("Stage")
+
+
+def check_formats(
+    report: Report,
+    options: Options,
+    name: str,
+    load: Callable[[str, torch.dtype], Stage],
+    checks: Callable[[Stage, float, bool], list[Check]],
+    limits: Mapping[str, float],
+    tf32_limit: float,
+) -> None:
+    """Parts of a stage in each format of `limits`: float32 exactly and, on a GPU, once more as the server runs it.
+
+    load(device, dtype); checks(stage, limit, exact).
+    """
+    for dtype, limit in limits.items():
+        stage = report.make(f"{name} {dtype}, load", partial(load, options.device, dtype_named(dtype)))
+        if stage is None:
+            continue
+        exact = dtype == "float32"
+        with tf32(False):
+            report.part(f"{name} {dtype}", partial(checks, stage, limit, exact))
+        if exact and options.on_gpu:
+            with torch_default_tf32():
+                report.part(
+                    f"{name} {dtype}, convolutions in TF32", partial(checks, stage, tf32_limit, False)
+                )
 
 
 @contextmanager

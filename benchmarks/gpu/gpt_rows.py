@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +14,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.known import Known
+from deployments.core.logs import logger
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.engine import GptEngine, load_model
-from deployments.indextts2.gpt.job import GptJob, Sampling
+from deployments.indextts2.gpt.job import GptJob
 from deployments.indextts2.gpt.model import SpeechGpt
-from deployments.indextts2.gpt.trunk import Block
+from deployments.indextts2.sampling import Params
+from deployments.indextts2.settings import GptSettings
 from deployments.voices.profile import VoiceProfile
-from deployments.voices.ticket import VoiceTicket
+from deployments.voices.sharing import SharedVoice
 
-GREEDY = Sampling(sample=False, beams=1)
+GREEDY = Params(temperature=0.0, num_beams=1)
 ROWS = 8
 
 
@@ -63,22 +66,28 @@ class Rows:
         )
 
     @property
-    def voice(self) -> VoiceTicket:
-        return VoiceTicket("voice", Known(VoiceProfile({"speaker_latents": self.latents})))
+    def voice(self) -> SharedVoice:
+        return SharedVoice("voice", Known(VoiceProfile({"speaker_latents": self.latents})))
 
     @property
     def max_length(self) -> int:
         """Positions that a slot needs."""
         return len(self.latents) + max(map(len, self.texts)) + 6 + self.codes
 
-    def job(self, row: int, sampling: Sampling, *, emit_codes: int = 0) -> GptJob:
-        sampling = replace(sampling, max_codes=self.codes)
+    def job(self, row: int, params: Params, *, emit_codes: int = 0) -> GptJob:
         return GptJob(
-            self.voice, self.emotion, self.texts[row], sampling, seed=row, stream=row, emit_codes=emit_codes
+            request_id=f"row-{row}",
+            voice=self.voice,
+            emotion=self.emotion,
+            text_ids=self.texts[row],
+            params=params.changed({"max_codes": self.codes}),
+            seed=row,
+            stream=row,
+            emit_codes=emit_codes,
         )
 
-    def jobs(self, sampling: Sampling, *, emit_codes: int = 0) -> list[GptJob]:
-        return [self.job(row, sampling, emit_codes=emit_codes) for row in range(ROWS)]
+    def jobs(self, params: Params, *, emit_codes: int = 0) -> list[GptJob]:
+        return [self.job(row, params, emit_codes=emit_codes) for row in range(ROWS)]
 
     def prefix(self, model: SpeechGpt, row: int) -> Tensor:
         latents, emotion = torch.from_numpy(self.latents), torch.from_numpy(self.emotion)
@@ -98,14 +107,14 @@ def load(checkpoint: IndexTTSCheckpoint, device: str, dtype: torch.dtype) -> Spe
 @contextmanager
 def engine(model: SpeechGpt, mode: Mode, *, slots: int, max_length: int) -> Iterator[GptEngine]:
     """A running engine; afterwards the model is as before, so that the next mode may have it."""
-    running = GptEngine(
-        model,
+    settings = GptSettings(
         slots=slots,
         max_waiting=slots,
         max_length=max_length,
         cuda_graphs=mode.graphs,
         compile=mode.compile,
     )
+    running = GptEngine(model, settings)
     running.start()
     try:
         yield running
@@ -115,19 +124,28 @@ def engine(model: SpeechGpt, mode: Mode, *, slots: int, max_length: int) -> Iter
             model.gpt.compile_blocks(False)
 
 
-def captured_graphs(running: GptEngine) -> int:
-    """0 where steps run eagerly."""
-    step = getattr(running._model._computer, "_step", None)
-    return 0 if step is None else int(step.captured)
+@contextmanager
+def given_up() -> Iterator[list[str]]:
+    """What the GPT was asked for meanwhile and does without, graphs or compilation: it logs the reason and goes on."""
+    warnings = Warnings()
+    logger.addHandler(warnings)
+    try:
+        yield warnings.texts
+    finally:
+        logger.removeHandler(warnings)
 
 
-def is_compiled(model: SpeechGpt) -> bool:
-    """Whether compiling has worked: where it fails the model logs why and stays as it was."""
-    return getattr(model.gpt, "_before", Block.before) is not Block.before
+class Warnings(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
 
 
 async def say(running: GptEngine, job: GptJob) -> Spoken:
-    chunks = [chunk async for chunk in running.stream(job)]
+    chunks = [reply.value async for reply in running.stream(job)]
     codes = np.concatenate([chunk.codes for chunk in chunks]).tolist()
     return Spoken(codes, np.concatenate([chunk.latents for chunk in chunks]))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.gpu.options import Options, parse
 from benchmarks.gpu.report import Report
-from benchmarks.gpu.speaking import Formats, Load, Speaker, speaker
+from benchmarks.gpu.speaking import Formats, LocalPipeline, RequestKind, local_pipeline
 from serve_app.bench.metrics import Distribution, Summary, Trace, summarise
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32)
@@ -23,52 +23,53 @@ ROUNDS = 2  # requests per client
 
 
 @dataclass(frozen=True)
-class Kind:
+class EngineKind:
     """Engines of one configuration, and what is asked of them."""
 
     formats: Formats
-    loads: tuple[Load, ...]
+    requests: tuple[RequestKind, ...]
     graphs: bool = True
     compile: bool = False
 
 
 HALF = Formats(s2mel="bfloat16")
 KINDS = {
-    "graph": Kind(
+    "graph": EngineKind(
         HALF,
         (
-            Load(),
-            Load(streaming=False),
-            Load(steps=6),
-            Load(seeded=True),
-            Load(steps=25, streaming=False, beams=3),
+            RequestKind(),
+            RequestKind(streaming=False),
+            RequestKind(steps=6),
+            RequestKind(seeded=True),
+            RequestKind(steps=25, streaming=False, beams=3),
         ),
     ),
-    "float32": Kind(Formats(), (Load(), Load(streaming=False))),
-    "eager": Kind(HALF, (Load(),), graphs=False),
-    "compiled": Kind(HALF, (Load(),), compile=True),
+    "float32": EngineKind(Formats(), (RequestKind(), RequestKind(streaming=False))),
+    "eager": EngineKind(HALF, (RequestKind(),), graphs=False),
+    "compiled": EngineKind(HALF, (RequestKind(),), compile=True),
 }
 
 
 def run(report: Report, options: Options, name: str) -> None:
     kind = KINDS[name]
-    with speaker(options, kind.formats, graphs=kind.graphs, compile=kind.compile) as voice:
-        warm = Load(steps=2)
-        report.part(f"{name}, warming up", partial(_spoken, voice, warm, 2, 2))
+    with local_pipeline(options, kind.formats, graphs=kind.graphs, compile=kind.compile) as pipeline:
+        warm = RequestKind(steps=2)
+        report.part(f"{name}, warming up", partial(_spoken, pipeline, warm, 2, 2))
         report.part(
-            f"{name}, warming up in one pass", partial(_spoken, voice, Load(steps=2, streaming=False), 2, 2)
+            f"{name}, warming up in one pass",
+            partial(_spoken, pipeline, RequestKind(steps=2, streaming=False), 2, 2),
         )
-        for load in kind.loads if options.size != "tiny" else [warm]:
+        for request in kind.requests if options.size != "tiny" else [warm]:
             for concurrency in CONCURRENCIES if options.size == "full" else CONCURRENCIES[1:2]:
                 rounds = max(ROUNDS, 4 // concurrency) if options.size != "tiny" else 1
-                part = f"{name}, {load}, concurrency {concurrency}"
+                part = f"{name}, {request}, concurrency {concurrency}"
                 report.part(
-                    part, partial(_spoken, voice, load, concurrency, rounds * concurrency), at_least_s=3
+                    part, partial(_spoken, pipeline, request, concurrency, rounds * concurrency), at_least_s=3
                 )
 
 
-def _spoken(voice: Speaker, load: Load, concurrency: int, requests: int) -> dict[str, Any]:
-    traces = asyncio.run(voice.load(load, concurrency, requests))
+def _spoken(pipeline: LocalPipeline, kind: RequestKind, concurrency: int, requests: int) -> dict[str, Any]:
+    traces = asyncio.run(pipeline.load(kind, concurrency, requests))
     summary = summarise(traces)
     print(f"  {_line(summary)}", flush=True)
     if summary.failed:

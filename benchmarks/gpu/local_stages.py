@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Generator
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
+from deployments.core.metrics import Reply, StageMonitor
 from deployments.core.speech import Samples
 from deployments.indextts2.gpt.engine import GptEngine
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
 from deployments.indextts2.s2mel.engine import S2MelEngine
-from deployments.indextts2.s2mel.job import S2MelJob
-from deployments.indextts2.s2mel.mel_model import Mel
+from deployments.indextts2.s2mel.job import Mel, S2MelJob
+from deployments.indextts2.vocoder.engine import VocoderEngine
 from deployments.indextts2.vocoder.job import VocodeJob
-from deployments.indextts2.vocoder.service import VocoderService
 
 T = TypeVar("T")
 
@@ -35,11 +35,11 @@ class LocalResponse(Awaitable[T], Generic[T]):
 class LocalStream(Generic[T]):
     """A call whose items are made whether they are taken or not, as a replica does."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: AsyncGenerator[T, None]) -> None:
         self._items: asyncio.Queue[T | BaseException | None] = asyncio.Queue()
         self._task = asyncio.create_task(self._run(source))
 
-    async def _run(self, source: Any) -> None:
+    async def _run(self, source: AsyncGenerator[T, None]) -> None:
         try:
             async with aclosing(source) as items:
                 async for item in items:
@@ -64,49 +64,23 @@ class LocalStream(Generic[T]):
         self._task.cancel()
 
 
-class VocoderBatches:
-    """What Serve's batching does for the vocoder: jobs gather while a batch runs."""
-
-    def __init__(self, service: VocoderService, max_batch: int = 8) -> None:
-        self._service = service
-        self._max_batch = max_batch
-        self._waiting: list[tuple[VocodeJob, asyncio.Future[Samples]]] = []
-        self._worker: asyncio.Task[None] | None = None
-
-    async def vocode(self, job: VocodeJob) -> Samples:
-        self._service.check(job)
-        answer: asyncio.Future[Samples] = asyncio.get_running_loop().create_future()
-        self._waiting.append((job, answer))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
-        return await answer
-
-    async def _work(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
-            results = await asyncio.to_thread(self._service.vocode, [job for job, _ in batch])
-            for (_, answer), result in zip(batch, results, strict=True):
-                if answer.cancelled():
-                    continue
-                if isinstance(result, Exception):
-                    answer.set_exception(result)
-                else:
-                    answer.set_result(result)
-
-
 class LocalStages:
     """Satisfies SegmentStages."""
 
-    def __init__(self, gpt: GptEngine, s2mel: S2MelEngine, vocoder: VocoderService) -> None:
+    def __init__(self, gpt: GptEngine, s2mel: S2MelEngine, vocoder: VocoderEngine) -> None:
+        self.monitor = StageMonitor()
         self._gpt = gpt
         self._s2mel = s2mel
-        self._vocoder = VocoderBatches(vocoder)
+        self._vocoder = vocoder
 
-    def codes(self, job: GptJob) -> LocalStream[CodeChunk]:
+    def codes(self, job: GptJob) -> LocalStream[Reply[CodeChunk]]:
         return LocalStream(self._gpt.stream(job))
 
-    def mel(self, job: S2MelJob) -> LocalResponse[Mel]:
+    def mel(self, job: S2MelJob) -> LocalResponse[Reply[Mel | None]]:
         return LocalResponse(self._s2mel.mel(job))
 
-    def vocode(self, job: VocodeJob) -> LocalResponse[Samples]:
+    def vocode(self, job: VocodeJob) -> LocalResponse[Reply[Samples]]:
         return LocalResponse(self._vocoder.vocode(job))
+
+    def heard(self, stage: str, reply: Reply[T]) -> T:
+        return self.monitor.heard(stage, reply)

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import random_checkpoint
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.weights.dtypes import dtype_named
+from deployments.weights.tensors import dtype_named
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def parse(
     what: str, argv: list[str] | None, choices: dict[str, tuple[str, ...]], *, budget_s: float
 ) -> Options:
     """`choices`: one option of the script, to be given any number of times; all of them without it."""
-    parser = argparse.ArgumentParser(description=what)
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--size", choices=random_checkpoint.CONFIGS, default="full", help="of the random weights"
     )
@@ -85,7 +85,9 @@ def parse(
         "--directory", type=Path, help="a checkpoint; default: random weights, made on the way"
     )
     parser.add_argument("--budget-s", type=float, default=budget_s, help="no part starts after that")
-    parser.add_argument("--output", type=Path, help="folder of the JSON; default $OUT or benchmarks/results")
+    parser.add_argument(
+        "--output", type=Path, help="folder of the JSON; default: benchmarks/results/gpu/<device>"
+    )
     for name, words in choices.items():
         parser.add_argument(f"--{name}", dest="words", action="append", choices=words)
     given = parser.parse_args(argv)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
+import subprocess
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.gpu.machine import describe
-from benchmarks.gpu.options import Options
+import torch
 
-RESULTS = Path(__file__).parents[1] / "results"
+from benchmarks.gpu.options import Options
+from serve_app.bench.machine import describe_machine, git_commit
+
+RESULTS = Path(__file__).parents[1] / "results" / "gpu"
 
 T = TypeVar("T")
 
@@ -42,16 +44,15 @@ class Check:
 
 class Report:
     def __init__(self, name: str, *, device: str, budget_s: float, output: Path | None, about: Any) -> None:
-        """`output`: a folder; None is $OUT, which the lent machine brings back, or benchmarks/results."""
+        """`output`: a folder; None is one of the device's name below RESULTS."""
         self.name = name
         self.failed: list[str] = []
         self._began_s = time.monotonic()
         self._budget_s = budget_s
         self._parts: dict[str, Any] = {}
         self._head = {"what": name, "machine": describe(device), "about": about}
-        folder = output or Path(os.environ.get("OUT", RESULTS))
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"gpu-{name}-{slug(str(self._head['machine']['device']))}.json"
+        folder = output or RESULTS / slug(str(self._head["machine"]["device"]))
+        self.path = folder / f"{name}.json"
 
     @classmethod
     def of(cls, name: str, options: Options, *, about: Any = None) -> Report:
@@ -109,6 +110,7 @@ class Report:
     def _write(self, name: str, entry: Mapping[str, Any]) -> None:
         self._parts[name] = dict(entry)
         content = {**self._head, "failed": self.failed, "parts": self._parts}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self.path.with_suffix(".part")
         scratch.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
         scratch.replace(self.path)
@@ -138,3 +140,36 @@ def plain(value: Any) -> Any:
 
 def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Machine, device, driver and versions, as JSON takes it."""
+    return {
+        "commit": git_commit(),
+        **asdict(describe_machine()),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "threads": torch.get_num_threads(),
+        **(_of_gpu(device) if torch.device(device).type == "cuda" else {"device": "cpu"}),
+    }
+
+
+def _of_gpu(device: str) -> dict[str, Any]:
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "device": properties.name,
+        "capability": f"{properties.major}.{properties.minor}",
+        "multiprocessors": properties.multi_processor_count,
+        "memory_gb": round(properties.total_memory / 1e9, 1),
+        "driver": _driver(),
+    }
+
+
+def _driver() -> str | None:
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+    except (subprocess.SubprocessError, OSError):
+        return None
+    return done.stdout.strip() or None

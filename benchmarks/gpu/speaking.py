@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterator
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -16,31 +19,33 @@ from benchmarks.gpu.options import Options
 from benchmarks.known import Known
 from deployments.core.speech import AudioChunk
 from deployments.indextts2.gpt.engine import GptEngine
-from deployments.indextts2.gpt.job import GptJob, Sampling
+from deployments.indextts2.gpt.job import GptJob
 from deployments.indextts2.s2mel.engine import S2MelEngine, load_networks
+from deployments.indextts2.sampling import Params
+from deployments.indextts2.settings import GptSettings, S2MelSettings, VocoderSettings
 from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner
 from deployments.indextts2.stream.geometry import Geometry
-from deployments.indextts2.stream.segment_stream import SegmentStream, Synthesis
-from deployments.indextts2.stream.speech import Speech
+from deployments.indextts2.stream.segment import SegmentStream, Synthesis
+from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
-from deployments.indextts2.vocoder.service import VocoderService, load_service
+from deployments.indextts2.vocoder.engine import VocoderEngine, load_engine
 from deployments.streaming.playback import Playback
 from deployments.voices.profile import VoiceProfile
-from deployments.voices.ticket import VoiceTicket
-from deployments.weights.dtypes import dtype_named
+from deployments.voices.sharing import SharedVoice
+from deployments.weights.tensors import dtype_named
 from serve_app.bench.arrivals import ClosedLoop
 from serve_app.bench.metrics import Arrival, Trace
 
 SEGMENTS = 2
 EMIT_CODES = 5
 AT_ONCE = 4
-MEL_BANDS = 80
+S2MEL = S2MelSettings(max_rows=64, max_step_frames=65_536, max_waiting=512, voice_cache_mb=64)
 
 
 @dataclass(frozen=True)
-class Load:
-    """A kind of request: the presets of the server, streamed or in one piece."""
+class RequestKind:
+    """The presets of the server, streamed or in one piece."""
 
     steps: int = 12
     beams: int = 1
@@ -61,30 +66,37 @@ class Formats:
     vocoder: str = "float32"
 
 
-class Speaker:
+class LocalPipeline:
     """Speaks random codes of a fixed length: the weights never say the stop code."""
 
-    def __init__(self, options: Options, gpt: GptEngine, s2mel: S2MelEngine, vocoder: VocoderService) -> None:
-        checkpoint = options.checkpoint()
-        dims, generator = checkpoint.gpt_dims, np.random.default_rng(3)
+    def __init__(
+        self,
+        options: Options,
+        gpt: GptEngine,
+        s2mel: S2MelEngine,
+        vocoder: VocoderEngine,
+        frames_per_code: Fraction,
+        texts: ThreadPoolExecutor,
+    ) -> None:
+        dims, generator = options.checkpoint().gpt_dims, np.random.default_rng(3)
         latents = generator.standard_normal((dims.condition_num_latent, dims.model_dim)).astype(np.float32)
         arrays = {**profile(options.work.prompt_frames).arrays, "speaker_latents": latents}
-        self._ticket = VoiceTicket("voice", Known(VoiceProfile(arrays)))
-        self._prompt_frames = arrays["mel"].shape[1]
+        self._voice = SharedVoice("voice", Known(VoiceProfile(arrays)))
+        self._mel_bands, self._prompt_frames = arrays["mel"].shape
         self._emotion = generator.standard_normal(dims.model_dim).astype(np.float32)
         self._work = options.work
         self._stages = LocalStages(gpt, s2mel, vocoder)
-        network = vocoder.vocoder
-        self.geometry = Geometry(network.halo_frames, network.hop, network.sample_rate_hz)
+        self._texts = texts
+        self.geometry = Geometry(*vocoder.halo().value, frames_per_code)
         self._speeds = StageSpeeds()
 
-    async def speak(self, number: int, load: Load, began_s: float) -> Trace:
+    async def speak(self, number: int, kind: RequestKind, began_s: float) -> Trace:
         """One request; what goes wrong is in the trace."""
         sent_s = time.monotonic()
         arrivals: list[Arrival] = []
         error: str | None = None
         try:
-            async with aclosing(self._speech(number, load).events()) as events:
+            async with aclosing(self._speech(number, kind).events({}, ())) as events:
                 async for event in events:
                     if isinstance(event, AudioChunk):
                         now_s = time.monotonic() - sent_s
@@ -106,86 +118,84 @@ class Speaker:
             arrivals=tuple(arrivals),
         )
 
-    def _speech(self, number: int, load: Load) -> Speech:
+    def _speech(self, number: int, kind: RequestKind) -> Speech:
         playback = Playback()
+        params = Params(diffusion_steps=kind.steps, num_beams=kind.beams, max_codes=self._work.segment_codes)
         synthesis = Synthesis(
-            steps=load.steps,
-            guidance=0.7,
-            chunked=load.streaming,
-            mel_bands=MEL_BANDS,
-            by_deadline=not load.seeded,
+            key=uuid.uuid4().hex,
+            mel_bands=self._mel_bands,
+            chunked=kind.streaming,
+            by_deadline=not kind.seeded,
         )
+        evaluations = params.diffusion_steps * params.network_rows
         planner = ChunkPlanner(
-            ChunkParameters(), self.geometry, self._speeds, self._prompt_frames, load.steps * synthesis.rows
+            ChunkParameters(), self.geometry, self._speeds, self._prompt_frames, evaluations
         )
-        sampling = Sampling(beams=load.beams, max_codes=self._work.segment_codes)
 
         def start(index: int, text: TextSegment) -> SegmentStream:
             job = GptJob(
-                self._ticket,
-                self._emotion,
-                text.ids,
-                sampling,
+                request_id=f"request-{number}",
+                voice=self._voice,
+                emotion=self._emotion,
+                text_ids=text.ids,
+                params=params,
                 seed=number,
                 stream=index,
-                emit_codes=EMIT_CODES if load.streaming else 0,
+                emit_codes=EMIT_CODES if kind.streaming else 0,
             )
             return SegmentStream(index, job, synthesis, planner, self._stages, playback)
 
-        return Speech(
-            self._texts(number),
+        return SpeechStream(
+            self._segments(number),
+            self._texts,
             start,
             playback,
-            self.geometry,
+            self.geometry.sample_rate_hz,
             self._speeds,
             at_once=AT_ONCE,
             pause_s=0.2,
         )
 
-    async def _texts(self, number: int) -> AsyncGenerator[TextSegment, None]:
+    def _segments(self, number: int) -> Iterator[TextSegment]:
         generator = np.random.default_rng(number)
         for _ in range(SEGMENTS):
             ids = generator.integers(2, 500, self._work.text_tokens).tolist()
             yield TextSegment((), tuple(ids))
 
-    async def load(self, load: Load, concurrency: int, requests: int) -> list[Trace]:
+    async def load(self, kind: RequestKind, concurrency: int, requests: int) -> list[Trace]:
         """`requests` in all, `concurrency` of them at any time."""
         began_s = time.monotonic()
         return await ClosedLoop(concurrency, requests).run(
-            lambda number, _: self.speak(number, load, began_s)
+            lambda number, _: self.speak(number, kind, began_s)
         )
 
 
 @contextmanager
-def speaker(options: Options, formats: Formats, *, graphs: bool, compile: bool) -> Iterator[Speaker]:
+def local_pipeline(
+    options: Options, formats: Formats, *, graphs: bool, compile: bool
+) -> Iterator[LocalPipeline]:
     """Everything loaded and running."""
     checkpoint, work, device = options.checkpoint(), options.work, options.device
     model = load_gpt(checkpoint, device, dtype_named(formats.gpt))
     prefix = model.dims.condition_num_latent + work.text_tokens + 8
-    gpt = GptEngine(
-        model,
+    slots = GptSettings(
         slots=work.slots,
         max_waiting=4 * work.slots,
         max_length=prefix + work.segment_codes,
         cuda_graphs=graphs,
         compile=compile,
     )
+    gpt = GptEngine(model, slots)
     networks, embedding = load_networks(checkpoint, device=device, dtype=dtype_named(formats.s2mel))
-    s2mel = S2MelEngine(
-        networks,
-        embedding,
-        max_rows=64,
-        max_step_frames=65_536,
-        max_waiting=512,
-        voice_cache_bytes=64 << 20,
-    )
-    vocoder = load_service(
-        checkpoint, device=device, dtype=dtype_named(formats.vocoder), max_batch_frames=4096
-    )
+    s2mel = S2MelEngine(networks, embedding, S2MEL, frames_per_code=checkpoint.frames_per_code)
+    dtype = dtype_named(formats.vocoder)
+    vocoder = load_engine(checkpoint, VocoderSettings(), device=device, dtype=dtype)
     gpt.start()
     s2mel.start()
     try:
-        yield Speaker(options, gpt, s2mel, vocoder)
+        with ThreadPoolExecutor(1, thread_name_prefix="texts") as texts:
+            yield LocalPipeline(options, gpt, s2mel, vocoder, checkpoint.frames_per_code, texts)
     finally:
         gpt.stop()
         s2mel.stop()
+        vocoder.stop()

@@ -16,10 +16,9 @@ from typing import Any
 
 from benchmarks.gpu.options import Options, parse
 from benchmarks.gpu.report import Report
-from benchmarks.gpu.time_compiled import time_compiled
 from benchmarks.gpu.time_gpt import time_gpt
-from benchmarks.gpu.time_s2mel import time_s2mel
-from benchmarks.gpu.time_vocoder import time_vocoder
+from benchmarks.gpu.time_s2mel import time_s2mel, time_s2mel_compiled
+from benchmarks.gpu.time_vocoder import time_vocoder, time_vocoder_compiled
 from benchmarks.stage_parts import STAGES as PARTS_OF_STAGES
 from benchmarks.stage_parts import Workload, measure
 
@@ -37,6 +36,12 @@ def time_request(report: Report, options: Options) -> None:
         )
         for stage in PARTS_OF_STAGES:
             report.part(f"request {dtype}, {stage}", partial(_measured, stage, work), at_least_s=5)
+
+
+def time_compiled(report: Report, options: Options) -> None:
+    if options.on_gpu:  # on a CPU it shows nothing, and takes longest
+        time_s2mel_compiled(report, options)
+        time_vocoder_compiled(report, options)
 
 
 def _measured(stage: str, work: Workload) -> list[dict[str, Any]]:

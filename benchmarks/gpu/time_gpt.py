@@ -11,18 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.gpt_rows import MODES, Mode, is_compiled, load
+from benchmarks.gpu.gpt_rows import MODES, Mode, given_up, load
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.timing import Timing, timed
-from deployments.indextts2.gpt.bucketed_step import BucketedStep
-from deployments.indextts2.gpt.cache import SlotCache
-from deployments.indextts2.gpt.decoders import RowDecoder
-from deployments.indextts2.gpt.draws import CounterDraws
+from deployments.indextts2.gpt.attention import SlotCache
+from deployments.indextts2.gpt.cuda_graphs import BucketedStep
+from deployments.indextts2.gpt.decoding import new_decoder
+from deployments.indextts2.gpt.forward import CodeInput
 from deployments.indextts2.gpt.model import SpeechGpt
-from deployments.indextts2.gpt.passes import CodeInput
 from deployments.indextts2.gpt.selection import Selection
-from deployments.indextts2.gpt.settings import DecodingSettings
+from deployments.indextts2.sampling import Params
 
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 KEYS = 512  # positions of a slot; steps are timed with half of them taken, and with nearly all
@@ -48,14 +47,14 @@ def time_gpt(report: Report, options: Options) -> None:
 def _mode(model: SpeechGpt, mode: Mode, options: Options) -> dict[str, Any]:
     rows = [each for each in ROWS if options.size == "full" or each <= 2]
     began_s = time.perf_counter()
-    if mode.compile:
-        model.compile()
     try:
         cache = model.new_cache(max(rows) + 1, KEYS)
         cache.keys.normal_()
         cache.values.normal_()
-        step = BucketedStep(model, cache, graphs=mode.graphs)
-        compiled = is_compiled(model)
+        with given_up() as lacking:
+            if mode.compile:
+                model.compile()
+            step = BucketedStep(model, cache, graphs=mode.graphs)
         start_s = time.perf_counter() - began_s
         found = [
             {"rows": each, "positions": filled, "part": part, **asdict(timing)}
@@ -68,7 +67,7 @@ def _mode(model: SpeechGpt, mode: Mode, options: Options) -> dict[str, Any]:
     weights = sum(each.nbytes for each in model.parameters())
     return {
         "graphs": step.captured,
-        "compiled": compiled,
+        "given_up": lacking,
         "start_s": start_s,
         "weights_bytes": weights,
         "timings": found,
@@ -89,7 +88,7 @@ def _parts(
     entries = [CodeInput(slot, 3, 5) for slot in slots]
     selection = Selection(dims, rows, model.device)
     selection.open(slots)
-    settings = DecodingSettings(num_beams=1)
+    decoders = [new_decoder(Params(num_beams=1), (slot,), dims, slot, 0) for slot in slots]
 
     def network() -> Tensor:
         for slot in slots:
@@ -97,10 +96,8 @@ def _parts(
         return step(entries)
 
     def whole() -> None:
-        decoders = [
-            RowDecoder(settings, (slot,), dims.stop_mel_token, dims.number_mel_codes, CounterDraws(slot))
-            for slot in slots
-        ]
+        for decoder in decoders:
+            decoder.steps = 0  # the history of codes is as long as a sequence may be, which repeats are not
         selection.choose(model.logits(network()), decoders)
 
     name = f"{mode}, {rows} rows at {filled}"

@@ -1,4 +1,4 @@
-"""What one Euler step costs, as the engine makes it, and what its network costs as it is or as a CUDA graph."""
+"""What one Euler step costs, as the engine makes it; its network as it is, as a CUDA graph, and compiled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Report
-from benchmarks.gpu.timing import timed, ways
+from benchmarks.gpu.timing import COMPILE_S, timed, ways
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.s2mel.engine import load_networks
 from deployments.indextts2.s2mel.estimator import Estimator
@@ -21,6 +21,7 @@ from deployments.indextts2.s2mel.layout import make_layout
 
 ROWS = (1, 2, 4, 8, 16, 32)
 TARGETS = (60, 200)  # a first chunk, and a segment of 2.3 s
+GUIDED_PAIR = 2
 
 
 def time_s2mel(report: Report, options: Options) -> None:
@@ -32,6 +33,14 @@ def time_s2mel(report: Report, options: Options) -> None:
         report.part(f"s2mel {name}, steps of the engine", partial(_steps, estimator, options), at_least_s=5)
         if name != "float16":
             report.part(f"s2mel {name}, network", partial(_network, estimator, options), at_least_s=10)
+
+
+def time_s2mel_compiled(report: Report, options: Options) -> None:
+    """What torch.compile would gain: the server has no switch for it yet."""
+    checkpoint = options.checkpoint()
+    for name in options.work.dtypes[:2]:
+        compiled = partial(_compiled, checkpoint, name, options)
+        report.part(f"s2mel {name}, compiled", compiled, at_least_s=COMPILE_S)
 
 
 def load(checkpoint: IndexTTSCheckpoint, device: str, dtype: torch.dtype) -> Estimator:
@@ -82,6 +91,15 @@ def _network(estimator: Estimator, options: Options) -> list[dict[str, Any]]:
             for way, timing in ways(evaluation(estimator, rows, options.work.prompt_frames, target), options):
                 found.append({"way": way, "rows": rows, "target": target, **asdict(timing)})
     return found
+
+
+@torch.inference_mode()
+def _compiled(checkpoint: IndexTTSCheckpoint, name: str, options: Options) -> dict[str, Any]:
+    """A guided pair with a first chunk, to be compared with the part "network"."""
+    estimator = load(checkpoint, options.device, options.dtypes[name])
+    compiled: Any = torch.compile(estimator, dynamic=False)
+    action = evaluation(estimator, GUIDED_PAIR, options.work.prompt_frames, TARGETS[0], compiled)
+    return {way: asdict(timing) for way, timing in ways(action, options, name="compile")}
 
 
 def evaluation(

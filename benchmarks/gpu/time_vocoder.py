@@ -1,4 +1,4 @@
-"""What windows cost in the vocoder, as it is and as a CUDA graph, with TF32 and without."""
+"""What windows cost in the vocoder: as it is, as a CUDA graph, compiled; with TF32 and without."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from benchmarks.gpu.comparing import tf32, torch_default_tf32
 from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Report
-from benchmarks.gpu.timing import timed, ways
-from deployments.indextts2.vocoder.vocoder import Vocoder, load_vocoder
+from benchmarks.gpu.timing import COMPILE_S, timed, ways
+from deployments.indextts2.vocoder.vocoder import VocoderNetwork, load_vocoder
 
 WINDOWS = (1, 2, 4, 8, 16)
 FRAMES = (97, 276)  # 21 and 200 frames between two halos of 38
@@ -34,7 +34,15 @@ def time_vocoder(report: Report, options: Options) -> None:
                 report.part("vocoder float32 without TF32", partial(_windows, vocoder, options), at_least_s=5)
 
 
-def load(folder: Path, device: str, dtype: torch.dtype) -> Vocoder:
+def time_vocoder_compiled(report: Report, options: Options) -> None:
+    """What torch.compile would gain: the server has no switch for it yet."""
+    folder = options.checkpoint().path("vocoder_config").parent
+    with torch_default_tf32():
+        compiled = partial(_compiled, folder, options)
+        report.part("vocoder float32, compiled", compiled, at_least_s=COMPILE_S)
+
+
+def load(folder: Path, device: str, dtype: torch.dtype) -> VocoderNetwork:
     return load_vocoder(folder, device=device, dtype=dtype)
 
 
@@ -44,7 +52,7 @@ def lengths(options: Options) -> tuple[int, ...]:
 
 
 @torch.inference_mode()
-def _windows(vocoder: Vocoder, options: Options) -> list[dict[str, Any]]:
+def _windows(vocoder: VocoderNetwork, options: Options) -> list[dict[str, Any]]:
     found = []
     for frames in lengths(options):
         for windows in WINDOWS if options.size == "full" else WINDOWS[:1]:
@@ -55,10 +63,20 @@ def _windows(vocoder: Vocoder, options: Options) -> list[dict[str, Any]]:
 
 
 @torch.inference_mode()
-def _ways(vocoder: Vocoder, options: Options) -> list[dict[str, Any]]:
+def _ways(vocoder: VocoderNetwork, options: Options) -> list[dict[str, Any]]:
     found = []
     for windows in (1, 8) if options.size == "full" else (1,):
         mel = torch.randn(windows, vocoder.mel_channels, lengths(options)[0], device=options.device) - 5
         for way, timing in ways(partial(vocoder, mel), options):
             found.append({"way": way, "windows": windows, "frames": mel.shape[2], **asdict(timing)})
     return found
+
+
+@torch.inference_mode()
+def _compiled(folder: Path, options: Options) -> dict[str, Any]:
+    """One short window, to be compared with the part "ways"."""
+    vocoder = load(folder, options.device, torch.float32)
+    compiled: Any = torch.compile(vocoder, dynamic=False)
+    mel = torch.randn(1, vocoder.mel_channels, lengths(options)[0], device=options.device) - 5
+    found = ways(partial(compiled, mel), options, name="compile")
+    return {way: asdict(timing) for way, timing in found}

@@ -14,6 +14,7 @@ from benchmarks.gpu.options import Options
 
 ENOUGH_S = 0.5
 MOST, LEAST = 50, 2
+COMPILE_S = 60.0  # that torch.compile may take
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.streaming [PART …]`: what issue and docs promise of streaming, measured on random weights.
+"""`python -m benchmarks.streaming [PART …]`: what docs/performance.md promises of streaming, on random weights.
 
 Every part serves the whole graph in a Ray of its own. first-audio and rated-load want an idle machine. Exit code 1 if
 something promised does not hold.

@@ -14,6 +14,7 @@ import ray
 
 from benchmarks.streaming.graph import MODEL, VOICE, Graph, serving
 from benchmarks.streaming.mixed import Ask, asks
+from benchmarks.streaming.probes import Probes
 from benchmarks.streaming.verdict import Verdict
 
 AT_ONCE = 8
@@ -55,16 +56,14 @@ async def leave_many(graph: Graph, count: int, seed: int) -> None:
         await asyncio.gather(*(one(*job) for job in jobs))
 
 
-async def left_over(graph: Graph) -> dict[str, int]:
-    """Rows and waiting jobs in both engines, slots that are not free, calls that any replica still works on."""
-    gpt = await graph.stage("gpt").stats.remote()
-    s2mel = await graph.stage("s2mel").stats.remote()
-    return {
-        "gpt_rows": gpt.engine.active + gpt.engine.waiting,
-        "gpt_slots": gpt.slots - gpt.free_slots,
-        "s2mel_rows": s2mel.engine.active + s2mel.engine.waiting,
-        "calls": sum(await asyncio.gather(*(calls_in(name) for name in replicas()))),
+async def left_over(probes: Probes) -> dict[str, int]:
+    """Rows that are worked on or wait in any stage, and calls that any replica still works on."""
+    rows = {
+        f"{stage}_rows": metrics.held_rows + metrics.waiting_rows
+        for stage, metrics in (await probes.metrics()).items()
     }
+    calls = await asyncio.gather(*(calls_in(name) for name in replicas()))
+    return {**rows, "calls": sum(calls)}
 
 
 def replicas() -> list[str]:
@@ -78,11 +77,11 @@ async def calls_in(replica: str) -> int:
     return calls
 
 
-async def settle(graph: Graph) -> tuple[dict[str, int], float]:
+async def settle(probes: Probes) -> tuple[dict[str, int], float]:
     """What is left, and after how long nothing was (or SETTLE_S)."""
     began = time.monotonic()
     while True:
-        left = await left_over(graph)
+        left = await left_over(probes)
         waited_s = time.monotonic() - began
         if not any(left.values()) or waited_s > SETTLE_S:
             return left, waited_s
@@ -103,12 +102,13 @@ def memory_mb() -> dict[str, float]:
 
 async def measure(graph: Graph, count: int) -> dict[str, Any]:
     """Rounds of `count`; all but the last one only touch what is allocated once, such as the slots of the caches."""
-    memory = []
+    memory, probes = [], Probes(graph)
     for turn in range(ROUNDS):
         await leave_many(graph, count, seed=turn)
-        left, waited_s = await settle(graph)
+        left, waited_s = await settle(probes)
         memory.append(memory_mb())
-    gpt = (await graph.stage("gpt").stats.remote()).engine
+    left["gpt_slots"] = await probes.lost_slots()
+    gpt = (await probes.metrics())["gpt"]
     return {
         "disconnects": ROUNDS * count,
         "left": left,

@@ -8,16 +8,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
-import ray
 
 from benchmarks.streaming.graph import MODEL, VOICE, Graph, serving
 from benchmarks.streaming.mixed import Ask, asks, gpt_jobs
+from benchmarks.streaming.probes import random_voice
 from benchmarks.streaming.verdict import Verdict
-from deployments.core.calls import Stream, items
+from deployments.core.metrics import Reply
+from deployments.core.stages import Stream, items
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
-from deployments.voices.profile import VoiceProfile
-from deployments.voices.ticket import VoiceTicket
 from serve_app.client import connect
 
 MOST = 1e-4
@@ -46,16 +45,13 @@ def worst_difference(alone: Sequence[np.ndarray], together: Sequence[np.ndarray]
 async def codes_differ(graph: Graph, count: int) -> int:
     """Jobs whose codes depend on what else runs."""
     dims = IndexTTSCheckpoint(graph.checkpoint).gpt_dims
-    latents = np.random.default_rng(0).normal(size=(dims.condition_num_latent, dims.model_dim))
-    profile = VoiceProfile({"speaker_latents": latents.astype(np.float32)})
-    ticket = VoiceTicket(profile.key, ray.put(profile))
     handle = graph.stage("gpt").options(stream=True)
 
     async def codes(job: GptJob) -> np.ndarray:
-        chunks = items(cast(Stream[CodeChunk], handle.stream.remote(job)))
-        return np.concatenate([chunk.codes async for chunk in chunks])
+        replies = items(cast(Stream[Reply[CodeChunk]], handle.stream.remote(job)))
+        return np.concatenate([reply.value.codes async for reply in replies])
 
-    jobs = gpt_jobs(count, dims.model_dim, ticket, MAX_CODES)
+    jobs = gpt_jobs(count, dims.model_dim, random_voice(graph), MAX_CODES)
     alone, together = await both_ways(jobs, codes)
     return sum(not np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
 

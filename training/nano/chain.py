@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from deployments.indextts2.checkpoint import FRAMES_PER_CODE
 from deployments.indextts2.s2mel.flow import FlowSolver
-from deployments.indextts2.s2mel.regulator import target_frames
 from deployments.indextts2.stream.chunk_planner import Chunk, ChunkParameters, ChunkPlanner, Progress
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
@@ -15,7 +15,7 @@ from deployments.networks.istft import IstftDims, IstftVocoder
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ, VOCODER
 from training.nano.s2mel import code_features
-from training.nano.s2mel_data import HEARD, WRITTEN, recordings
+from training.nano.s2mel_data import HEARD, WRITTEN, frames_of, recordings
 from training.nano.s2mel_start import DirectHead, new_networks
 from training.nano.shard import load_shards
 from training.nano.train_loop import average_of, parts_of
@@ -76,7 +76,7 @@ class Chain:
     def chunks(self, index: int) -> np.ndarray:
         """As `resynthesis`, in the chunks that a stream with a seed is made in."""
         codes, prompt_frames = len(self.rows[index].codes[HEARD]), len(self.rows[self.prompt_of(index)].mel)
-        geometry = Geometry(self.vocoder.halo_frames, self.vocoder.hop, SAMPLE_RATE_HZ)
+        geometry = Geometry(self.vocoder.halo_frames, self.vocoder.hop, SAMPLE_RATE_HZ, FRAMES_PER_CODE)
         planner = ChunkPlanner(ChunkParameters(), geometry, StageSpeeds(), prompt_frames, self._steps)
         mel = torch.zeros(MEL_BANDS, 0)
         committed = number = size = 0
@@ -98,9 +98,7 @@ class Chain:
     @torch.inference_mode()
     def direct(self, index: int) -> np.ndarray:
         codes = torch.from_numpy(self.rows[index].codes[HEARD])
-        mu = self.networks.length_regulator(
-            [F.embedding(codes, self._embedding)], [target_frames(len(codes))]
-        )
+        mu = self.networks.length_regulator([F.embedding(codes, self._embedding)], [frames_of(len(codes))])
         style = torch.from_numpy(self.rows[self.prompt_of(index)].style)
         return self._vocode(self.head(mu[0][None], style[None])[0].T)
 
@@ -115,9 +113,9 @@ class Chain:
             code_features(self.networks, self._embedding, torch.from_numpy(codes), after)
             for codes, after in ((prompt.codes[HEARD], None), (row.codes[variant][:count], known))
         ]
-        frames = [len(prompt.mel), target_frames(count)]
+        frames = [len(prompt.mel), frames_of(count)]
         mu = torch.cat(self.networks.length_regulator(features, frames))
-        longest = len(prompt.mel) + target_frames(len(row.codes[variant]))
+        longest = len(prompt.mel) + frames_of(len(row.codes[variant]))
         noise = torch.randn(MEL_BANDS, longest, generator=torch.Generator().manual_seed(index))
         solver = FlowSolver(self.networks.estimator)
         given = torch.cat([torch.from_numpy(prompt.mel.astype(np.float32)).T, made], dim=1)

@@ -1,6 +1,6 @@
 """Step 4b: freeze encoder and codec and write the codes of every recording. `python -m training.nano.codes`.
 
-`semantic.pt` is from now on the code inventory: later checkpoints record its SHA-256 (nano-recipe.md 3).
+`semantic.pt` is from now on the code inventory: every folder of codes records its SHA-256 (recipe.md 3).
 """
 
 from __future__ import annotations

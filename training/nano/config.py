@@ -1,4 +1,4 @@
-"""Dimensions of indextts2-nano (nano-recipe.md 1) in the form of the official config.yaml."""
+"""Dimensions of indextts2-nano (recipe.md 1) in the form of the official config.yaml."""
 
 from __future__ import annotations
 

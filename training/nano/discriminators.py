@@ -1,4 +1,4 @@
-"""Small discriminators for the vocoder (nano-recipe.md 7), and a round against any; training only."""
+"""Small discriminators for the vocoder (recipe.md 7), and a round against any; training only."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ HELD_OUT_LIMIT = 80
 
 
 class EncoderTraining(NetworkTraining):
-    """Losses at the tap: phone, prosody (nano-recipe.md 4; no CTC, since every frame has its label)."""
+    """Losses at the tap: phone, prosody (recipe.md 4; no CTC, since every frame has its label)."""
 
     network: Semantic
 

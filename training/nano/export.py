@@ -1,6 +1,6 @@
 """Step 8: the trained weights in the file layout of IndexTTS2. `python -m training.nano.export`.
 
-Layout and names: nano-recipe.md 11, indextts2-front.md 2, indextts2-back.md 6. Storage is fp16; the networks
+Layout and names: recipe.md 10, indextts2-front.md 2, indextts2-back.md 6. Storage is fp16; the networks
 run in float32. Tensors that the official files hold and nobody reads are zeros.
 """
 

@@ -1,6 +1,6 @@
 """Step 2: mels, encoder inputs and frame labels of every recording. `python -m training.nano.features`.
 
-Labels (nano-recipe.md 4): a stacked frame t takes the symbol that sounds at 20 t + 17.5 ms. Stress marks give
+Labels (recipe.md 4): a stacked frame t takes the symbol that sounds at 20 t + 17.5 ms. Stress marks give
 their time to the next phone; short spaces are shared by their neighbours, pauses and punctuation are class 0.
 """
 

@@ -1,7 +1,7 @@
 """Step 7b: mels of training recordings as s2mel makes them from their codes. `python -m training.nano.generated`.
 
 A vocoder that has only seen mels of recordings makes those of a network buzz. These mels lie frame by frame beside the
-recording's wave, so `vocoder` can learn from both (nano-recipe.md 7).
+recording's wave, so `vocoder` can learn from both (recipe.md 7).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Step 6: GPT and speaker conditioner. `python -m training.nano.gpt`.
 
 Trained are the served networks. Half of the batches number the code positions as generation does (0, 2, 3,
-...), half as the latent pass does (0, 1, 2, ...), because a small model notices the difference (nano-recipe.md 8).
+...), half as the latent pass does (0, 1, 2, ...), because a small model notices the difference (recipe.md 8).
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from deployments.indextts2.dims import ConditionDims, GptDims, dims_from
 from deployments.indextts2.gpt.model import SpeechGpt
-from deployments.indextts2.gpt.trunk import InputMajorLinear
-from deployments.indextts2.speaker.conditioner import Conditioner
-from deployments.indextts2.speaker.perceiver import Perceiver, RmsNorm
+from deployments.indextts2.gpt.transformer import InputMajorLinear
+from deployments.indextts2.speaker.conditioner import Conditioner, Perceiver, RmsNorm
 from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.batches import IGNORED
 from training.nano.codes import phone_of_codes
@@ -82,7 +81,7 @@ class GptNetworks(nn.Module):
                 nn.init.zeros_(parameter)
             if name.endswith("c_proj.weight"):
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * dims.layers))
-        # Emotion vector 0: a valid checkpoint without an emotion path (nano-recipe.md 2.4).
+        # Emotion vector 0: a valid checkpoint without an emotion path (recipe.md 2.4).
         nn.init.zeros_(self.conditioner.emo_layer.weight)
         nn.init.zeros_(self.conditioner.emo_layer.bias)
 

@@ -1,4 +1,4 @@
-"""How well generated codes say their text, judged by the phones of the codes alone (nano-recipe.md 8)."""
+"""How well generated codes say their text, judged by the phones of the codes alone (recipe.md 8)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from deployments.indextts2.gpt.draws import CounterDraws
-from deployments.indextts2.gpt.generate import generate
+from deployments.indextts2.gpt.generation import generate
 from deployments.indextts2.gpt.model import SpeechGpt
-from deployments.indextts2.gpt.settings import DecodingSettings
+from deployments.indextts2.sampling import Params
 from training.nano.gpt_data import GptData
 
 CHECKED = 16
@@ -44,14 +43,14 @@ def phone_error(
     gpt: SpeechGpt, latents: Callable[[Tensor], Tensor], names: Sequence[int], data: GptData
 ) -> tuple[float, float]:
     """Phone error of generated codes against what was said, and their relative length; `names`: the phone of a code."""
-    settings = DecodingSettings(num_beams=1, repetition_penalty=1.0, max_codes=MAX_GENERATED)
+    params = Params(num_beams=1, repetition_penalty=1.0, max_codes=MAX_GENERATED)
     wrong = total = made = true = 0
     for index in range(min(CHECKED, len(data.rows))):
         batch = data.batch([index])
         sentence = batch.sentences[0]
         zero = torch.zeros(gpt.dims.model_dim, device=gpt.device)
         prefix = gpt.prefix(latents(batch.features)[0], zero, sentence.ids)
-        codes = list(generate(gpt, prefix, settings, CounterDraws(index)).codes)
+        codes = list(generate(gpt, prefix, params, seed=index).codes)
         said = phones_in(sentence.phones.tolist())
         wrong += edits(said, phones_in([names[code] for code in codes]))
         total += len(said)

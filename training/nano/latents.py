@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deployments.indextts2.gpt.latents import latents_of
+from deployments.indextts2.gpt.generation import latents_of
 from deployments.indextts2.text.tokenizer import BpeTokenizer
 from training.nano.gpt import GptNetworks
 from training.nano.gpt_data import text_ids

@@ -50,6 +50,8 @@ class Block(nn.Module):
 class Listener(nn.Module):
     """Mels (B, T, 80) to the logits (B, T, phones) of the phone that sounds in every frame."""
 
+    mean_mel: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean_mel", torch.zeros(MEL_BANDS))

@@ -1,4 +1,4 @@
-"""Carrying a training to another machine and its weights back, in few small files (nano-recipe.md 9).
+"""Carrying a training to another machine and its weights back, in few small files (recipe.md 9).
 
 `python -m training.nano.pack out s2mel DIR` writes a root that holds just what that training reads: codes, and styles,
 latents and mels in steps of 1/8, or references and written codes. There:

@@ -2,7 +2,7 @@
 
 Trained are the served networks of `deployments.indextts2.s2mel`. A throw-away head reads the mel directly from the
 regulator's output: alone at first, then as an auxiliary loss, because the content path is otherwise learnt
-late (nano-recipe.md 6).
+late (recipe.md 6).
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from deployments.indextts2.s2mel.estimator import Estimator
 from deployments.indextts2.s2mel.flow import FlowSolver
 from deployments.indextts2.s2mel.layout import make_layout
 from deployments.indextts2.s2mel.networks import S2MelNetworks
-from deployments.indextts2.s2mel.regulator import target_frames
 from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS
 from training.nano.optimise import Average, Descent, Schedule
-from training.nano.s2mel_data import MelBatch, MelData, Piece, Shares, recordings
+from training.nano.s2mel_data import MelBatch, MelData, Piece, Shares, frames_of, recordings
 from training.nano.s2mel_start import DirectHead, new_networks
 from training.nano.train_loop import Training
 from training.nano.workspace import Workspace
@@ -229,7 +228,7 @@ def sample(networks: S2MelNetworks, embedding: Tensor, batch: MelBatch, steps: i
         code_features(networks, embedding, piece.codes, piece.latents)
         for piece in (batch.prompt, batch.target)
     ]
-    frames = [batch.prompt.mel.shape[1], target_frames(batch.target.codes.shape[1])]
+    frames = [batch.prompt.mel.shape[1], frames_of(batch.target.codes.shape[1])]
     rows = []
     for row in range(len(batch.style)):
         mu = torch.cat(networks.length_regulator([piece[row] for piece in pieces], frames))

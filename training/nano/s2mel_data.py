@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deployments.indextts2.s2mel.regulator import FRAMES_PER_CODE, target_frames
+from deployments.indextts2.checkpoint import FRAMES_PER_CODE
+from deployments.indextts2.s2mel.job import mel_frames
 from training.nano.batches import LengthBatches
 from training.nano.shard import Row, load_shard
 from training.nano.workspace import Workspace
@@ -78,9 +79,19 @@ def coded(workspace: Workspace, split: str, shard: str) -> list[Row]:
     return [row | {WRITTEN: other["codes"]} for row, other in zip(heard, written, strict=True)]
 
 
+def frames_of(codes: int) -> int:
+    """Mel frames of so many codes."""
+    return mel_frames(codes, FRAMES_PER_CODE)
+
+
+def codes_within(frames: int) -> int:
+    """The most codes whose frames all lie within so many."""
+    return int(frames / FRAMES_PER_CODE)
+
+
 def usable_codes(recording: Recording) -> int:
     """Codes whose frames all lie within the mel."""
-    return min(len(recording.codes[HEARD]), int(len(recording.mel) / FRAMES_PER_CODE))
+    return min(len(recording.codes[HEARD]), codes_within(len(recording.mel)))
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class MelData:
         self._of_speaker: dict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
             self._of_speaker[row.speaker].append(index)
-        usable = [min(usable_codes(row), int(MAX_TARGET_FRAMES / FRAMES_PER_CODE)) for row in rows]
+        usable = [min(usable_codes(row), codes_within(MAX_TARGET_FRAMES)) for row in rows]
         self._batches = LengthBatches([1] * len(rows), batch, generator)
         self._order = np.argsort(usable, kind="stable")
 
@@ -123,8 +134,8 @@ class MelData:
         return int(self._generator.choice(others)) if others else index
 
     def batch(self, targets: list[int], prompts: list[int]) -> MelBatch:
-        wanted = int(self._generator.integers(*PROMPT_FRAMES) / FRAMES_PER_CODE)
-        longest = int(MAX_TARGET_FRAMES / FRAMES_PER_CODE)
+        wanted = codes_within(int(self._generator.integers(*PROMPT_FRAMES)))
+        longest = codes_within(MAX_TARGET_FRAMES)
         if self._generator.random() < self._shares.cut:
             shortest = min(usable_codes(self.rows[index]) for index in targets)
             longest = int(self._generator.integers(min(LEAST_CUT, shortest), min(longest, shortest) + 1))
@@ -145,11 +156,11 @@ class MelData:
     def _cut(self, indices: list[int], most: int, *, blind: bool, prompt: bool = False) -> Piece:
         rows = [self.rows[index] for index in indices]
         count = min(most, *(usable_codes(row) for row in rows))
-        frames = target_frames(count)
+        frames = frames_of(count)
         codes, mels, latents = [], [], []
         for row in rows:
             first = int(self._generator.integers(usable_codes(row) - count + 1))
-            start = min(target_frames(first), len(row.mel) - frames)
+            start = min(frames_of(first), len(row.mel) - frames)
             variant = self._variant(prompt=prompt)
             codes.append(row.codes[variant][first : first + count])
             if not blind:

@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from deployments.indextts2.s2mel.dims import S2MelDims
+from deployments.indextts2.s2mel.dims import TIME_FREQUENCIES, S2MelDims
 from deployments.indextts2.s2mel.networks import S2MelNetworks
-from deployments.indextts2.s2mel.times import TIME_FREQUENCIES
 from deployments.networks.weight_norm import fold_weight_norm
 from training.nano.config import CONFIG, MEL_BANDS, STYLE_WIDTH
 
@@ -20,7 +19,7 @@ _ZERO = ("final_layer.adaLN_modulation.1", "gpt_layer.2")
 def new_networks(mean_mel: Tensor) -> S2MelNetworks:
     """Served networks, weight norms folded; `mean_mel` (80,) becomes the bias of the last layer.
 
-    Starts that matter (nano-recipe.md 6): gains 1 and biases 0 from the adaptive norms, small outputs of the
+    Starts that matter (recipe.md 6): gains 1 and biases 0 from the adaptive norms, small outputs of the
     blocks, no modulation at the end, nothing from the GPT latents at first.
     """
     networks = S2MelNetworks(S2MelDims.from_config(CONFIG))

@@ -33,6 +33,8 @@ SHARES = Shares(rough=0.45, written=0.3, blind=0.1, cut=0.9)
 class MelJudge(nn.Module):
     """Convolutions over time and bands; bands are halved by every layer but the last."""
 
+    mean_mel: Tensor
+
     def __init__(self, mean_mel: Tensor, channels: tuple[int, ...] = (24, 48, 64, 64)) -> None:
         super().__init__()
         self.register_buffer("mean_mel", mean_mel, persistent=False)

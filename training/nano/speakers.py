@@ -1,4 +1,4 @@
-"""Synthetic speakers: Kokoro's English voices and convex mixtures of them (nano-recipe.md 2.3)."""
+"""Synthetic speakers: Kokoro's English voices and convex mixtures of them (recipe.md 2.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multi-resolution spectral distance of waves (nano-recipe.md 7)."""
+"""Multi-resolution spectral distance of waves (recipe.md 7)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from deployments.networks.mel_bank import mel_bank
+from deployments.networks.mel import mel_bank
 from training.nano.config import SAMPLE_RATE_HZ
 
 _SIZES = ((256, 20), (512, 40), (1024, 80), (2048, 128))
@@ -15,7 +15,7 @@ _SIZES = ((256, 20), (512, 40), (1024, 80), (2048, 128))
 
 @lru_cache(maxsize=8)
 def _bank(size: int, bands: int, device: str) -> tuple[Tensor, Tensor]:
-    filters = torch.from_numpy(mel_bank(bands, size, SAMPLE_RATE_HZ, 0.0, SAMPLE_RATE_HZ / 2))
+    filters = mel_bank(bands, size, SAMPLE_RATE_HZ, 0.0, SAMPLE_RATE_HZ / 2)
     return filters.to(device), torch.hann_window(size, device=device)
 
 

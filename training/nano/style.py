@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from deployments.networks.campplus import load_campplus
-from training.nano.acoustics import style_input, to_16k
+from training.nano.acoustics import to_16k
 from training.nano.shard import Row, make_missing
 from training.nano.workspace import Workspace
 
@@ -23,7 +23,7 @@ def main() -> None:
 
     def styled(row: Row) -> Row:
         wave = torch.from_numpy(row["wave"].astype(np.float32) / 32767)
-        style = network(style_input(to_16k(wave))[None])[0]
+        style = network(network.features(to_16k(wave))[None])[0]
         return {"speaker": row["speaker"], "style": style.numpy()}
 
     for split in ("held_out", "train"):

@@ -1,4 +1,4 @@
-"""The teacher: Kokoro-82M int8 (ONNX) with its durations, F0 and energy as labels (nano-recipe.md 2.1)."""
+"""The teacher: Kokoro-82M int8 (ONNX) with its durations, F0 and energy as labels (recipe.md 2.1)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The teacher's sentences: WordNet examples, speeches, Moby Dick. `python -m training.nano.texts`.
 
-Sources, filter and licences: nano-recipe.md 2.2 and 14. The order is a seeded shuffle, so that any first N
+Sources, filter and licences: recipe.md 2.2 and 11. The order is a seeded shuffle, so that any first N
 sentences are a fair sample; the last `HELD_OUT` lines are never trained on.
 """
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import sentencepiece
 
-from deployments.indextts2.text.charmap import map_characters
-from deployments.indextts2.text.pretokenizer import pretokenize
+from deployments.indextts2.text.normalizer import map_characters
+from deployments.indextts2.text.tokenizer import pretokenize
 from training.nano.config import CONFIG
 from training.nano.workspace import Workspace
 

@@ -1,6 +1,6 @@
 """Step 5: a vocoder. `python -m training.nano.vocoder [--kind bigvgan]`.
 
-Spectral loss alone at first, then with least-squares discriminators and feature matching (nano-recipe.md 7). Where
+Spectral loss alone at first, then with least-squares discriminators and feature matching (recipe.md 7). Where
 `training.nano.generated` has left mels of s2mel, half of what is learnt from are those.
 """
 

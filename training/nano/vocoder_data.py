@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deployments.networks.mel_bank import MEL_FLOOR
+from deployments.networks.mel import MEL_FLOOR
 from training.nano.acoustics import log_mel
 from training.nano.config import HOP, MEL_BANDS
 from training.nano.shard import load_shard

@@ -12,9 +12,9 @@ from benchmarks.random_checkpoint import write_checkpoint
 from benchmarks.stage_parts import STAGES, Measurement, Workload, measure
 from benchmarks.stages import shares
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.speaker.encoder import SpeakerEncoder
+from deployments.indextts2.checkpoint_check import problems
+from deployments.indextts2.speaker.encoder import VoiceEncoder
 from deployments.voices.reference import ReferenceAudio
-from deployments.weights.verify import verify_indextts
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_is_an_indextts2_directory(directory: Path) -> None:
-    assert verify_indextts(directory) == []
+    assert problems(directory) == []
 
 
 def test_it_is_a_function_of_the_seed_and_written_once(directory: Path, tmp_path: Path) -> None:
@@ -38,12 +38,11 @@ def test_it_is_a_function_of_the_seed_and_written_once(directory: Path, tmp_path
 
 
 def test_a_voice_is_encoded(directory: Path) -> None:
-
     noise = np.random.default_rng(0).normal(size=22050) * 0.1
-    (voice,) = SpeakerEncoder.load(IndexTTSCheckpoint(directory)).encode(
+    (voice,) = VoiceEncoder.load(IndexTTSCheckpoint(directory)).encode(
         [ReferenceAudio.from_samples(noise, 22050)]
     )
-    assert all(np.isfinite(array).all() for array in voice.arrays().values())
+    assert all(np.isfinite(array).all() for array in voice.arrays.values())
 
 
 @pytest.mark.parametrize("stage", STAGES)

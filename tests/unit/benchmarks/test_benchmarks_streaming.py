@@ -7,8 +7,11 @@ import pytest
 
 from benchmarks.streaming.first_audio import HOP, level_jumps_db, sample_jumps
 from benchmarks.streaming.independence import worst_difference
-from benchmarks.streaming.mixed import LEVERS, TEXTS, asks
+from benchmarks.streaming.mixed import LEVERS, TEXTS, asks, gpt_jobs
 from benchmarks.streaming.verdict import Verdict
+from deployments.indextts2.sampling import Params
+from deployments.voices.sharing import SharedVoice
+from serve_app.client import RequestFields
 
 
 def test_verdict_knows_its_direction() -> None:
@@ -45,3 +48,18 @@ def test_mixed_requests_cover_all_levers_and_texts() -> None:
     assert all(any(ask.levers == lever for ask in made) for lever in LEVERS)
     assert {ask.stream for ask in made} == {True, False}
     assert all("seed" not in ask.body for ask in asks(4, seeded=False))
+
+
+def test_mixed_requests_are_what_the_graph_takes() -> None:
+    for ask in asks(16):
+        assert ask.fields.keys() <= RequestFields.__annotations__.keys()
+        assert not Params.unknown(ask.levers)
+        Params().changed(ask.levers)
+
+
+def test_mixed_jobs_are_of_all_kinds() -> None:
+    jobs = gpt_jobs(32, 8, SharedVoice("voice", None), max_codes=90)  # type: ignore[arg-type]
+    assert {job.params.num_beams for job in jobs} == {1, 2, 3}
+    assert {job.params.samples for job in jobs} == {True, False}
+    assert {job.emit_codes > 0 for job in jobs} == {True, False}
+    assert max(job.params.max_codes for job in jobs) == 90

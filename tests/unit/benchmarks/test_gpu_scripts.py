@@ -1,12 +1,9 @@
-"""The scripts of benchmarks/gpu, as small as they go: the first run on a lent GPU must work."""
+"""The scripts of benchmarks/gpu, as small as they go: the first run on a GPU must work."""
 
 from __future__ import annotations
 
-import functools
 import json
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pretend_cuda_graphs import PretendCuda
-from pretend_gpu import PretendGpu
+from gpu_fixture import Gpu
 
 from benchmarks import stage_parts
 from benchmarks.gpu import all as everything
-from benchmarks.gpu import check_golden, correctness, graph, stages_on_gpu
-from benchmarks.gpu.absent import StandIn, stand_in
+from benchmarks.gpu import correctness, graph, stages_on_gpu
 from benchmarks.gpu.all import Script
 from benchmarks.gpu.comparing import agreement, distance, first_difference, tf32
 from benchmarks.gpu.options import SIZES
-from benchmarks.gpu.report import Check, Report
-from deployments.engine.step_engine import StepEngine
-from deployments.indextts2.vocoder.service import VocoderService
+from benchmarks.gpu.report import RESULTS, Check, Report
 from deployments.networks.snake import Activation
 
 
@@ -39,33 +32,21 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGpu]:
-    """Pretended in the threads of the engines as well."""
-    gpu = PretendGpu()
-    PretendCuda(gpu).install(monkeypatch)
-    for kind, name in ((StepEngine, "_work"), (VocoderService, "vocode")):
-        monkeypatch.setattr(kind, name, within(gpu, getattr(kind, name)))
-    monkeypatch.setattr(torch, "compile", lambda target, **_: target)
+def quick(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The device, for scripts that need not be exact in what they measure."""
     monkeypatch.setattr(stage_parts, "ENOUGH_S", 1e-9)
-    # Equal, and many times faster on a CPU; tests of the vocoder compare them.
-    for name in ("upsample", "downsample"):
-        monkeypatch.setattr(Activation, f"{name}_by_convolution", getattr(Activation, f"{name}_by_shifts"))
-    with gpu:
-        yield gpu
-
-
-def within(gpu: PretendGpu, method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def run(*arguments: Any) -> Any:
-        with gpu:
-            return method(*arguments)
-
-    return run
+    if not gpu.is_real:
+        monkeypatch.setattr(torch, "compile", lambda target, **_: target)
+        # Equal, and many times faster on a CPU; tests of the vocoder compare them.
+        for name in ("upsample", "downsample"):
+            monkeypatch.setattr(
+                Activation, f"{name}_by_convolution", getattr(Activation, f"{name}_by_shifts")
+            )
+    return gpu.device
 
 
 def parts(folder: Path, name: str) -> dict[str, Any]:
-    (path,) = folder.glob(f"gpu-{name}-tiny-*.json")
-    content = json.loads(path.read_text())
+    content = json.loads((folder / f"{name}-tiny.json").read_text())
     assert content["failed"] == []
     assert content["machine"]["torch"] == torch.__version__
     found: dict[str, Any] = content["parts"]
@@ -80,31 +61,29 @@ def arguments(folder: Path, device: str, *more: str) -> list[str]:
     return ["--size", "tiny", "--device", device, "--output", str(folder), "--budget-s", "100", *more]
 
 
-@pytest.mark.parametrize("stage", [name for name in correctness.STAGES if name != "golden"])
-def test_correctness(tmp_path: Path, gpu: PretendGpu, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.gpu
+@pytest.mark.parametrize("stage", correctness.STAGES)
+def test_correctness(tmp_path: Path, quick: str, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if stage in ("s2mel", "vocoder"):
         only_float32(monkeypatch)
-    assert correctness.main(arguments(tmp_path, "cuda", "--stage", stage)) == 0
+    assert correctness.main(arguments(tmp_path, quick, "--stage", stage)) == 0
     found = parts(tmp_path, f"correctness-{stage}")
     checks = [check for part in found.values() if part["result"] for check in part["result"]]
     assert any(check["limit"] is not None for check in checks)
     assert all(check["passed"] for check in checks)
 
 
-@pytest.mark.parametrize("check", [check_golden._gpt, check_golden._vocoder])
-def test_golden_data(check: Callable[[str], list[Check]]) -> None:
-    assert all(each.passed for each in check("cpu"))
-
-
+@pytest.mark.gpu
 @pytest.mark.parametrize("stage", stages_on_gpu.STAGES)
-def test_stages(tmp_path: Path, gpu: PretendGpu, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages(tmp_path: Path, quick: str, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     only_float32(monkeypatch)
-    assert stages_on_gpu.main(arguments(tmp_path, "cuda", "--stage", stage)) == 0
+    assert stages_on_gpu.main(arguments(tmp_path, quick, "--stage", stage)) == 0
     assert '"error": "' not in json.dumps(parts(tmp_path, "stages"))
 
 
-def test_graph(tmp_path: Path, gpu: PretendGpu) -> None:
-    assert graph.main(arguments(tmp_path, "cuda", "--kind", "graph")) == 0
+@pytest.mark.gpu
+def test_graph(tmp_path: Path, quick: str) -> None:
+    assert graph.main(arguments(tmp_path, quick, "--kind", "graph")) == 0
     results = [part["result"] for part in parts(tmp_path, "graph").values()]
     summaries = [result["summary"] for result in results if result]
     assert all(summary["ok"] == summary["requests"] > 0 for summary in summaries)
@@ -120,21 +99,20 @@ def test_on_a_cpu(tmp_path: Path) -> None:
 def test_one_script_that_ends_badly_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(everything, "SCRIPTS", (Script("nothing", (), 1), Script("absent", (), 1)))
+    monkeypatch.setattr(everything, "SCRIPTS", (Script("nothing", (), 1), Script("options", (), 1)))
     assert everything.main(arguments(tmp_path, "cpu")) == 1
-    (path,) = tmp_path.glob("gpu-all-*.json")
-    content = json.loads(path.read_text())
+    content = json.loads((tmp_path / "all-tiny.json").read_text())
     assert content["failed"] == ["nothing"]
-    assert content["parts"]["absent"]["result"]["exit_code"] == 0
+    assert content["parts"]["options"]["result"]["exit_code"] == 0
     assert "No module named benchmarks.gpu.nothing" in capfd.readouterr().err
 
 
 def test_a_script_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(everything, "SCRIPTS", (Script("absent", (), 1),))
+    monkeypatch.setattr(everything, "SCRIPTS", (Script("options", (), 1),))
     monkeypatch.setattr(everything.sys, "executable", str(endless(tmp_path)))
     assert everything.main([*arguments(tmp_path, "cpu"), "--budget-s", "12"]) == 1
-    (path,) = tmp_path.glob("gpu-all-*.json")
-    assert json.loads(path.read_text())["parts"]["absent"]["result"]["timed_out"]
+    content = json.loads((tmp_path / "all-tiny.json").read_text())
+    assert content["parts"]["options"]["result"]["timed_out"]
 
 
 def endless(folder: Path) -> Path:
@@ -144,8 +122,14 @@ def endless(folder: Path) -> Path:
     return script
 
 
-def report(folder: Path, budget_s: float = 60.0) -> Report:
+def report(folder: Path | None, budget_s: float = 60.0) -> Report:
     return Report("test", device="cpu", budget_s=budget_s, output=folder, about={"size": "tiny"})
+
+
+def test_results_lie_in_a_folder_of_the_device() -> None:
+    made = report(None)
+    assert made.path == RESULTS / "cpu" / "test.json"
+    assert not made.path.exists(), "nothing is written before there is a result"
 
 
 def test_a_part_that_fails_is_told_and_the_next_one_runs(tmp_path: Path) -> None:
@@ -183,15 +167,3 @@ def test_comparing() -> None:
     with tf32(False):
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32 == before
-
-
-def test_packages_that_are_absent_can_be_imported_but_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("nowhere_a", "nowhere_a.b"):
-        monkeypatch.setitem(sys.modules, name, StandIn(name))
-        monkeypatch.delitem(sys.modules, name)
-    stand_in("nowhere_a", "nowhere_a.b", "json.decoder")
-    module = __import__("nowhere_a.b").b
-    assert isinstance(module, StandIn)
-    with pytest.raises(ModuleNotFoundError, match="Handle"):
-        module.Handle()
-    assert not isinstance(sys.modules["json.decoder"], StandIn)
