@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from k8s_render import REPOSITORY, containers, pod_specs, worker_group
+from k8s_render import OVERLAYS, REPOSITORY, containers, pod_specs, worker_group
 
 DOCKERFILES = sorted((REPOSITORY / "docker").glob("Dockerfile.*"))
 NEEDED_BY_KUBERAY = {"tini", "wget"}
@@ -103,3 +103,11 @@ def test_weights_are_where_the_image_looks() -> None:
 def test_pods_run_as_the_user_of_the_image() -> None:
     for kustomization in ("overlays/cpu", "overlays/gpu", "weights"):
         assert {pod["securityContext"]["runAsUser"] for pod in pod_specs(kustomization)} == {1000}
+
+
+@by_dockerfile
+def test_the_home_of_the_user_is_where_the_claim_of_voices_is_mounted(dockerfile: Path) -> None:
+    (created,) = re.findall(r"useradd .*--create-home (\w+)", dockerfile.read_text("utf-8"))
+    for overlay in OVERLAYS:
+        mounts = worker_group(overlay)["template"]["spec"]["containers"][0]["volumeMounts"]
+        assert f"/home/{created}/.cache/voicegraph/voices" in [mount["mountPath"] for mount in mounts]

@@ -16,13 +16,16 @@ from k8s_render import (
     pod_specs,
     ray_service_spec,
     render,
+    serve_config,
     worker_group,
 )
 from k8s_schema import KUBERNETES_VERSIONS, problems
 
-from deployments.weights.registry import MODELS_VARIABLE, REGISTRY
+from deployments.voices.store import DEFAULT_URL
+from deployments.weights.registry import MODELS_VARIABLE, registry
 
 Spec = dict[str, Any]
+HOME = "/home/voicegraph"  # of the images' user
 
 
 def _workers(spec: Spec) -> Spec:
@@ -151,8 +154,11 @@ def test_the_weights_are_read_where_the_job_writes_them() -> None:
     job, worker = pod_specs("weights")[0], worker_group("gpu")["template"]["spec"]
     claim = one("weights", "PersistentVolumeClaim")["metadata"]["name"]
     for pod in (job, worker):
-        (volume,) = (volume for volume in pod["volumes"] if "persistentVolumeClaim" in volume)
-        assert volume["persistentVolumeClaim"]["claimName"] == claim
+        (volume,) = (
+            volume
+            for volume in pod["volumes"]
+            if volume.get("persistentVolumeClaim", {}).get("claimName") == claim
+        )
         for container in containers(pod):
             assert {"name": volume["name"], "mountPath": "/models"}.items() <= next(
                 mount.items() for mount in container["volumeMounts"] if mount["name"] == volume["name"]
@@ -162,7 +168,25 @@ def test_the_weights_are_read_where_the_job_writes_them() -> None:
             )
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_uploaded_voices_have_a_place_that_outlives_the_pods(overlay: str) -> None:
+    """The root file system is read-only: where nothing is mounted, uploads would be refused."""
+    (application,) = serve_config(overlay)["applications"]
+    assert "voices" not in application["args"], "the default place is the one that is mounted"
+    claim = one(f"overlays/{overlay}", "PersistentVolumeClaim")["metadata"]["name"]
+    pod = worker_group(overlay)["template"]["spec"]
+    (volume,) = (
+        volume["name"]
+        for volume in pod["volumes"]
+        if "persistentVolumeClaim" in volume and volume["persistentVolumeClaim"]["claimName"] == claim
+    )
+    (mounted,) = (
+        mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == volume
+    )
+    assert mounted == DEFAULT_URL.replace("~", HOME)
+
+
 def test_the_job_pulls_models_that_exist() -> None:
     pulled = [container["args"] for container in containers(pod_specs("weights")[0])]
     assert [args[:3] for args in pulled] == [["voicegraph", "models", "pull"]] * len(pulled)
-    assert {args[3] for args in pulled} <= REGISTRY.keys()
+    assert {args[3] for args in pulled} <= registry().keys()
