@@ -15,7 +15,7 @@ serve: setup
 	@$(BIN)/voicegraph serve $(CONFIG) --port $(PORT) $(ONLY)
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --slow $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -118,7 +118,7 @@ class LocalPipeline:
             arrivals=tuple(arrivals),
         )
 
-    def _speech(self, number: int, kind: RequestKind) -> Speech:
+    def _speech(self, number: int, kind: RequestKind) -> SpeechStream:
         playback = Playback()
         params = Params(diffusion_steps=kind.steps, num_beams=kind.beams, max_codes=self._work.segment_codes)
         synthesis = Synthesis(

@@ -107,8 +107,8 @@ async def measure(graph: Graph, count: int) -> dict[str, Any]:
         await leave_many(graph, count, seed=turn)
         left, waited_s = await settle(probes)
         memory.append(memory_mb())
-    left["gpt_slots"] = await probes.lost_slots()
     gpt = (await probes.metrics())["gpt"]
+    left["gpt_slots"] = await probes.lost_slots()
     return {
         "disconnects": ROUNDS * count,
         "left": left,

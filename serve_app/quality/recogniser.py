@@ -110,7 +110,7 @@ def most_tokens(samples: int) -> int:
 
 def loops(tokens: list[int]) -> bool:
     """Whether the last one to four tokens were said 24 times running."""
-    return any(
+    return len(tokens) >= LOOP_TIMES and any(
         tokens[-LOOP_TIMES * length :] == tokens[-length:] * LOOP_TIMES
         for length in range(1, LOOP_TOKENS + 1)
     )

@@ -150,7 +150,9 @@ async def test_leaving_frees_every_stage(client: httpx.AsyncClient) -> None:
 async def test_a_server_full_of_long_texts_finishes_every_one_that_it_accepted(cluster: Cluster) -> None:
     """With the default limits: 16 streams of 6 segments want twice the rows that the GPT has, waiting included."""
     requests = Limits().max_active + 4
-    text = " ".join(f"Sentence number {n} is here, and it is long enough to be one segment." for n in range(6))
+    text = " ".join(
+        f"Sentence number {n} is here, and it is long enough to be one segment." for n in range(6)
+    )
 
     async def spoken() -> tuple[int, int]:
         fields = {"max_text_tokens_per_segment": 40, "fallback": False}

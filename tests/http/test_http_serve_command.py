@@ -30,7 +30,7 @@ from serve_app.quality.speaker import SpeakerEncoder
 
 ROOT = Path(__file__).parents[2]
 VOICES = ROOT / "benchmarks" / "quality" / "voices" / "held-out"
-READY_WITHIN_S = 120
+GIVE_UP_S = 600  # for a server that will never be ready, or never stop: a busy machine needs a part of it
 # Babble has 1. indextts2-nano is not good yet (docs/quality.md), so of these few words this says little more than that
 # the text arrives.
 MAX_WER = 0.5
@@ -45,7 +45,7 @@ SENTENCES = (
 # As in a terminal: what a script starts in the background has SIGINT ignored, and so have its children.
 HEARS_CTRL_C = ("env", "--default-signal=INT")
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.alone]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Serving:
 
     def speak(self, text: str, **fields: Any) -> bytes:
         body = {"input": text, "response_format": "wav", "stream": False, **fields}
-        answer = httpx.post(f"{self.url}/v1/audio/speech", json=body, timeout=60)
+        answer = httpx.post(f"{self.url}/v1/audio/speech", json=body, timeout=GIVE_UP_S)
         assert answer.status_code == httpx.codes.OK, answer.text
         return answer.content
 
@@ -89,7 +89,7 @@ def serving(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 def wait_for(log: Path, text: str, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + READY_WITHIN_S
+    deadline = time.monotonic() + GIVE_UP_S
     while time.monotonic() < deadline and process.poll() is None:
         if text in (content := log.read_text(encoding="utf-8", errors="replace")):
             return content
@@ -146,8 +146,8 @@ def test_ctrl_c_leaves_nothing_behind(port: int, serving: Serving) -> None:
     family = psutil.Process(serving.process.pid).children(recursive=True)
     assert len(family) > 3
     os.killpg(serving.process.pid, signal.SIGINT)
-    serving.process.wait(30)
-    _, alive = psutil.wait_procs(family, timeout=15)
+    serving.process.wait(GIVE_UP_S)
+    _, alive = psutil.wait_procs(family, timeout=GIVE_UP_S)
     assert not alive
     assert "Traceback" not in serving.log.read_text(encoding="utf-8")
     with socket.socket() as probe:
@@ -164,7 +164,7 @@ def test_busy_port_is_one_clear_line(port: int) -> None:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=GIVE_UP_S,
             check=False,
         )
     assert done.returncode != 0

@@ -88,6 +88,7 @@ def test_the_default_configuration_is_in_the_image(dockerfile: Path) -> None:
     assert (REPOSITORY / path).is_file()
 
 
+@pytest.mark.slow
 def test_weights_are_where_the_image_looks() -> None:
     cpu, gpu = (REPOSITORY / "docker" / f"Dockerfile.{kind}" for kind in ("cpu", "gpu"))
     baked = _environment(cpu)["VOICEGRAPH_MODELS"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -21,6 +22,7 @@ from deployments.networks.campplus import SAMPLE_RATE_HZ, load_campplus
 from deployments.networks.mel import LogMel
 
 
+@pytest.mark.slow
 def test_all_utterances_in_one_batch(golden_back: Path) -> None:
     meta = json.loads((golden_back / "meta.json").read_text())
     config = yaml.safe_load((golden_back / "config.yaml").read_text())

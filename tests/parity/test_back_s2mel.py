@@ -200,6 +200,7 @@ def test_noise_is_the_default_cpu_draw(cfm: dict[str, Tensor], meta: dict[str, A
         assert torch.equal(torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)), z)
 
 
+@pytest.mark.slow
 def test_flow_single_rows(solver: FlowSolver, cfm: dict[str, Tensor]) -> None:
     cases = outputs(cfm)
     assert cases
@@ -208,6 +209,7 @@ def test_flow_single_rows(solver: FlowSolver, cfm: dict[str, Tensor]) -> None:
         close(mel, expected, FLOW)
 
 
+@pytest.mark.slow
 def test_flow_all_rows_in_one_ragged_batch(solver: FlowSolver, cfm: dict[str, Tensor]) -> None:
     """Other prompts, lengths, guidance and step counts (thus times) share every evaluation."""
     cases = outputs(cfm)
@@ -216,6 +218,7 @@ def test_flow_all_rows_in_one_ragged_batch(solver: FlowSolver, cfm: dict[str, Te
         close(mel, expected, FLOW)
 
 
+@pytest.mark.slow
 def test_flow_rows_that_join_later(solver: FlowSolver, cfm: dict[str, Tensor]) -> None:
     """One row enters after every step, in alternating order; each ends as if alone."""
     waiting = outputs(cfm)

@@ -55,6 +55,7 @@ def cases(data: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
     return [(mel, data[name.replace("mel_", "wav_")][0, 0]) for name, mel in mels.items()]
 
 
+@pytest.mark.slow
 def test_single(bigvgan: BigVgan, data: dict[str, Tensor]) -> None:
     assert cases(data)
     for mel, wave in cases(data):
@@ -71,6 +72,7 @@ def test_ragged_batch(bigvgan: BigVgan, data: dict[str, Tensor]) -> None:
     check(WindowVocoder(bigvgan).vocode([whole(mel) for mel in mels]), waves)
 
 
+@pytest.mark.slow
 def test_chunks_equal_one_pass(bigvgan: BigVgan, data: dict[str, Tensor], meta: dict[str, Any]) -> None:
     assert bigvgan.halo_frames <= meta["chunk_context_frames"]
     name = next(name for name in data if name.startswith("mel_full_"))

@@ -45,6 +45,7 @@ def references(golden_front: Path) -> list[ReferenceAudio]:
 LIMIT = 1e-4
 
 
+@pytest.mark.slow
 def test_voice(golden_front: Path, encoder: VoiceEncoder, references: list[ReferenceAudio]) -> None:
     conditioning = load_file(golden_front / "conditioning.safetensors")
     (profile,) = encoder.encode(references[:1])
@@ -74,6 +75,7 @@ def test_emotion_reference(
     close(emotion, conditioning["emo.emovec"][0], LIMIT)
 
 
+@pytest.mark.slow
 def test_batch_equals_single(encoder: VoiceEncoder, references: list[ReferenceAudio]) -> None:
     together = encoder.encode(references)
     for reference, profile in zip(references, together, strict=True):
@@ -84,6 +86,7 @@ def test_batch_equals_single(encoder: VoiceEncoder, references: list[ReferenceAu
             close(torch.tensor(profile[name]), torch.tensor(expected), 0 if name == "codes" else 5e-5)
 
 
+@pytest.mark.slow
 def test_half_precision_stays_near(checkpoint: IndexTTSCheckpoint, references: list[ReferenceAudio]) -> None:
     half = VoiceEncoder.load(checkpoint, dtype=torch.bfloat16)
     assert half.features.mean.dtype == torch.float32

@@ -68,6 +68,7 @@ def test_log_mel_stack(
         assert stack.lengths.tolist() == [stack.frames.shape[1]]
 
 
+@pytest.mark.slow
 def test_features(
     features: SemanticFeatures, audio: dict[str, Tensor], golden_tensors: dict[str, Tensor]
 ) -> None:
@@ -90,6 +91,7 @@ def test_every_golden_tap(
         close((found * cut.deviation + cut.mean)[None], expected, 2e-5)
 
 
+@pytest.mark.slow
 def test_padded_batch_equals_single(features: SemanticFeatures, audio: dict[str, Tensor]) -> None:
     names = ("spk", "emo", "spk_as_emo")
     for name, row in zip(names, features([audio[name] for name in names]), strict=True):

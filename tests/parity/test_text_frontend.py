@@ -91,6 +91,7 @@ def assert_segments(ours: list[list[str]], recorded: list[Any], name: str) -> No
     ] == recorded, name
 
 
+@pytest.mark.slow
 def test_wetext_gives_what_was_recorded(recorded: dict[str, Any], make_frontend: Any) -> None:
     frontend = make_frontend(WetextFst())
     for case in recorded["cases"]:

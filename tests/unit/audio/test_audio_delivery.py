@@ -48,6 +48,7 @@ async def opened(events: Events, name: str = "pcm", rate_hz: int = 24_000) -> De
     return await Delivery.open(events.play(), FORMATS[name], rate_hz)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     cuts=st.lists(st.integers(0, RATE_HZ), max_size=8),

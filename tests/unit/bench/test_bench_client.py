@@ -156,6 +156,7 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message
         Target(**settings)
 
 
+@pytest.mark.slow
 async def test_a_run_of_mixed_outcomes_comes_out_as_constructed(toy: ToyServer) -> None:
     toy.scripts = {
         "smooth": Script([(0.0, silence(0.5)), (0.01, silence(0.5))]),

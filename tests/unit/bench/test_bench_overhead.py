@@ -44,6 +44,7 @@ class FakeModel:
         return np.zeros(self.samples, np.float32), 24_000
 
 
+@pytest.mark.slow
 async def test_sides_alternate_and_the_difference_is_the_servers_pause(
     toy: ToyServer, overhead: ModuleType
 ) -> None:

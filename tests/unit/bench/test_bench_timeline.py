@@ -108,6 +108,7 @@ def test_raw_rates() -> None:
     assert timeline("ulaw", b"\1\2").seconds(8_000) == 1.0
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_raw_audio_is_whole_samples_and_never_shrinks(one: int, other: int) -> None:
     line = RawTimeline(header_bytes=44, frame_bytes=2, sample_rate_hz=24_000)

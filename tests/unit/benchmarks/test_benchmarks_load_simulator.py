@@ -31,6 +31,7 @@ def test_a_deadlock_is_told() -> None:
         in_virtual_time(wait)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("preset", "cores"), [("h200", 3), ("cpu-nano", 2)])
 def test_moderate_load_plays_without_gaps(preset: str, cores: int) -> None:
     costs, parameters = PRESETS[preset], ChunkParameters()

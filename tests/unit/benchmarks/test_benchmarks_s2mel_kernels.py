@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.s2mel_kernels import SERVED, main
 
 
+@pytest.mark.slow
 def test_formats_move_the_mel_less_than_half_the_steps_do(tmp_path: Path) -> None:
     formats = ["float32, nn.Linear", "bfloat16", "int8 linear layers"]
     main(steps=4, rounds=1, only=formats, output=tmp_path / "found.json")

@@ -22,10 +22,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("random"), "tiny")
 
 
+@pytest.mark.slow
 def test_it_is_an_indextts2_directory(directory: Path) -> None:
     assert problems(directory) == []
 
 
+@pytest.mark.slow
 def test_it_is_a_function_of_the_seed_and_written_once(directory: Path, tmp_path: Path) -> None:
     read = {name: torch.load(directory / name) for name in ("gpt.pth", "feat1.pt")}
     changed = (directory / "gpt.pth").stat().st_mtime_ns
@@ -45,6 +47,7 @@ def test_a_voice_is_encoded(directory: Path) -> None:
     assert all(np.isfinite(array).all() for array in voice.arrays.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_is_measured(directory: Path, stage: str) -> None:
     work = Workload(directory, reference_s=0.5, codes=8, euler_steps=2, batches=(1, 2))

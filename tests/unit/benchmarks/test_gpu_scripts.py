@@ -61,6 +61,7 @@ def arguments(folder: Path, device: str, *more: str) -> list[str]:
     return ["--size", "tiny", "--device", device, "--output", str(folder), "--budget-s", "100", *more]
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.parametrize("stage", correctness.STAGES)
 def test_correctness(tmp_path: Path, quick: str, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +74,7 @@ def test_correctness(tmp_path: Path, quick: str, stage: str, monkeypatch: pytest
     assert all(check["passed"] for check in checks)
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.parametrize("stage", stages_on_gpu.STAGES)
 def test_stages(tmp_path: Path, quick: str, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +83,7 @@ def test_stages(tmp_path: Path, quick: str, stage: str, monkeypatch: pytest.Monk
     assert '"error": "' not in json.dumps(parts(tmp_path, "stages"))
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 def test_graph(tmp_path: Path, quick: str) -> None:
     assert graph.main(arguments(tmp_path, quick, "--kind", "graph")) == 0
@@ -90,12 +93,14 @@ def test_graph(tmp_path: Path, quick: str) -> None:
     assert all(summary["first_sample_s"]["p50"] > 0 for summary in summaries)
 
 
+@pytest.mark.slow
 def test_on_a_cpu(tmp_path: Path) -> None:
     """Where there is no GPU the scripts say what they can."""
     assert correctness.main(arguments(tmp_path, "cpu", "--stage", "speaker")) == 0
     assert parts(tmp_path, "correctness-speaker")["speaker float32"]["result"]
 
 
+@pytest.mark.slow
 def test_one_script_that_ends_badly_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +112,7 @@ def test_one_script_that_ends_badly_does_not_stop_the_others(
     assert "No module named benchmarks.gpu.nothing" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_script_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(everything, "SCRIPTS", (Script("options", (), 1),))
     monkeypatch.setattr(everything.sys, "executable", str(endless(tmp_path)))

@@ -66,6 +66,7 @@ def test_voices_of_an_unknown_model(web: ToyWeb) -> None:
 # check
 
 
+@pytest.mark.slow
 def test_check_says_ok_and_lists_faults(tmp_path: Path) -> None:
     result = voicegraph("check", str(CPU))
     assert (result.exit_code, result.stderr) == (0, f"{CPU}: ok\n")

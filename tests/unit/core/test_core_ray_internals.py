@@ -141,6 +141,7 @@ print(json.dumps({name: getattr(constants, name) for name in names}))
 """
 
 
+@pytest.mark.slow
 def test_the_switches_are_read_by_the_installed_ray() -> None:
     """In a process of its own: they are read once, when Ray is imported."""
     switches = haproxy_switches("/tmp/vgh", 12_345, 12_346)

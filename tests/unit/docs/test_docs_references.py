@@ -202,6 +202,7 @@ def test_every_command_that_is_named_exists(repository: Repository) -> None:
     assert missing_commands(repository) == []
 
 
+@pytest.mark.slow
 def test_texts_speak_of_the_repository_alone(repository: Repository) -> None:
     assert strangers(repository) == []
 

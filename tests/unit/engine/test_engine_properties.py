@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
 from engine_toy import AdmissionError, Count, Counting, RowError, engine_of, outputs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ CLIENTS = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(clients=st.lists(CLIENTS, min_size=1, max_size=14), max_step_cost=st.integers(1, 12))
 def test_everyone_gets_what_is_theirs(

@@ -340,6 +340,7 @@ async def test_an_engine_that_was_not_started_says_so() -> None:
     engine.stop()
 
 
+@pytest.mark.slow
 async def test_an_idle_engine_takes_no_processor_time(started: Start) -> None:
     engine = started(Counting())
     await collect(engine, Count("a", 3))

@@ -287,6 +287,7 @@ FIELDS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=ANYTHING | st.dictionaries(FIELDS, ANYTHING, max_size=4))
 async def test_no_json_whatever_crashes_the_server(client: httpx.AsyncClient, body: Any) -> None:

@@ -189,6 +189,7 @@ async def test_a_batch_that_is_wrong_as_a_whole(
     assert not speaker.requests
 
 
+@pytest.mark.slow
 async def test_items_run_side_by_side_within_bounds(client: httpx.AsyncClient, speaker: Speaker) -> None:
     await answered(client, items(*["slow one two"] * 30))
     assert speaker.most_running == 8
@@ -201,6 +202,7 @@ async def test_items_that_are_refused_wait(client: httpx.AsyncClient, speaker: S
     assert len(speaker.requests) == 35
 
 
+@pytest.mark.slow
 async def test_but_not_for_ever(client: httpx.AsyncClient, speaker: Speaker) -> None:
     speaker.refusals = 1_000_000
     content = await answered(client, items("One", "full house", deadline_s=0.3))
@@ -208,6 +210,7 @@ async def test_but_not_for_ever(client: httpx.AsyncClient, speaker: Speaker) -> 
     assert content["results"][1]["error"]["code"] == "queue_full"
 
 
+@pytest.mark.slow
 async def test_the_deadline_fails_what_is_not_made(client: httpx.AsyncClient) -> None:
     content = await answered(client, items("One", "slow " * 35, deadline_s=0.4))
     assert content["succeeded"] == 1

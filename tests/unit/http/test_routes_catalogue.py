@@ -91,6 +91,7 @@ async def test_the_openapi_document_describes_the_speech_request(client: httpx.A
     assert body["required"] == ["input"]
 
 
+@pytest.mark.slow
 async def test_who_asks_for_models_does_not_wait_for_voices(
     service: FakeService, client: httpx.AsyncClient
 ) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from call_stack import generators_above
 from http_fakes import FakeService, Wire, make_app, speech
 from speech_answers import FAST, MEDIA_TYPES, SPEECH, ask, decode
+
+from deployments.core.speech import SpeechRequest, StreamEvent
 
 LOSSY_DELAY_S = 0.13  # padding of the codecs' first and last frames at 24 kHz
 
@@ -63,6 +67,7 @@ async def test_a_streamed_wav_has_placeholders_and_nothing_after_the_data() -> N
     assert len(answer.content) == 44 + 48_000
 
 
+@pytest.mark.slow
 async def test_mp3_is_the_default_and_has_no_xing_header() -> None:
     answer = await ask(FakeService())
     assert answer.headers["content-type"] == "audio/mpeg"
@@ -199,6 +204,7 @@ async def test_two_requests_have_two_ids(service: FakeService, client: httpx.Asy
     assert len({request.request_id for request in service.requests}) == 2
 
 
+@pytest.mark.slow
 async def test_audio_leaves_before_the_text_is_finished() -> None:
     held = asyncio.Event()
     events = speech(4.0, 8)
@@ -223,3 +229,24 @@ async def test_audio_leaves_before_the_text_is_finished() -> None:
         held.set()
         await task
         assert wire.ended_cleanly
+
+
+class DeepService(FakeService):
+    """Counts the generators between the last one before HTTP, which is this one, and the socket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generators: set[int] = set()
+
+    async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
+        for event in speech(1.0):
+            self.generators.add(generators_above())
+            yield event
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream_format": "sse"}])
+async def test_audio_passes_few_generators(fields: dict[str, str]) -> None:
+    """Three lie before these: two of a pipeline and the router's."""
+    service = DeepService()
+    await ask(service, response_format="pcm", **fields)
+    assert max(service.generators) <= 4

@@ -116,6 +116,7 @@ async def test_cancelling_the_request_stops_the_service(
     assert not wire.ended_cleanly
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("stream_format", ["audio", "sse"])
 async def test_cancelling_at_any_turn_of_the_loop_stops_the_service(stream: bool, stream_format: str) -> None:

@@ -142,6 +142,7 @@ def test_a_file_is_read_once(front: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(read) == 2
 
 
+@pytest.mark.slow
 def test_conversion_is_equal_preferred_and_given_up_when_older(whole: Path) -> None:
     before = {
         name: dict(IndexTTSCheckpoint(whole).tensors(name))
@@ -178,6 +179,7 @@ def test_conversion_of_shared_and_strided_tensors(tmp_path: Path) -> None:
     assert written["n"] == 3
 
 
+@pytest.mark.slow
 def test_verify_accepts_a_whole_directory_and_its_conversion(whole: Path) -> None:
     assert problems_of(whole) == []
     convert(whole)

@@ -83,6 +83,7 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.001)
 
 
+@pytest.mark.slow
 def test_what_the_pipeline_imports_of_the_stages_loads_no_torch() -> None:
     """The process that routes needs 150 MB, with torch 500."""
     modules = ("emotion", "speaker.job", "speaker.emotion", "s2mel.job", "vocoder.job")

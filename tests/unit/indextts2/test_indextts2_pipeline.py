@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from call_stack import generators_above
 from index_fakes import BANDS, DIM, GEOMETRY, FakeGraph, FakeStages, SharedProfile, dawdle, turns
 
 from deployments.core.deadline import NEVER, Deadline
@@ -20,6 +21,7 @@ from deployments.indextts2.pipeline import Pipeline
 from deployments.indextts2.plan import CheckpointFacts
 from deployments.indextts2.settings import IndexTTSSettings
 from deployments.indextts2.speaker.emotion import normalize_weights
+from deployments.indextts2.stream.segment import SegmentStream
 from deployments.indextts2.text.frontend import IndexTextFrontend
 from deployments.voices.library import VoiceLibrary
 from deployments.voices.registered_voice import NewVoice
@@ -96,6 +98,27 @@ def expected(stages: FakeStages, segments: int, pause_s: float = PAUSE_S) -> np.
     return np.concatenate(parts)
 
 
+async def test_audio_passes_few_generators_and_a_request_needs_few_tasks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Router, its client and HTTP have five more generators between the vocoder and a socket."""
+    generators: list[int] = []
+    tasks: list[int] = []
+    received = SegmentStream._received
+
+    async def counted(segment: SegmentStream, window: Any, *, observe: bool) -> Any:
+        samples = await received(segment, window, observe=observe)
+        generators.append(generators_above())
+        tasks.append(len(asyncio.all_tasks()) - 1)
+        return samples
+
+    monkeypatch.setattr(SegmentStream, "_received", counted)
+    pipeline, _ = bench.pipeline(segments_at_once=2)
+    await heard(pipeline, request(LONG))
+    assert max(generators) == 2
+    assert max(tasks) <= 8
+
+
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("seed", [None, 5])
 @pytest.mark.parametrize("at_once", [1, 2, 8])
@@ -125,6 +148,7 @@ async def test_the_pause_may_be_chosen(bench: Bench, asked: float | None, pause_
     assert np.array_equal(joined(chunks), expected(graph.stages, chunks[-1].segment + 1, pause_s))
 
 
+@pytest.mark.slow
 async def test_segments_are_decoded_at_the_same_time_but_not_too_many(bench: Bench) -> None:
     running = most = 0
 
@@ -422,6 +446,7 @@ async def test_an_error_in_any_stage_of_any_segment_stops_everything(bench: Benc
         assert len(asyncio.all_tasks()) == 1
 
 
+@pytest.mark.slow
 async def test_nothing_is_left_running_wherever_the_client_leaves(bench: Bench) -> None:
     """After every few turns of the event loop until the request is through, and after every event."""
     pipeline, graph = bench.pipeline(dict.fromkeys(range(9), 12))

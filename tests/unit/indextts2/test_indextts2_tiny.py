@@ -45,6 +45,7 @@ def test_same_bytes_each_time(tiny: IndexTTSCheckpoint, golden: Path, tmp_path: 
             )
 
 
+@pytest.mark.slow
 def test_reference_in_wave_out(tiny: IndexTTSCheckpoint, golden_front: Path) -> None:
     samples, rate = soundfile.read(golden_front / "ref_spk_24k_mono.wav", dtype="float32")
     (voice,) = VoiceEncoder.load(tiny).encode([ReferenceAudio.from_samples(samples, rate)])

@@ -153,7 +153,9 @@ def test_long_segments_are_spoken_in_pieces_without_loss(model: KokoroModel) -> 
     assert heard.replace(" ", "") == text.replace(" ", "")
 
 
-def test_warm_up_loads_the_dictionaries_of_all_languages_and_runs_the_network_once(model: KokoroModel) -> None:
+def test_warm_up_loads_the_dictionaries_of_all_languages_and_runs_the_network_once(
+    model: KokoroModel,
+) -> None:
     model.warm_up(["fr", "en", "zh"])  # there is no voice that speaks French
     assert spoken(model) == ["Ready when you are"]
     phonemizer: Any = model._phonemizer

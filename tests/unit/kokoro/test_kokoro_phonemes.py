@@ -40,6 +40,7 @@ def test_english(phonemizer: Phonemizer, text: str, phonemes: str) -> None:
     assert phonemizer.phonemes(text, "en-us") == phonemes
 
 
+@pytest.mark.slow
 def test_british_and_american_differ(phonemizer: Phonemizer) -> None:
     assert phonemizer.phonemes("The tomato in the bath.", "en-gb") == "ðə təmˈɑːtQ ɪn ðə bˈɑːθ."
     assert phonemizer.phonemes("The tomato in the bath.", "en-us") == "ðə təmˈATO ɪn ðə bˈæθ."
@@ -162,6 +163,7 @@ WORDS = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=8),

@@ -68,6 +68,7 @@ def test_the_same_result_has_no_change() -> None:
         assert not change.beyond_chance
 
 
+@pytest.mark.slow
 def test_a_clear_change_is_told_from_chance() -> None:
     before = result([item(n, errors=0) for n in range(100)])
     after = result([item(n, errors=n % 2, total_s=0.5 + 0.001 * n) for n in range(100)], "b")

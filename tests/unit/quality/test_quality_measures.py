@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measuring import BECKETT, beckett_recording, needs
 
 from serve_app.quality import EvalError
+from serve_app.quality.dnsmos import Dnsmos
 from serve_app.quality.listener import Listener, is_audible, word_errors
+from serve_app.quality.packages import MEASURES
 from serve_app.quality.recording import MEASURE_RATE_HZ, Wave, decode_pcm, read_recording
+from serve_app.quality.speaker import SpeakerEncoder
 from serve_app.quality.spectrum import mel_power
 
 OTHER_VOICE = Path(__file__).parents[3] / "benchmarks" / "quality" / "voices" / "kokoro" / "bm_george.flac"

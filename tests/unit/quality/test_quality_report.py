@@ -40,6 +40,7 @@ def suite() -> Suite:
     return Suite(title="Toy", notes="Of a toy.", baseline="25 steps", settings=settings)
 
 
+@pytest.mark.slow
 def test_gain_in_time_stands_beside_cost_in_quality(suite: Suite, tmp_path: Path) -> None:
     results = {"25 steps": measured("25 steps", 0, 2.0), "4 | steps": measured("4 | steps", 2, 1.0)}
     write_results(tmp_path / "toy", suite, results)
@@ -58,6 +59,7 @@ def test_gain_in_time_stands_beside_cost_in_quality(suite: Suite, tmp_path: Path
     assert report(find_results(tmp_path / "toy")) == text
 
 
+@pytest.mark.slow
 def test_the_document_is_what_the_results_give() -> None:
     """After a suite: `voicegraph eval report benchmarks/results/quality --output docs/quality.md`."""
     assert (ROOT / "docs" / "quality.md").read_text(encoding="utf-8") == report(find_results(RESULTS))
@@ -120,6 +122,7 @@ def test_a_suite_may_be_json(tmp_path: Path) -> None:
     assert read_suite(tmp_path / "suite.json").requests() == {"a": {"speed": 1.1}, "b": {"speed": 2}}
 
 
+@pytest.mark.slow
 def test_the_server_of_the_variants_has_every_model_that_its_suite_asks_for() -> None:
     folder = ROOT / "benchmarks" / "quality"
     suite = read_suite(folder / "indextts2-servers.yaml")

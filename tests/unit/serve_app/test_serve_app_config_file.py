@@ -183,6 +183,7 @@ def places(node: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [prefix, *(place for key, value in items for place in places(value, (*prefix, key)))]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(places(content())[1:]), value=ANY, models=st.none() | st.just(["kokoro"]))
 def test_no_value_anywhere_crashes_the_check(

@@ -23,6 +23,7 @@ def demanded(path: Path, **options: Any) -> Demand:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "replicas", "cpus", "gpus"),
     [

@@ -136,6 +136,7 @@ async def test_the_deadline_travels_with_the_request(route: Route) -> None:
         assert one.plans[-1].deadline.left_s == pytest.approx(expected_s, abs=LONG_S)
 
 
+@pytest.mark.slow
 async def test_after_the_first_audio_there_is_no_hurry(route: Route) -> None:
     async def late() -> None:
         await asyncio.sleep(0.3)
@@ -260,6 +261,7 @@ async def test_the_model_has_cleaned_up_before_its_failure_is_told(route: Route)
 # The catalogue
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ranks=st.lists(st.integers(0, 2), min_size=1, max_size=4), configured=st.none() | st.integers(0, 3))
 async def test_the_default_model_is_what_auto_picks(

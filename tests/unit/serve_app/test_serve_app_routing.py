@@ -45,6 +45,7 @@ LOAD = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     cards=st.lists(st.sampled_from(CARDS), unique_by=lambda card: card.name),

@@ -253,6 +253,7 @@ async def test_slow_uploads_hold_up_nothing_else(
     assert [str(error) for error in await asyncio.gather(*uploads, return_exceptions=True)] == ["taken"] * 8
 
 
+@pytest.mark.slow
 async def test_too_many_uploads_are_refused_and_silent_stores_given_up(
     tmp_path: Path, recording: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def test_neither_serve_app_nor_the_general_rooms_name_a_family_in_code() -> None
     assert [line for line in found if not line.startswith("serve_app/quality/report.py")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module", ["serve_app.router", "serve_app.ingress", "serve_app.app", "serve_app.config_file"]
 )

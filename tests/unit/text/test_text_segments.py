@@ -38,6 +38,7 @@ def without_spaces(text: str) -> str:
     return "".join(text.split())
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(TEXTS, st.sampled_from([(8, 12, 200, 2.0), (1, 1, 20, 1.0), (3, 9, 40, 1.5)]))
 @example("*** a", (8, 12, 200, 2.0))

@@ -135,6 +135,7 @@ def test_edits() -> None:
     assert gpt_speech.edits([], [1]) == 1
 
 
+@pytest.mark.slow
 def test_chain(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gpt_speech, "CHECKED", 1)
     monkeypatch.setattr(gpt_speech, "MAX_GENERATED", 8)

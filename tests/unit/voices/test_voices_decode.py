@@ -128,6 +128,7 @@ def test_too_short(speech, wav, duration_s: float) -> None:
     assert (error.value.param, error.value.code) == ("audio_sample", "audio_too_short")
 
 
+@pytest.mark.slow
 def test_length_limit(speech, wav, encode_av) -> None:
     assert decode_reference(wav(speech(30.0, 8_000), 8_000)).duration_s == 30.0
     assert decode_reference(encode_av(speech(30.0), 24_000, "adts", "aac")).duration_s >= 30.0
@@ -142,6 +143,7 @@ def test_too_many_bytes() -> None:
     assert error.value.code == "audio_too_large"
 
 
+@pytest.mark.slow
 def test_an_hour_of_silence_stops_at_the_limit(wav) -> None:
     bomb = wav(np.zeros((1, 3600 * 48_000), np.float32), 48_000, kind="FLAC")
     assert len(bomb) < MAX_BYTES

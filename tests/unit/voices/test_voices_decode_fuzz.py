@@ -52,12 +52,14 @@ def check(data: bytes) -> str:
     return "refused" if refusal else "decoded"
 
 
+@pytest.mark.slow
 @given(st.sampled_from(MAGICS), st.binary(max_size=3000))
 @settings(max_examples=300, deadline=None)
 def test_random_bytes(magic: bytes, tail: bytes) -> None:
     check(magic + tail)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("container", "codec", "rate"), FORMATS)
 def test_mutated_files(speech, encode_av, container: str, codec: str, rate: int) -> None:
     whole = encode_av(speech(1.5, rate), rate, container, codec)
@@ -88,6 +90,7 @@ def test_mutated_files(speech, encode_av, container: str, codec: str, rate: int)
     assert _memory("VmHWM") - before < 300e6
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_the_limits(wav, speech) -> None:
     data = wav(speech(26.0, 96_000, 2), 96_000, "PCM_16")
     tracemalloc.start()
@@ -97,6 +100,7 @@ def test_memory_is_bounded_by_the_limits(wav, speech) -> None:
     assert peak < 200e6
 
 
+@pytest.mark.slow
 def test_resident_memory_after_many_broken_files(speech, encode_av) -> None:
     broken = [encode_av(speech(1.5, rate), rate, box, codec)[:-3000] for box, codec, rate in FORMATS]
     for data in broken:

@@ -68,6 +68,7 @@ def test_an_unannounced_change_is_a_change(
     assert "could not be announced" in caplog.text
 
 
+@pytest.mark.slow
 def test_ten_thousand_voices(store: VoiceStore, recording: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(store, 10_000)
     large = VoiceStore(store.files.url, max_voices=10_001)

@@ -94,6 +94,7 @@ async def test_fifty_first_uses_encode_once(store: VoiceStore, voice: Registered
     assert {found.outcome for found in results} == {"miss"}
 
 
+@pytest.mark.slow
 async def test_many_voices_at_once(store: VoiceStore, speech: Callable, wav: Callable) -> None:
     voices = [store.register(NewVoice(wav(speech(1.5, seed=seed)), str(seed))) for seed in range(8)]
     encode = Encoder(0.05)
@@ -148,6 +149,7 @@ async def test_errors_reach_all_and_are_not_kept(store: VoiceStore, voice: Regis
     assert (await library.profile(Recording.of(voice), "m", "1", encode)).outcome == "miss"
 
 
+@pytest.mark.slow
 async def test_a_deadline_ends_only_the_own_wait(store: VoiceStore, voice: RegisteredVoice) -> None:
     encode, library = Encoder(0.3), VoiceLibrary(store)
     other = asyncio.create_task(library.profile(Recording.of(voice), "m", "1", encode))
@@ -292,6 +294,7 @@ async def test_small_ram(store: VoiceStore, voice: RegisteredVoice) -> None:
     assert outcomes == ["miss", "hit-disk"]
 
 
+@pytest.mark.slow
 async def test_lock_files_do_not_grow_in_number(tmp_path: Path, recording: bytes) -> None:
     store = VoiceStore(str(tmp_path))
     voice = store.register(NewVoice(recording, "Anna"))

@@ -126,6 +126,7 @@ def test_addresses_that_can_never_work_are_refused_at_start(url: str, error: typ
         VoiceStore(url)
 
 
+@pytest.mark.slow
 async def test_a_store_that_does_not_answer(
     store: VoiceStore, stock: Recording, recording: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +154,7 @@ async def test_a_store_that_does_not_answer(
     assert store.profiles.load(voice_key(voice.sha256, "m", "1"))
 
 
+@pytest.mark.slow
 async def test_a_lock_that_is_got_too_late_is_given_back(
     store: VoiceStore, stock: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def lines(log: Path, kind: str) -> list[str]:
     return [line for line in log.read_text().splitlines() if line.startswith(kind)] if log.exists() else []
 
 
+@pytest.mark.slow
 def test_two_processes_encode_once(url: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     start_at = time.time() + 3
@@ -69,6 +70,7 @@ def test_two_processes_encode_once(url: str, tmp_path: Path) -> None:
     assert len({total for *_, total in done}) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_process_gives_up_its_lock(url: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     victim = SPAWN.Process(target=use_voice, args=(url, str(log), 0.0, 600.0))

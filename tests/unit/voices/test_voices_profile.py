@@ -17,6 +17,7 @@ ARRAYS = hnp.arrays(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(min_size=1).filter(lambda name: name != "__metadata__"), ARRAYS, min_size=1))
 def test_bytes_and_pickles_keep_everything(arrays: dict[str, np.ndarray]) -> None:
     try:

@@ -95,6 +95,7 @@ async def test_a_look_that_began_too_early_is_not_believed(
     await early
 
 
+@pytest.mark.slow
 async def test_at_rest_nothing_is_read(
     store: VoiceStore, voice: RegisteredVoice, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,6 +178,7 @@ def test_ids_are_safe_paths(voice_id: str) -> None:
     assert all(character.isalnum() or character in "-_" for character in voice_id)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(min_size=1, max_size=60))
 def test_no_name_leaves_the_store(tmp_path: Path, recording: bytes, name: str) -> None:

@@ -243,6 +243,7 @@ def npm_package(folder: Path) -> Path:
     return package
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(NpmFetcher().unavailable() is not None, reason="npm is not installed")
 def test_npm_fetcher_unpacks_once(tmp_path: Path) -> None:
     package = npm_package(tmp_path)

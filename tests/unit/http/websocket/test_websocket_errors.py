@@ -152,6 +152,7 @@ async def test_a_voice_that_was_asked_for_does_not(talk: Talk) -> None:
     assert (await talk.until("error"))[0]["error"]["param"] == "voice"
 
 
+@pytest.mark.slow
 async def test_only_so_many_utterances_wait(talk: Talk) -> None:
     talk.configure()
     for _ in range(9):
@@ -170,6 +171,7 @@ async def test_only_so_many_utterances_wait(talk: Talk) -> None:
     ]  # the text, and the input.done of an utterance that is not there
 
 
+@pytest.mark.slow
 async def test_silence_ends_a_session_but_speaking_does_not(speaker: Speaker) -> None:
     limits = SMALL.model_copy(update={"session_idle_timeout_s": 0.3})
     async with talking(make_app(speaker, limits)) as talk:

@@ -42,6 +42,7 @@ def pieces(text: str, granularity: Granularity, cuts: list[int] | None = None) -
     return [(piece.text, piece.pause_after_s) for piece in [*found, *gatherer.finish()]]
 
 
+@pytest.mark.slow
 @given(TEXTS, st.lists(st.integers(0, 200), max_size=40), st.sampled_from(["none", "sentence", "clause"]))
 @settings(deadline=None, max_examples=400)
 def test_how_the_text_is_cut_on_arrival_changes_nothing(

@@ -85,6 +85,7 @@ async def test_a_row_equals_the_plain_loop(golden_gpt: Golden, number: int, emit
         assert len(sizes) == 1
 
 
+@pytest.mark.slow
 async def test_long_prefixes_take_several_steps_and_nobody_stalls(golden_gpt: Golden) -> None:
     bench = StepBench(golden_gpt, prefill_rows=1)  # one piece per step
     first = bench.join(plain(golden_gpt, 0, emit_codes=1))
@@ -131,6 +132,7 @@ def test_a_voice_of_garbage_fails_alone(golden_gpt: Golden) -> None:
     assert codes(True) == codes(False)
 
 
+@pytest.mark.slow
 def test_slots_are_reused_without_a_trace(golden_gpt: Golden) -> None:
     bench = StepBench(golden_gpt, slots=5)
     expected = None
@@ -200,6 +202,7 @@ def test_a_chunk_leaves_with_the_step_that_chooses_its_last_code(golden_front: P
         assert len(bench.rows[row]) == chosen // emit_codes + (chosen == most)
 
 
+@pytest.mark.slow
 def test_the_accelerators_way_equals_the_cpus(golden_gpt: Golden) -> None:
     """Buckets, padding rows and static buffers, run eagerly: what a CUDA graph captures."""
 

@@ -64,6 +64,7 @@ def idle(engine: GptEngine) -> bool:
     return engine._model.free_slots == now.rows and not now.held_jobs and not now.waiting_jobs
 
 
+@pytest.mark.slow
 async def test_32_mixed_jobs_at_once_equal_one_by_one(started: Start, golden_gpt: Golden) -> None:
     engine = started(prefill_rows=100)
     jobs = [golden_gpt.job(number, slack_s=number % 5 / 10) for number in range(32)]
@@ -80,6 +81,7 @@ async def test_32_mixed_jobs_at_once_equal_one_by_one(started: Start, golden_gpt
     assert idle(engine)
 
 
+@pytest.mark.slow
 async def test_chunk_sizes_change_nothing(started: Start, golden_gpt: Golden) -> None:
     engine = started()
     for params in PARAMS:
@@ -93,6 +95,7 @@ async def test_chunk_sizes_change_nothing(started: Start, golden_gpt: Golden) ->
             same_latents(latents, whole[1])
 
 
+@pytest.mark.slow
 async def test_seed_and_stream_decide_the_draws(started: Start, golden_gpt: Golden) -> None:
     engine = started()
     params = Params(num_beams=1, temperature=1.5, top_k=0, top_p=1.0, max_codes=golden_gpt.up_to(40))
@@ -144,6 +147,7 @@ class Watched:
         runner._submit = watched_submit  # type: ignore[method-assign]
 
 
+@pytest.mark.slow
 async def test_leaving_frees_the_slots_before_the_next_step(started: Start, endless: Golden) -> None:
     engine = started(endless, slots=4)
     watched = Watched(engine)
@@ -159,6 +163,7 @@ async def test_leaving_frees_the_slots_before_the_next_step(started: Start, endl
     assert metrics(engine).cancelled == 1
 
 
+@pytest.mark.slow
 async def test_200_random_disconnects_leave_nothing(started: Start, golden_gpt: Golden) -> None:
     engine, chance = started(slots=9, max_waiting=1000), random.Random(4)
 
@@ -186,6 +191,7 @@ async def test_200_random_disconnects_leave_nothing(started: Start, golden_gpt: 
     assert joined(await collect(engine, golden_gpt.job(2)))[0]
 
 
+@pytest.mark.slow
 async def test_a_late_joiner_runs_in_the_next_step(started: Start, endless: Golden) -> None:
     engine = started(endless)
     watched = Watched(engine)
@@ -199,6 +205,7 @@ async def test_a_late_joiner_runs_in_the_next_step(started: Start, endless: Gold
     assert sum(99 in seeds for seeds in watched.steps) == len(joined(await late)[0])
 
 
+@pytest.mark.slow
 async def test_wide_jobs_wait_for_slots_and_never_lock(started: Start, golden_gpt: Golden) -> None:
     engine = started(slots=5)
     jobs = [golden_gpt.job(number, emit_codes=3 * (number % 2)) for number in range(18)]
@@ -252,6 +259,7 @@ async def held_up(engine: GptEngine, job: GptJob) -> AsyncGenerator[None, None]:
     await runs
 
 
+@pytest.mark.slow
 async def test_what_waits_beyond_its_deadline_fails(started: Start, endless: Golden) -> None:
     engine = started(endless, slots=2)
     async with held_up(engine, long_job(endless)):
@@ -265,6 +273,7 @@ async def test_what_waits_beyond_its_deadline_fails(started: Start, endless: Gol
         await collect(engine, job)
 
 
+@pytest.mark.slow
 async def test_only_refusable_jobs_are_refused(started: Start, endless: Golden) -> None:
     engine = started(endless, slots=2, max_waiting=0)
     async with held_up(engine, long_job(endless)):
@@ -275,6 +284,7 @@ async def test_only_refusable_jobs_are_refused(started: Start, endless: Golden) 
     assert joined(await waits)[0]
 
 
+@pytest.mark.slow
 async def test_a_profile_is_fetched_on_a_miss_only(started: Start, golden_gpt: Golden) -> None:
     engine = started()
     profile = CountedProfile(VoiceProfile({"speaker_latents": golden_gpt.latents}))

@@ -70,6 +70,7 @@ def assert_same(found: Said, known: Said, gpu: Gpu) -> None:
         gpu.assert_close(latents, expected_latents)
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.parametrize("graphs", [False, True])
 async def test_codes_and_latents(
@@ -83,6 +84,7 @@ async def test_codes_and_latents(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.slow
 async def test_steps_are_replays(golden_gpt: Golden, pretended_cuda: PretendedCuda) -> None:
     """Nothing of a step is worked out on the host, or a replay would repeat what the capture saw."""
     await said(on("cuda", golden_gpt), graphs=True)

@@ -37,6 +37,7 @@ def test_packing_twice_is_packing_once(gpt: SpeechGpt) -> None:
     assert (model.device, model.dtype) == (gpt.device, gpt.dtype)
 
 
+@pytest.mark.slow
 def test_blocks_can_be_traced_for_compilation(
     gpt: SpeechGpt, prefixes: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

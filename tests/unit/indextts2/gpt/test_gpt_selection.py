@@ -62,6 +62,7 @@ def drawn(scores: Tensor, decoder: Decoder) -> int:
     return int(order[keys.argmax()])
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10**6),
     top_k=st.sampled_from([0, 1, 2, 5, 30, 90, 300, 699]),
@@ -296,6 +297,7 @@ def test_draws_follow_the_distribution() -> None:
         assert abs(count[rank] / 20_000 - share) < 5 * (share / 20_000) ** 0.5
 
 
+@pytest.mark.slow
 def test_draws_without_replacement() -> None:
     """The first of two draws is p, the second p/(1−p₁): as multinomial without replacement."""
     shares = {2: 0.6, 5: 0.3, 30 + 3: 0.1}

@@ -63,6 +63,7 @@ def mixed_jobs(golden: GoldenS2Mel, count: int) -> list[S2MelJob]:
     return jobs
 
 
+@pytest.mark.slow
 async def test_one_chunk_equals_the_golden_mel(
     golden_s2mel: GoldenS2Mel, engine: S2MelEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,7 @@ async def test_one_chunk_equals_the_golden_mel(
         np.testing.assert_allclose(mel, golden_s2mel.cfm[key][0].numpy(), atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 async def test_a_chunk_equals_the_solver(golden_s2mel: GoldenS2Mel, engine: S2MelEngine) -> None:
     for job in mixed_jobs(golden_s2mel, 4):
         for asked in (job, replace(job, open_end=True)):
@@ -89,6 +91,7 @@ async def test_a_chunk_equals_the_solver(golden_s2mel: GoldenS2Mel, engine: S2Me
             np.testing.assert_allclose(mel, golden_s2mel.solve(asked), atol=ALONE, rtol=0)
 
 
+@pytest.mark.slow
 async def test_the_result_depends_on_nothing_but_the_job(golden_s2mel: GoldenS2Mel) -> None:
     jobs = mixed_jobs(golden_s2mel, 12)
     order = np.random.default_rng(3).permutation(len(jobs))
@@ -112,6 +115,7 @@ async def test_the_result_depends_on_nothing_but_the_job(golden_s2mel: GoldenS2M
         limited.stop()
 
 
+@pytest.mark.slow
 async def test_noise_is_a_function_of_seed_and_stream(golden_s2mel: GoldenS2Mel, engine: S2MelEngine) -> None:
     job = golden_s2mel.job(golden_s2mel.names[0], steps=2)
     first = await mel_of(engine, job)
@@ -234,6 +238,7 @@ async def test_senseless_jobs_are_refused(
         await engine.mel(replace(job, **changes))
 
 
+@pytest.mark.slow
 async def test_a_bad_job_fails_alone(golden_s2mel: GoldenS2Mel, engine: S2MelEngine) -> None:
     good = golden_s2mel.job(golden_s2mel.names[0], steps=4)
     frames = 17000  # more than the model has positions
@@ -263,6 +268,7 @@ async def test_a_bad_job_fails_alone(golden_s2mel: GoldenS2Mel, engine: S2MelEng
     engine.check_health()
 
 
+@pytest.mark.slow
 async def test_overload_is_refused_but_not_in_the_middle_of_a_request(golden_s2mel: GoldenS2Mel) -> None:
     engine = golden_s2mel.engine(max_rows=1, max_waiting=1)
     engine.start()

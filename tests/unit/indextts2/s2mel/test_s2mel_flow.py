@@ -25,6 +25,7 @@ def inputs(frames: int, prompt: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return torch.randn(6, frames), torch.randn(6, prompt), torch.randn(frames, 12), torch.randn(5)
 
 
+@pytest.mark.slow
 def test_rows_at_different_times_equal_their_single_runs(solver: FlowSolver) -> None:
     # (frames, prompt, guidance, steps): short ends, no prompt, prompts beyond the halo of the head.
     shapes = [

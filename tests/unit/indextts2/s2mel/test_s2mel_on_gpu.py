@@ -65,6 +65,7 @@ async def mels(golden: GoldenS2Mel, jobs: Sequence[S2MelJob]) -> list[Mel]:
     return [mel for mel in made if mel is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 async def test_mels(golden_s2mel: GoldenS2Mel, golden_back: Path, gpu: Gpu) -> None:
     known = await mels(golden_s2mel, jobs_of(golden_s2mel))
@@ -73,6 +74,7 @@ async def test_mels(golden_s2mel: GoldenS2Mel, golden_back: Path, gpu: Gpu) -> N
         gpu.assert_close(mel, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 async def test_half_precision(golden_s2mel: GoldenS2Mel, golden_back: Path, gpu: Gpu) -> None:
     known = await mels(golden_s2mel, jobs_of(golden_s2mel))
@@ -81,6 +83,7 @@ async def test_half_precision(golden_s2mel: GoldenS2Mel, golden_back: Path, gpu:
         assert np.linalg.norm(mel - expected) < 0.15 * np.linalg.norm(expected - expected.mean())
 
 
+@pytest.mark.slow
 async def test_it_waits_for_finished_mels_alone(
     golden_s2mel: GoldenS2Mel, golden_back: Path, pretended_gpu: PretendedGpu
 ) -> None:

@@ -98,6 +98,7 @@ class Caller:
         return new
 
 
+@pytest.mark.slow
 async def test_a_segment_that_is_kept_sounds_like_one_that_is_sent_again(
     golden_s2mel: GoldenS2Mel, started: Callable[..., S2MelEngine]
 ) -> None:
@@ -114,6 +115,7 @@ async def test_a_segment_that_is_kept_sounds_like_one_that_is_sent_again(
         assert kept.mel.shape[1] == golden_s2mel.frames(len(whole.codes))
 
 
+@pytest.mark.slow
 async def test_a_segment_longer_than_a_block_of_codes(
     golden_s2mel: GoldenS2Mel, started: Callable[..., S2MelEngine]
 ) -> None:
@@ -141,6 +143,7 @@ async def test_committed_mel_is_the_prompt(
     assert not np.allclose((await engine.mel(job)).value, (await engine.mel(other)).value)
 
 
+@pytest.mark.slow
 async def test_any_job_can_be_repeated(
     golden_s2mel: GoldenS2Mel, started: Callable[..., S2MelEngine]
 ) -> None:
@@ -153,6 +156,7 @@ async def test_any_job_can_be_repeated(
             assert np.array_equal((await engine.mel(job)).value, mel)
 
 
+@pytest.mark.slow
 async def test_another_replica_asks_for_everything(
     golden_s2mel: GoldenS2Mel, started: Callable[..., S2MelEngine]
 ) -> None:
@@ -192,6 +196,7 @@ async def test_a_segment_is_dropped_when_it_is_done_or_fails(
     assert engine.segments.stats().items == 1
 
 
+@pytest.mark.slow
 async def test_kept_segments_are_bounded_in_bytes(
     golden_s2mel: GoldenS2Mel, started: Callable[..., S2MelEngine]
 ) -> None:

@@ -54,17 +54,19 @@ def encode_job(recording: ReferenceAudio) -> EncodeJob:
     return EncodeJob("test", recording)
 
 
+@pytest.mark.slow
 async def test_one_bad_recording_fails_alone(stage: Speaker, reference: ReferenceAudio) -> None:
     jobs = [encode_job(recording) for recording in (reference, TOO_SHORT, reference)]
     first, bad, last = await asyncio.gather(*map(stage.encode, jobs), return_exceptions=True)
     assert isinstance(bad, InvalidRequest)
     assert "0.05 s" in bad.message
-    alone = (await stage.encode(jobs[0])).value
+    alone = (await stage.encode(jobs[0])).value.profile
     for reply in (first, last):
         assert not isinstance(reply, BaseException)
-        assert reply.value.arrays.keys() == alone.arrays.keys()
+        profile = reply.value.profile
+        assert profile.arrays.keys() == alone.arrays.keys()
         for name, array in alone.arrays.items():
-            np.testing.assert_array_equal(reply.value[name], array)
+            np.testing.assert_array_equal(profile[name], array)
     vectors = await asyncio.gather(
         stage.emotion_vector(EmotionAudioJob("test", TOO_SHORT)),
         stage.emotion_vector(EmotionAudioJob("test", reference)),
@@ -75,6 +77,7 @@ async def test_one_bad_recording_fails_alone(stage: Speaker, reference: Referenc
     np.testing.assert_array_equal(vectors[1].value, alone["reference_emotion"])
 
 
+@pytest.mark.slow
 async def test_what_the_pipeline_asks_once(stage: Speaker, checkpoint: IndexTTSCheckpoint) -> None:
     assert await stage.ready()
     matrix = (await stage.emotion_matrix()).value
@@ -84,6 +87,7 @@ async def test_what_the_pipeline_asks_once(stage: Speaker, checkpoint: IndexTTSC
     assert version.metrics.replica
 
 
+@pytest.mark.slow
 async def test_recordings_share_batches_and_replies_say_so(
     checkpoint: IndexTTSCheckpoint, reference: ReferenceAudio
 ) -> None:
@@ -96,6 +100,7 @@ async def test_recordings_share_batches_and_replies_say_so(
     await alone.encode(encode_job(reference))
 
 
+@pytest.mark.slow
 async def test_an_emotion_recording_is_encoded_once(
     stage: Speaker, reference: ReferenceAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +114,7 @@ async def test_an_emotion_recording_is_encoded_once(
     assert np.array_equal(vectors[0], vectors[2])
 
 
+@pytest.mark.slow
 async def test_a_device_that_is_lost_fails_the_health_check(
     stage: Speaker, reference: ReferenceAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +169,7 @@ async def until(event: threading.Event) -> None:
         await asyncio.sleep(0.001)
 
 
+@pytest.mark.slow
 async def test_a_text_is_read_once(stage: Speaker, classifier: Classifier) -> None:
     together = [asyncio.create_task(stage.emotion_scores(text_job("sad"))) for _ in range(3)]
     await until(classifier.busy)
@@ -173,6 +180,7 @@ async def test_a_text_is_read_once(stage: Speaker, classifier: Classifier) -> No
     assert replies[0].metrics.replica.endswith("/texts")
 
 
+@pytest.mark.slow
 async def test_reading_stops_when_the_caller_leaves(stage: Speaker, classifier: Classifier) -> None:
     leaving = asyncio.create_task(stage.emotion_scores(text_job("never mind")))
     await until(classifier.busy)
@@ -185,6 +193,7 @@ async def test_reading_stops_when_the_caller_leaves(stage: Speaker, classifier: 
     assert classifier.given_up == ["never mind"]
 
 
+@pytest.mark.slow
 async def test_reading_stops_at_the_deadline(stage: Speaker, classifier: Classifier) -> None:
     with pytest.raises(DeadlineExceeded):
         await stage.emotion_scores(text_job("slow", Deadline.after(0.05)))
@@ -193,6 +202,7 @@ async def test_reading_stops_at_the_deadline(stage: Speaker, classifier: Classif
         await stage.emotion_scores(text_job("late", Deadline.after(-1)))
 
 
+@pytest.mark.slow
 async def test_texts_do_not_hold_up_recordings(
     stage: Speaker, classifier: Classifier, reference: ReferenceAudio
 ) -> None:

@@ -35,6 +35,7 @@ def known(checkpoint: IndexTTSCheckpoint, recordings: list[ReferenceAudio]) -> l
     return VoiceEncoder.load(checkpoint).encode(recordings)
 
 
+@pytest.mark.slow
 def test_voices_of_a_batch(
     checkpoint: IndexTTSCheckpoint, recordings: list[ReferenceAudio], known: list[VoiceProfile], gpu: Gpu
 ) -> None:

@@ -76,6 +76,7 @@ def test_every_chunk_commits_something_and_the_last_one_everything(plan: ChunkPl
         assert not (now.finished and chunk.needs >= now.available)
 
 
+@pytest.mark.slow
 @given(planners, moments(), st.floats(0, 10))
 def test_more_slack_never_makes_a_chunk_smaller(plan: ChunkPlanner, now: Progress, more_s: float) -> None:
     now = replace(now, slack_s=now.slack_s or 0.0)
@@ -83,6 +84,7 @@ def test_more_slack_never_makes_a_chunk_smaller(plan: ChunkPlanner, now: Progres
     assert plan.plan(later).commit >= plan.plan(now).commit
 
 
+@pytest.mark.slow
 @given(planners, moments())
 def test_the_deadline_is_kept_where_the_stages_allow_it(plan: ChunkPlanner, now: Progress) -> None:
     """Unless even the least chunk that makes sense would come too late, the one planned comes in time."""

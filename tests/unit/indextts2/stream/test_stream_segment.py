@@ -126,6 +126,7 @@ async def test_a_segment_that_ends_with_the_look_ahead_needs_no_further_job() ->
     assert [job.code_count for job in stages.mel_jobs] == [11]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     count=st.integers(1, 130),
@@ -159,6 +160,7 @@ def test_every_sample_once_and_in_order(
     assert stages.open == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     count=st.integers(1, 100),
@@ -264,6 +266,7 @@ async def test_a_gpt_stream_that_breaks_off_is_an_error() -> None:
         await spoken(segment(stages))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunked", [True, False])
 async def test_nothing_is_left_running_wherever_the_caller_leaves(chunked: bool) -> None:
     """Cancelled after every possible number of turns of the event loop, and closed after every piece."""

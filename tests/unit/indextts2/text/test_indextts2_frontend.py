@@ -167,6 +167,7 @@ def test_missing_or_damaged_tokenizer_names_the_file(tmp_path: Path) -> None:
         IndexTextFrontend(tmp_path / "bpe.model")
 
 
+@pytest.mark.slow
 def test_threads_agree_with_one_thread(bpe_model: Path) -> None:
     frontend = IndexTextFrontend(bpe_model, fst=WetextFst())
     texts = [f"It costs ${n}.50 on 2024-03-{n % 28 + 1:02d}." for n in range(40)] + [

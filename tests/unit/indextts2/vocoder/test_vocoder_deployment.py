@@ -67,6 +67,7 @@ async def samples_of(stage: Vocoder | VocoderEngine, job: VocodeJob) -> Samples:
     return (await stage.vocode(job)).value
 
 
+@pytest.mark.slow
 async def test_windows_of_a_stream_equal_one_pass(
     directory: Path, golden_back: Path, long_pair: tuple[Array, Array]
 ) -> None:
@@ -87,6 +88,7 @@ async def test_windows_of_a_stream_equal_one_pass(
     np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 async def test_requests_that_arrive_together_share_a_batch(directory: Path, mel: Array) -> None:
     stage = await started(directory, max_batch=4, batch_wait_s=0.05)
     job = job_of(mel[:, :20], 0, 20)
@@ -97,6 +99,7 @@ async def test_requests_that_arrive_together_share_a_batch(directory: Path, mel:
     assert metrics.step_s > 0
 
 
+@pytest.mark.slow
 async def test_a_bad_job_fails_alone(directory: Path, mel: Array) -> None:
     stage = await started(directory, max_batch=8, batch_wait_s=0.02)
     jobs = [job_of(mel, 5, 9), job_of(mel[1:], 5, 9), job_of(mel, 5, 9, deadline=Deadline.after(-1))]
@@ -159,6 +162,7 @@ async def test_a_missing_file_is_named(directory: Path, lost: str) -> None:
         await started(directory)
 
 
+@pytest.mark.slow
 def test_a_converted_generator_needs_no_pickle_beside_it(directory: Path) -> None:
     convert(directory)
     (directory / "voc" / "bigvgan_generator.pt").unlink()

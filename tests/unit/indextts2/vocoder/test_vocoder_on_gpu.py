@@ -52,6 +52,7 @@ async def vocoded(network: VocoderNetwork, device: str) -> list[Samples]:
     return [reply.value for reply in replies]
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.parametrize("kind", ["bigvgan", "istft"])
 async def test_waves(kind: str, bigvgan: Callable[[str], VocoderNetwork], gpu: Gpu) -> None:

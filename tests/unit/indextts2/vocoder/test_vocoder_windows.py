@@ -60,6 +60,7 @@ def test_a_window_takes_its_halo_and_no_more() -> None:
         assert np.array_equal(samples, np.repeat(np.arange(start, end), 4))
 
 
+@pytest.mark.slow
 def test_windows_equal_one_pass_in_any_company(golden_back: Path) -> None:
     mels = [
         value[0].numpy()
@@ -108,6 +109,7 @@ def test_folder_of_another_type_is_refused(tmp_path: Path) -> None:
         load_vocoder(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bigvgan", "istft"])
 def test_bfloat16_is_close_to_float32(golden_back: Path, tmp_path: Path, kind: str) -> None:
     folder = golden_back
