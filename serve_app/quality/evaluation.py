@@ -22,9 +22,9 @@ from serve_app.bench.machine import describe_machine, git_commit
 from serve_app.bench.metrics import audio_s, first_sample_s, plays_through
 from serve_app.quality import EvalError
 from serve_app.quality.lines import Line, LineSet
-from serve_app.quality.listener import Listener, is_audible
+from serve_app.quality.listener import Listener
 from serve_app.quality.plain_words import NORMALISER_VERSION, plain_words
-from serve_app.quality.recording import MEASURE_RATE_HZ, Wave
+from serve_app.quality.recording import MEASURE_RATE_HZ, Wave, is_audible
 from serve_app.quality.result import Failure, ItemResult, Result
 from serve_app.quality.server import Answer, Fields, SpeechServer, check_fields
 from serve_app.quality.spool import Spool

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from serve_app.quality.packages import check_measures
 from serve_app.quality.plain_words import plain_words
-from serve_app.quality.recording import Wave, read_recording
+from serve_app.quality.recording import Wave, is_audible, read_recording
 
 if TYPE_CHECKING:
     from serve_app.quality.dnsmos import Dnsmos
     from serve_app.quality.recogniser import Recogniser
     from serve_app.quality.speaker import SpeakerEncoder
-
-SILENCE_RMS = 1e-3  # -60 dBFS: nothing a listener would call speech
 
 
 class Listener:
@@ -67,10 +65,6 @@ class Listener:
         if self._recogniser is not None:
             found |= word_errors(text, "" if heard is None else heard.result())
         return found
-
-
-def is_audible(wave: Wave) -> bool:
-    return len(wave) > 0 and float(np.sqrt(np.mean(wave.astype(np.float64) ** 2))) > SILENCE_RMS
 
 
 def word_errors(text: str, heard: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_app.quality.packages import open_network, weights_of
-from serve_app.quality.recording import MEASURE_RATE_HZ, Wave
+from serve_app.quality.recording import MEASURE_RATE_HZ, SILENCE_RMS, Wave, rms
 
 PACKAGE = "moonshine_cpp"
 FOLDER = "models/base-en"
@@ -31,6 +31,10 @@ TOKENS_PER_S, MORE_TOKENS = 6.5, 12
 # From babble the network may fall into a loop that it never leaves. What people repeated 13 times was heard rightly.
 LOOP_TOKENS, LOOP_TIMES = 4, 24
 
+# Of speech the network may say at once that it has ended, and then a whole part is lost. So the first token may not be
+# END (Radford et al. 2022, arXiv 2212.04356, do the same) where there is sound: in silence it would invent a word.
+LEAST_PART = 0.1  # of the whole recording's level
+
 
 class Recogniser:
     def __init__(self) -> None:
@@ -39,7 +43,13 @@ class Recogniser:
 
     def hear(self, wave: Wave) -> str:
         """The words of (n,) at 16 kHz, "" for silence; long recordings are cut at their quietest places."""
-        parts = (self._network.transcribe(np.pad(part, PAD)) for part in cut_at_pauses(wave))
+        loudness = rms(wave)
+        parts = (
+            self._network.transcribe(
+                np.pad(part, PAD), sounds=rms(part) > max(SILENCE_RMS, LEAST_PART * loudness)
+            )
+            for part in cut_at_pauses(wave)
+        )
         return " ".join(part for part in parts if part)
 
 
@@ -72,15 +82,17 @@ class Moonshine:
             each.name: np.zeros((1, each.shape[1], 0, each.shape[3]), np.float32) for each in caches
         }
 
-    def transcribe(self, wave: Wave) -> str:
-        """(n,) at 16 kHz, at least a quarter of a second and at most half a minute."""
+    def transcribe(self, wave: Wave, *, sounds: bool) -> str:
+        """(n,) at 16 kHz, at least a quarter of a second and at most half a minute; where it `sounds`, not ""."""
         (heard,) = self._encoder.run(None, {"input_values": wave[None].astype(np.float32)})
-        return text_of(self._tokens(heard, most_tokens(len(wave))), self._pieces)
+        return text_of(self._tokens(heard, most_tokens(len(wave)), sounds=sounds), self._pieces)
 
-    def _tokens(self, heard: NDArray[np.float32], most: int) -> list[int]:
+    def _tokens(self, heard: NDArray[np.float32], most: int, *, sounds: bool) -> list[int]:
         """The likeliest token at every step, of (1, frames, width); END is left out."""
         tokens: list[int] = []
         logits, cache = self._step(BEGIN, heard, self._empty, first=True)
+        if sounds:
+            logits[0, -1, END] = -np.inf
         while (token := int(logits[0, -1].argmax())) != END and len(tokens) < most:
             tokens.append(token)
             if loops(tokens):

@@ -14,6 +14,7 @@ from serve_app.quality import EvalError
 
 MEASURE_RATE_HZ = 16_000
 Wave = NDArray[np.float32]
+SILENCE_RMS = 1e-3  # -60 dBFS: nothing a listener would call speech
 
 
 def read_recording(path: Path) -> Wave:
@@ -50,3 +51,11 @@ def at_measure_rate(samples: Wave, rate_hz: int) -> Wave:
         samples = soxr.resample(samples, rate_hz, MEASURE_RATE_HZ, "HQ").astype(np.float32)
     # DNSMOS refuses samples beyond ±1, which resampling loud speech produces.
     return np.clip(samples, -1, 1).astype(np.float32)
+
+
+def rms(wave: Wave) -> float:
+    return float(np.sqrt(np.mean(wave.astype(np.float64) ** 2))) if len(wave) else 0.0
+
+
+def is_audible(wave: Wave) -> bool:
+    return rms(wave) > SILENCE_RMS

@@ -11,9 +11,9 @@ from measuring import BECKETT, beckett_recording, needs
 
 from serve_app.quality import EvalError
 from serve_app.quality.dnsmos import Dnsmos
-from serve_app.quality.listener import Listener, is_audible, word_errors
+from serve_app.quality.listener import Listener, word_errors
 from serve_app.quality.packages import MEASURES
-from serve_app.quality.recording import MEASURE_RATE_HZ, Wave, decode_pcm, read_recording
+from serve_app.quality.recording import MEASURE_RATE_HZ, Wave, decode_pcm, is_audible, read_recording
 from serve_app.quality.speaker import SpeakerEncoder
 from serve_app.quality.spectrum import mel_power
 
