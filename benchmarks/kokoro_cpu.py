@@ -28,7 +28,6 @@ from rich.table import Table
 from benchmarks.overhead import Overhead, measure
 from deployments.kokoro.job import SAMPLE_RATE_HZ, KokoroJob
 from deployments.kokoro.model import KokoroModel
-from deployments.text.segments import split_for_streaming
 from deployments.weights.registry import find_model
 from serve_app.bench.arrivals import ClosedLoop
 from serve_app.bench.client import SpeechClient, Target
@@ -74,7 +73,7 @@ class LocalKokoro:
         self._model.warm_up(["en"])
 
     def speak(self, text: str, voice: str) -> tuple[np.ndarray, int]:
-        return self._model.speak(KokoroJob(text, voice)), SAMPLE_RATE_HZ
+        return self._model.speak(KokoroJob(text, voice)).samples, SAMPLE_RATE_HZ
 
 
 class Server:
@@ -138,7 +137,6 @@ async def measure_all(url: str, rounds: int) -> dict[str, Any]:
         LocalKokoro(),
         FEW_WORDS,
         rounds=3 * rounds,
-        first_segment=lambda text: split_for_streaming(text)[0].text,
     )
     return {"first_audio": lengths, "load": loads, "overhead": asdict(Overhead.of(pairs))}
 

@@ -15,15 +15,15 @@ import asyncio
 import heapq
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
-from unittest import mock
 
 import numpy as np
 
 from benchmarks.chunk_simulator import PRESETS, Costs
+from benchmarks.virtual_time import in_virtual_time
 from deployments.core.metrics import Reply, StageMetrics
 from deployments.core.speech import AudioChunk, Samples
 from deployments.core.stages import Response
@@ -53,38 +53,6 @@ BUSY_USERS = 6
 VOICE = SharedVoice("", cast(Any, None))  # nobody opens it
 METRICS = StageMetrics("simulated", rows=1)  # nobody reads them
 HOP, RATE_HZ = 256, 22_050
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Nobody waits: where the loop would sleep, the clock jumps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now_s = 0.0
-        look = self._selector.select  # type: ignore[attr-defined]
-
-        def select(timeout: float | None) -> Any:
-            if timeout is None:
-                raise RuntimeError("the simulation waits for something that will never happen")
-            self.now_s += timeout
-            return look(0)
-
-        self._selector.select = select  # type: ignore[attr-defined]
-
-    def time(self) -> float:
-        return self.now_s
-
-
-def in_virtual_time(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    loop = VirtualLoop()
-    try:
-        with (
-            mock.patch.object(time, "monotonic", loop.time),
-            mock.patch.object(time, "perf_counter", loop.time),
-        ):
-            return loop.run_until_complete(main())
-    finally:
-        loop.close()
 
 
 class AtOnce(Executor):
@@ -239,7 +207,7 @@ class Listeners:
         costs = self.stages.costs
         params = Params(diffusion_steps=costs.steps, guidance=0.0 if costs.rows == 1 else 0.7, num_beams=1)
         geometry = Geometry(costs.halo_frames, HOP, RATE_HZ, FRAMES_PER_CODE)
-        playback = Playback(time.monotonic)
+        playback = Playback()
         evaluations = params.diffusion_steps * params.network_rows
         planner = ChunkPlanner(self.parameters, geometry, self.speeds, costs.prompt_frames, evaluations)
         synthesis = Synthesis(str(number), BANDS, chunked=True, by_deadline=True)
@@ -260,7 +228,15 @@ class Listeners:
         began = time.monotonic()
         arrivals = []
         speech = SpeechStream(
-            _segments(codes), AtOnce(), start, playback, RATE_HZ, self.speeds, at_once=4, pause_s=0.2
+            _segments(codes),
+            AtOnce(),
+            start,
+            playback,
+            RATE_HZ,
+            self.speeds,
+            at_once=4,
+            pause_s=0.2,
+            heard=True,
         )
         async for event in speech.events({}, ()):
             if isinstance(event, AudioChunk):

@@ -13,7 +13,7 @@ import asyncio
 import importlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -88,23 +88,22 @@ async def measure(
     texts: Sequence[str],
     *,
     rounds: int,
-    first_segment: Callable[[str], str] = str,
     warmup: int = 1,
 ) -> list[Pair]:
     """Each text `rounds` times, HTTP and local in turn and in alternating order, after `warmup` rounds.
 
-    HTTP gets the whole text, the model `first_segment(text)`: give the server's segmenter for texts that it
-    would split. BenchError as soon as the server fails a request: half a pair compares nothing.
+    The texts must be short enough for the server to speak each as one piece. BenchError as soon as the server fails a
+    request: half a pair compares nothing.
     """
     pairs: list[Pair] = []
     async with SpeechClient(target) as client:
         for turn in range(warmup + rounds):
             for number, text in enumerate(texts):
                 local_first = (turn + number) % 2 == 1
-                local_s = _local_s(model, first_segment(text), target.voice) if local_first else 0.0
+                local_s = _local_s(model, text, target.voice) if local_first else 0.0
                 http_s = await _http_s(client, text)
                 if not local_first:
-                    local_s = _local_s(model, first_segment(text), target.voice)
+                    local_s = _local_s(model, text, target.voice)
                 if turn >= warmup:
                     pairs.append(Pair(text, http_s, local_s))
     return pairs

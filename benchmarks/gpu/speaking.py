@@ -154,6 +154,7 @@ class LocalPipeline:
             self._speeds,
             at_once=AT_ONCE,
             pause_s=0.2,
+            heard=kind.streaming,
         )
 
     def _segments(self, number: int) -> Iterator[TextSegment]:

@@ -65,6 +65,10 @@ class StageMonitor:
             for stage, replicas in self._heard.items()
         }
 
+    def replicas(self, stage: str) -> int:
+        """Replicas of a stage, at least the one that must be there."""
+        return max(1, len(self.stages().get(stage, ())))
+
     def rows(self, stage: str, otherwise: int) -> int:
         """The capacity of all replicas of a stage together; `otherwise` where none was heard of."""
         return sum(metrics.rows for metrics in self.stages().get(stage, ())) or otherwise

@@ -150,6 +150,7 @@ class Pipeline(CloningPipeline):
             self._speeds,
             at_once=self._settings.segments_at_once,
             pause_s=plan.pause_s,
+            heard=plan.synthesis.chunked,
         )
         return speech.events({"spk": plan.speaker_s}, plan.warnings)
 

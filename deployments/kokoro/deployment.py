@@ -3,47 +3,84 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
 
-from deployments.core.metrics import Reply
-from deployments.core.speech import Samples
+from deployments.core.metrics import Reply, StageMetrics
 from deployments.core.stages import replica_name
 from deployments.engine.step_engine import StepEngine
-from deployments.kokoro.job import KokoroJob
+from deployments.kokoro.job import KokoroJob, Spoken
 from deployments.kokoro.model import KokoroModel
 from deployments.kokoro.settings import KokoroSettings
+from deployments.streaming.cost import Pace
 from deployments.weights.registry import find_model
+
+Engine = StepEngine[KokoroJob, KokoroJob, Spoken]
 
 
 class Kokoro:
-    """One replica: one ONNX session and its queue, in which the segment that a listener needs first is next."""
+    """One replica: one queue, in which the segment that a listener needs first is next, and a second one for those that
+    are spoken beside another."""
 
     async def __init__(self, settings: KokoroSettings) -> None:  # type: ignore[misc]  # Serve awaits it
-        def load() -> KokoroModel:
+        def load() -> tuple[KokoroModel, Pace]:
             model = KokoroModel(find_model(settings.checkpoint), threads=settings.threads)
             model.warm_up(settings.warm_languages)
-            return model
+            return model, model.pace()
 
-        model = await asyncio.to_thread(load)
-        self._engine: StepEngine[KokoroJob, KokoroJob, Samples] = StepEngine(
-            model,
-            name="kokoro",
-            max_rows=1,
-            max_step_cost=1,
-            max_waiting=settings.max_waiting_segments,
-            replica=replica_name(),
-        )
-        self._engine.start()
+        model, self._pace = await asyncio.to_thread(load)
+        lanes = 1 if self._pace.pairs is None else 2
+        self._lanes: list[Engine] = [
+            StepEngine(
+                model,
+                name="kokoro",
+                max_rows=1,
+                max_step_cost=1,
+                max_waiting=settings.max_waiting_segments,
+                replica=replica_name(),
+            )
+            for _ in range(lanes)
+        ]
+        for engine in self._lanes:
+            engine.start()
 
-    async def synthesise(self, job: KokoroJob) -> Reply[Samples]:
-        """Samples (n,) at 24 kHz of one segment. Raises InvalidRequest, Overloaded, DeadlineExceeded, Unavailable."""
-        samples = await self._engine.result(
-            job, slack_s=job.slack_s, deadline=job.deadline, refusable=job.refusable
-        )
-        return self._engine.reply(samples)
+    async def synthesise(self, job: KokoroJob) -> Reply[Spoken]:
+        """One segment. Raises InvalidRequest, Overloaded, DeadlineExceeded, Unavailable."""
+        engine = self._lanes[0] if job.alone else min(self._lanes, key=_jobs)
+        spoken = await engine.result(job, slack_s=job.slack_s, deadline=job.deadline, refusable=job.refusable)
+        return Reply(spoken, _together([lane.metrics() for lane in self._lanes]))
+
+    async def pace(self) -> Pace:
+        """What segments took when this replica started."""
+        return self._pace
 
     async def ready(self) -> bool:
         self.check_health()
         return True
 
     def check_health(self) -> None:
-        self._engine.check_health()
+        for engine in self._lanes:
+            engine.check_health()
+
+
+def _jobs(engine: Engine) -> int:
+    metrics = engine.metrics()
+    return metrics.held_jobs + metrics.waiting_jobs
+
+
+def _together(lanes: Sequence[StageMetrics]) -> StageMetrics:
+    """Of one replica: sums, and means weighted by what was done."""
+    first, *others = lanes
+    if not others:
+        return first
+    weight = sum(lane.finished for lane in lanes) or 1
+    return StageMetrics(
+        first.replica,
+        **{
+            name: sum(getattr(lane, name) for lane in lanes)
+            if isinstance(value, int)
+            else sum(getattr(lane, name) * lane.finished for lane in lanes) / weight
+            for name, value in asdict(first).items()
+            if name != "replica"
+        },
+    )

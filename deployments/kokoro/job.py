@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deployments.core import settings
 from deployments.core.deadline import NEVER, Deadline
+from deployments.core.speech import Samples
 
 SAMPLE_RATE_HZ = 24_000
 
@@ -16,7 +17,10 @@ class Params(settings.Params):
 
 @dataclass(frozen=True, slots=True)
 class KokoroJob:
-    """One segment of a request. `slack_s`: time until a listener needs its first sample; smaller runs earlier."""
+    """One segment of a request. `slack_s`: time until a listener needs its first sample; smaller runs earlier.
+
+    `alone`: it takes all threads of the replica; otherwise one of them, and another segment may be spoken beside it.
+    """
 
     text: str
     voice: str
@@ -25,3 +29,15 @@ class KokoroJob:
     request_id: str = ""
     deadline: Deadline = NEVER
     refusable: bool = True  # only the first segment of a request is
+    alone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A segment as the network made it, (n,) at 24 kHz, and how long that took."""
+
+    samples: Samples
+    work_s: float
+
+
+DEFAULT_CHARS_PER_S = 14.0  # at which text is expected to be spoken; others than Latin ones count for several

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from deployments.core.errors import InvalidRequest, SpeechError
 from deployments.core.logs import RequestLogger
-from deployments.core.speech import Samples
 from deployments.engine.step_model import Outcome
-from deployments.kokoro.job import KokoroJob
+from deployments.kokoro.job import DEFAULT_CHARS_PER_S, KokoroJob, Spoken
 from deployments.kokoro.network import KokoroNetwork
 from deployments.kokoro.phonemes import Phonemizer, split_phonemes
 from deployments.kokoro.voices import KokoroVoice, find_voices
+from deployments.streaming.cost import Pace, PieceCost
 
 WARM_UP = {"en": "Ready when you are.", "zh": "你好。"}
+MEASURED = ("Ready.", "Ready to speak when you are, or when somebody else is.")
+PAIR_GAINS = 0.92  # two at once must take so much of what one after the other takes
 
 
 class KokoroModel:
-    """Satisfies StepModel[KokoroJob, KokoroJob, Samples]. A segment takes all threads of the session, so one is
-    spoken at a time: `cost` counts segments."""
+    """Satisfies StepModel[KokoroJob, KokoroJob, Spoken]. A segment takes all threads of a session, so a step speaks
+    one: `cost` counts segments. Two engines may run one model, each for segments that take one thread."""
 
     def __init__(self, directory: Path, *, threads: int) -> None:
         """Raises CheckpointError if no voices are there."""
         self.voices: dict[str, KokoroVoice] = find_voices(directory / "voices")
+        self._threads = threads
         self._network = KokoroNetwork(directory, threads)
+        self._one_thread = self._network if threads == 1 else KokoroNetwork(directory, 1)
         self._phonemizer = Phonemizer()
 
     def warm_up(self, languages: Iterable[str]) -> None:
@@ -43,20 +50,58 @@ class KokoroModel:
                 self.speak(KokoroJob(text, voice.name))
                 spoken = True
 
-    def speak(self, job: KokoroJob) -> Samples:
-        """Samples (n,) at 24 kHz of one segment. Raises InvalidRequest where nothing in it can be spoken."""
+    def pace(self) -> Pace:
+        """What segments take here, by the length they are expected to have; measured once the model is warm.
+
+        In seconds of the processor: at a start everything else on the machine starts as well.
+        """
+        voice = next(iter(self.voices))
+        short, long = (
+            self._processor_s(partial(self.speak, KokoroJob(text, voice))) / self._threads
+            for text in MEASURED
+        )
+        units = [len(text) / DEFAULT_CHARS_PER_S for text in MEASURED]
+        slope = max(0.0, (long - short) / (units[1] - units[0]))
+        work = PieceCost(max(0.0, short - slope * units[0]), slope)
+        return Pace(
+            work,
+            PieceCost(0.0, 1.0, 0.15),
+            self._pairs(work, long, KokoroJob(MEASURED[1], voice, alone=False)),
+        )
+
+    def _pairs(self, work: PieceCost, alone_s: float, job: KokoroJob) -> PieceCost | None:
+        """The work for each of two that are spoken side by side; None where that gains nothing."""
+        if self._threads != 2:
+            return None
+        self.speak(job)  # lets this session allocate
+        with ThreadPoolExecutor(2) as threads:
+            together_s = self._processor_s(lambda: list(threads.map(self.speak, (job, job)))) / 2
+        if together_s > PAIR_GAINS * 2 * alone_s:
+            return None
+        longer = together_s / alone_s
+        return PieceCost(work.base_s * longer, work.unit_s * longer)
+
+    @staticmethod
+    def _processor_s(work: Callable[[], object]) -> float:
+        began_s = time.process_time()
+        work()
+        return time.process_time() - began_s
+
+    def speak(self, job: KokoroJob) -> Spoken:
+        """One segment. Raises InvalidRequest where nothing in it can be spoken."""
+        began_s = time.monotonic()
         voice = self.voices[job.voice]
+        network = self._network if job.alone else self._one_thread
         phonemes = self._phonemizer.phonemes(job.text, voice.accent)
-        pieces = [ids for piece in split_phonemes(phonemes) if (ids := self._network.ids(piece))]
+        pieces = [ids for piece in split_phonemes(phonemes) if (ids := network.ids(piece))]
         if not pieces:
             raise InvalidRequest(
                 f"nothing in {job.text[:60]!r} can be spoken by voice {job.voice!r} (language {voice.language!r})",
                 param="input",
                 code="unspeakable_input",
             )
-        return np.concatenate(
-            [self._network.synthesise(ids, voice.style(len(ids)), job.speed) for ids in pieces]
-        )
+        samples = [network.synthesise(ids, voice.style(len(ids)), job.speed) for ids in pieces]
+        return Spoken(np.concatenate(samples), time.monotonic() - began_s)
 
     def width(self, job: KokoroJob) -> int:
         return 1
@@ -67,10 +112,10 @@ class KokoroModel:
     def cost(self, rows: Sequence[KokoroJob]) -> int:
         return len(rows)
 
-    def step(self, rows: Sequence[KokoroJob]) -> list[Outcome[Samples]]:
+    def step(self, rows: Sequence[KokoroJob]) -> list[Outcome[Spoken]]:
         return [self._outcome(job) for job in rows]
 
-    def _outcome(self, job: KokoroJob) -> Outcome[Samples]:
+    def _outcome(self, job: KokoroJob) -> Outcome[Spoken]:
         try:
             return Outcome((self.speak(job),), done=True)
         except SpeechError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 import unicodedata
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ray.serve import Application
@@ -14,34 +14,32 @@ from ray.serve.handle import DeploymentHandle
 from deployments.core import pipeline, settings
 from deployments.core.catalogue import ModelCard, VoiceCard
 from deployments.core.deadline import NEVER
-from deployments.core.errors import InvalidRequest, NotFound
-from deployments.core.metrics import Reply, StageMonitor
+from deployments.core.errors import InvalidRequest, NotFound, Overloaded
+from deployments.core.metrics import StageMonitor
 from deployments.core.pipeline import Plan
 from deployments.core.ray_internals import by_value
-from deployments.core.speech import AudioChunk, Samples, SpeechRequest, StreamEnd
-from deployments.core.stages import Response, Stage
-from deployments.kokoro.job import SAMPLE_RATE_HZ, KokoroJob, Params
+from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
+from deployments.core.stages import Stage, answer
+from deployments.kokoro.job import DEFAULT_CHARS_PER_S, SAMPLE_RATE_HZ, KokoroJob, Params
 from deployments.kokoro.settings import KokoroSettings
 from deployments.kokoro.voices import LANGUAGES, expected_voices
+from deployments.streaming.cost import LearntPace, Pace, PieceCost
 from deployments.streaming.joins import silence, trim
+from deployments.streaming.pieces import PieceLimits, PiecePlanner, Pieces, SeededPieces
 from deployments.streaming.playback import Playback
-from deployments.streaming.read_ahead import in_order
+from deployments.streaming.read_ahead import ReadAhead
+from deployments.streaming.scheduler import ScheduledStream, Scheduler
+from deployments.text.cuts import CutText, Segment
 from deployments.text.language import detect_language
-from deployments.text.segments import Segment, split_for_streaming
 from deployments.weights.registry import find_model
 
 NATIVE_SPEED = (0.5, 2.0)  # beyond this range the network slurs; the rest is a time stretch
-CHARS_PER_S = {"zh": 4.5}  # spoken rate, to estimate when a segment will be needed
-DEFAULT_CHARS_PER_S = 14.0
+LIMITS = PieceLimits()
+# Of a machine with two slow cores, where requests with a seed play without a gap, too.
+NOMINAL = Pace(PieceCost(0.45, 0.6), PieceCost(0.0, 1.0))
 LEAD_S = 0.03  # silence kept before the first sound of a segment
 TAIL_S = 0.05
 SCRIPTS = {"LATIN", "CJK", "GREEK", "DEVANAGARI", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "FULLWIDTH"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    segment: Segment
-    index: int
 
 
 class Pipeline(pipeline.Pipeline):
@@ -53,6 +51,8 @@ class Pipeline(pipeline.Pipeline):
         self.monitor = StageMonitor()
         self._settings = settings
         self._stage = by_value(stages["kokoro"])
+        self._learnt: dict[str, LearntPace] = {}  # by language: they are spoken at different rates
+        self._scheduler = Scheduler(lambda: self._pace, lambda: self._places)
         aliases = settings.voice_aliases
         self._voices = {
             voice.name: VoiceCard(
@@ -88,7 +88,16 @@ class Pipeline(pipeline.Pipeline):
 
     @property
     def capacity(self) -> int:
-        return self.monitor.rows("kokoro", otherwise=1)
+        return self._places
+
+    @property
+    def _places(self) -> int:
+        return self.monitor.replicas("kokoro")
+
+    @property
+    def _pace(self) -> Pace:
+        """Of the language that is spoken most; there is one as soon as a request is planned."""
+        return max(self._learnt.values(), key=lambda learnt: learnt.pieces).pace
 
     async def ready(self) -> bool:
         return bool(await self._stage.ready.remote())
@@ -97,6 +106,9 @@ class Pipeline(pipeline.Pipeline):
         language = request.language or detect_language(request.text)
         voice = self._voice(request.voice, language)
         _check_scripts(request.text)
+        if voice.language not in self._learnt:
+            measured: Pace = await answer(self._stage.pace.remote())
+            self._learnt.setdefault(voice.language, LearntPace(measured))
         native = min(max(request.speed, NATIVE_SPEED[0]), NATIVE_SPEED[1])
         ignored = tuple(n for n in ("quality", "emotion", "instructions") if getattr(request, n) is not None)
         return Plan(
@@ -131,51 +143,96 @@ class Pipeline(pipeline.Pipeline):
         return defaults.get(language) or next(speaks, defaults["en"])
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
-        started = time.monotonic()
-        segments = split_for_streaming(plan.request.text)
-        native = plan.request.speed / plan.tempo
-        rate = CHARS_PER_S.get(plan.voice.language, DEFAULT_CHARS_PER_S) * native
+        began_s = time.monotonic()
         playback = Playback()
-        for index, segment in enumerate(segments):
-            playback.expect(index, len(segment.text) / rate)
-
-        def submit(piece: _Piece) -> Response[Reply[Samples]]:
-            first = piece.index == 0
-            job = KokoroJob(
-                piece.segment.text,
-                plan.voice.id,
-                native,
-                slack_s=playback.slack_s(piece.index),
-                request_id=plan.request.request_id,
-                deadline=plan.request.deadline if first else NEVER,
-                refusable=first,
-            )
-            response: Response[Reply[Samples]] = self._stage.synthesise.remote(job)
-            return response
-
-        pieces = [_Piece(segment, index) for index, segment in enumerate(segments)]
-        calls = in_order(pieces, submit, self._settings.lookahead)
+        audio_s = 0.0
+        # Work goes on however slowly a client takes the audio: the place at the stage belongs to everybody.
+        made = ReadAhead(self._made(plan, playback))
         try:
-            async for piece, reply in calls:
-                last = piece.index == len(segments) - 1
-                samples = self.monitor.heard("kokoro", reply)
-                audio = trim(samples, SAMPLE_RATE_HZ, keep_lead_s=LEAD_S, keep_tail_s=TAIL_S)
-                playback.sent(piece.index, len(audio) / SAMPLE_RATE_HZ)
-                playback.complete(piece.index)
-                yield AudioChunk(audio, piece.index)
-                if not last and (pause_s := _pause_s(plan, piece.segment, native)) > 0:
-                    pause = silence(pause_s, SAMPLE_RATE_HZ)
-                    playback.sent(piece.index, len(pause) / SAMPLE_RATE_HZ)
-                    yield AudioChunk(pause, piece.index)
+            async for chunk in made:
+                audio_s += len(chunk.samples) / SAMPLE_RATE_HZ
+                yield chunk
         finally:
-            await calls.aclose()
-        yield StreamEnd(playback.audio_s, {"kokoro": time.monotonic() - started})
+            await made.aclose()
+        yield StreamEnd(audio_s, {"kokoro": time.monotonic() - began_s})
+
+    async def _made(self, plan: Plan, playback: Playback) -> AsyncGenerator[AudioChunk, None]:
+        native = plan.request.speed / plan.tempo
+        learnt = self._learnt[plan.voice.language]
+        pieces = _pieces(plan, native)
+        stream = ScheduledStream(
+            playback, lambda: pieces.rest_s, lambda: learnt.expected(pieces.first_units(learnt.pace))
+        )
+        self._refuse_long_wait(stream)
+        with self._scheduler.joined(stream):
+            index = 0
+            turn = self._scheduler.ask(stream)
+            while True:
+                alone = (await turn).alone
+                available_s = None if index == 0 else self._scheduler.available_s(stream)
+                segment, units = pieces.take(learnt.pace.of_turn(alone=alone), available_s)
+                self._scheduler.working(stream, *learnt.expected(units, alone=alone))
+                job = _job(plan, segment, native, playback.slack_s(index), first=index == 0, alone=alone)
+                spoken = self.monitor.heard("kokoro", await answer(self._stage.synthesise.remote(job)))
+                audio = trim(spoken.samples, SAMPLE_RATE_HZ, keep_lead_s=LEAD_S, keep_tail_s=TAIL_S)
+                learnt.observe(units, spoken.work_s, len(audio) / SAMPLE_RATE_HZ, alone=alone)
+                last = pieces.finished
+                pause_s = 0.0 if last else _pause_s(plan, segment.pause_after_s, native)
+                playback.sent(index, (len(audio) / SAMPLE_RATE_HZ + pause_s) / plan.tempo)
+                if not last:
+                    turn = self._scheduler.ask(stream)
+                yield AudioChunk(audio, index)
+                if pause_s > 0:
+                    yield AudioChunk(silence(pause_s, SAMPLE_RATE_HZ), index)
+                if last:
+                    return
+                index += 1
+
+    def _refuse_long_wait(self, stream: ScheduledStream) -> None:
+        wait_s, longest_s = self._scheduler.wait_s(stream), self._settings.longest_wait_s
+        if wait_s > longest_s:
+            raise Overloaded(
+                f"model {self.card.name!r} would begin in {wait_s:.0f} s at the present load, and a request may wait "
+                f"{longest_s:g} s at most; try again later",
+                retry_after_s=math.ceil(wait_s - longest_s),
+            )
 
 
-def _pause_s(plan: Plan, segment: Segment, native: float) -> float:
-    """Silence to insert. Natural pauses shrink with the speed; one that was asked for is to last as long in the end."""
-    if plan.request.pause_ms is None:
-        return segment.pause_after_s / native
+def _pieces(plan: Plan, native: float) -> Pieces:
+    """A request with a seed is the same at any load: what it is cut into depends on the text alone."""
+    seeded = plan.request.seed is not None
+    planner = PiecePlanner(
+        CutText(plan.request.text, max_chars=LIMITS.max_width),
+        1 / (DEFAULT_CHARS_PER_S * native),
+        pause_s=lambda natural_s: _pause_s(plan, natural_s, native),
+        heard=plan.request.stream or seeded,
+        limits=LIMITS,
+    )
+    return SeededPieces(planner, NOMINAL) if seeded else planner
+
+
+def _job(
+    plan: Plan, segment: Segment, native: float, slack_s: float, *, first: bool, alone: bool
+) -> KokoroJob:
+    return KokoroJob(
+        segment.text,
+        plan.voice.id,
+        native,
+        slack_s=slack_s,
+        request_id=plan.request.request_id,
+        deadline=plan.request.deadline if first else NEVER,
+        refusable=first,
+        alone=alone,
+    )
+
+
+def _pause_s(plan: Plan, natural_s: float, native: float) -> float:
+    """Silence to insert. Natural pauses shrink with the speed; one that was asked for is to last as long in the end.
+
+    Where there is none by nature, inside a clause, there is none: where a clause is cut depends on the load.
+    """
+    if plan.request.pause_ms is None or natural_s == 0:
+        return natural_s / native
     return plan.request.pause_ms / 1000 * plan.tempo
 
 

@@ -26,8 +26,10 @@ OPENAI_ALIASES = {
 class KokoroSettings(Settings):
     checkpoint: str = Field("kokoro", description="name to pull, see `voicegraph models ls`")
     threads: int = Field(2, ge=1, description="CPU threads of one replica")
-    lookahead: int = Field(
-        2, ge=0, description="segments of one request synthesised ahead of the one being sent"
+    longest_wait_s: float = Field(
+        20.0,
+        gt=0,
+        description="a request that would wait longer for its first sound is refused at once with 429",
     )
     max_waiting_segments: int = Field(256, ge=1, description="of new requests; beyond that 429")
     default_voices: dict[str, str] = Field(

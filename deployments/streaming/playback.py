@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 # A newcomer's first sound, as urgent as what others need within this time: a later start is heard less than a gap.
 FIRST_DUE_S = 1.0
@@ -12,10 +11,9 @@ FIRST_DUE_S = 1.0
 class Playback:
     """Segments are sent in order; those further back are due after the audio expected of those before."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self) -> None:
         self.audio_s = 0.0
-        self._clock = clock
-        self._first_due = clock() + FIRST_DUE_S
+        self._first_due = time.monotonic() + FIRST_DUE_S
         self._began: float | None = None
         self._expected: dict[int, float] = {}
         self._sent: dict[int, float] = {}
@@ -25,7 +23,7 @@ class Playback:
         self._expected[segment] = audio_s
 
     def sent(self, segment: int, audio_s: float) -> None:
-        now = self._clock()
+        now = time.monotonic()
         if self._began is None or now > self._began + self.audio_s:
             # Who has run dry goes on with what comes, and is behind by the gap from then on.
             self._began = now - self.audio_s
@@ -42,7 +40,7 @@ class Playback:
     def slack_s(self, segment: int) -> float:
         """Time until the listener needs the next sample of `segment`; below 0: since when it has been missing."""
         due = self._first_due if self._began is None else self._began + self.audio_s
-        buffered = due - self._clock()
+        buffered = due - time.monotonic()
         before = (
             max(0.0, expected - self.sent_s(other))
             for other, expected in self._expected.items()

@@ -1,18 +1,14 @@
-"""Working ahead of the consumer: a generator in the background, or several calls at once with results in order."""
+"""Working ahead of the consumer: a generator in the background."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator
 from typing import Generic, TypeVar
 
-from deployments.core.stages import Response, cancel
-
 T = TypeVar("T")
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 
 class ReadAhead(Generic[T]):
@@ -68,27 +64,3 @@ class ReadAhead(Generic[T]):
         if not task.cancelled():
             task.exception()  # belongs to the consumer, who may have left
         self._changed.set()
-
-
-async def in_order(
-    jobs: Iterable[Job], submit: Callable[[Job], Response[Result]], ahead: int
-) -> AsyncGenerator[tuple[Job, Result], None]:
-    """Yield (job, result) in the order of `jobs`, with up to `ahead` further jobs submitted beyond the awaited one.
-
-    However the generator ends, jobs that have been submitted and not yielded are cancelled.
-    """
-    source = iter(jobs)
-    pending: deque[tuple[Job, Response[Result]]] = deque()
-    try:
-        while True:
-            while len(pending) <= ahead and (job := next(source, None)) is not None:
-                pending.append((job, submit(job)))
-            if not pending:
-                return
-            job, response = pending[0]
-            result = await response
-            pending.popleft()
-            yield job, result
-    finally:
-        for _, response in pending:
-            cancel(response)

@@ -59,23 +59,13 @@ _LAST_WORD = re.compile(r"([\w'’]+)\W*$")
 _TIGHT = 3  # rank of a cut that tears a phrase
 
 
-def best_cut(text: str, low: int, best: int, high: int) -> int | None:
-    """Where to cut `text` in two: in [low, high] before a conjunction, else before a preposition, else
-    between words, nearest to `best`; failing that the first place after `high`. None: no place leaves
-    something to speak on both sides.
-    """
+def cut_places(text: str) -> list[tuple[int, int]]:
+    """Every place between words with something to speak on both sides, and its rank: 0 before a conjunction, 1 before a
+    preposition, 2 elsewhere, 3 where a phrase is torn."""
     first = next((i for i, char in enumerate(text) if char.isalnum()), len(text))
     last = _last_spoken(text)
-    inside: list[int] = []
-    for match in _PLACE.finditer(text, min(low, len(text))):
-        place = match.start()
-        if place > last or (place > high and inside):
-            break
-        if place > high:
-            return place
-        if place > first:
-            inside.append(place)
-    return min(inside, key=lambda place: (_rank(text, place), abs(place - best))) if inside else None
+    places = (match.start() for match in _PLACE.finditer(text))
+    return [(place, _rank(text, place)) for place in places if first < place <= last]
 
 
 def hard_cut(text: str, high: int) -> int | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from deployments.core.ray_internals import THIS_MACHINE_ONLY, deploy, interrupts_held
+from deployments.core.ray_internals import QUIET, THIS_MACHINE_ONLY, deploy, interrupts_held
 from serve_app.commands.front_proxy import use_haproxy
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def serve(
 ) -> None:
     """Start the graph and wait; Ctrl-C stops everything that was started."""
     use_haproxy()  # before the first import of Ray, which reads its switches once
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     with console.status("checking the configuration"):
         from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
 

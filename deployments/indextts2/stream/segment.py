@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,6 +78,8 @@ class SegmentStream:
     ) -> None:
         self.index = index
         self.limit_reached = False
+        self.all_codes_there = False
+        self.when_all_codes_are_there: Callable[[], None] = lambda: None
         self.stage_s = dict.fromkeys(("gpt", "s2mel", "voc"), 0.0)
         self._job = job
         self._synthesis = synthesis
@@ -269,6 +271,9 @@ class SegmentStream:
                     self._speeds.observe_codes(len(chunk.codes), now_s - last_s)
                 first, last_s = False, now_s
                 self.limit_reached = self.limit_reached or chunk.limit_reached
+                if chunk.finished:
+                    self.all_codes_there = True
+                    self.when_all_codes_are_there()
                 yield chunk
                 if chunk.finished:
                     return

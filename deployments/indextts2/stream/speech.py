@@ -33,6 +33,7 @@ class SpeechStream:
         *,
         at_once: int,
         pause_s: float,
+        heard: bool,
     ) -> None:
         self._texts = texts
         self._executor = executor
@@ -42,6 +43,7 @@ class SpeechStream:
         self._speeds = speeds
         self._at_once = at_once
         self._pause_s = pause_s
+        self._heard = heard
         self._prepared: deque[TextSegment] = deque()
         self._preparing: asyncio.Future[TextSegment | None] | None = None
         self._text_error: BaseException | None = None
@@ -92,13 +94,19 @@ class SpeechStream:
         """Start the segments that may start, and have the next text prepared."""
         if self._closed:
             return
-        while self._prepared and len(self._started) - self._sent < self._at_once:
+        while self._prepared and len(self._started) - self._sent < self._at_once and self._next_may_begin():
             self._begin(self._prepared.popleft())
         wanted = len(self._prepared) < TEXT_AHEAD and not self._all_prepared and self._text_error is None
         if wanted and self._preparing is None:
             loop = asyncio.get_running_loop()
             self._preparing = loop.run_in_executor(self._executor, next, self._texts, None)
             self._preparing.add_done_callback(self._take_text)
+
+    def _next_may_begin(self) -> bool:
+        """Where every row makes a step of the GPT longer, a segment must not make those before it late."""
+        if not self._heard or self._speeds.rows_are_free:
+            return True
+        return all(stream.all_codes_there for _, stream in self._started)
 
     def _take_text(self, prepared: asyncio.Future[TextSegment | None]) -> None:
         self._preparing = None
@@ -117,7 +125,13 @@ class SpeechStream:
     def _begin(self, text: TextSegment) -> None:
         index = len(self._started)
         self._playback.expect(index, len(text.ids) * self._speeds.audio_s_per_token + self._pause_s)
-        self._started.append((text, self._start(index, text)))
+        stream = self._start(index, text)
+        stream.when_all_codes_are_there = self._codes_are_there
+        self._started.append((text, stream))
+
+    def _codes_are_there(self) -> None:
+        self._advance()
+        self._changed.set()
 
     def _counted(self, samples: Samples, index: int) -> AudioChunk:
         self._playback.sent(index, len(samples) / self._sample_rate_hz)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 WEIGHT = 0.2  # of a new observation: five jobs forget half of what was before
 SLOW = 0.02  # of one about how crowds matter, which is in the nature of the stage
+FREE = 0.4  # crowding below which segments side by side are made sooner than one after the other
 LEAST_VARIANCE = 0.05  # of the logarithm of the number of segments, below which crowds have not been seen
 
 
@@ -21,12 +22,12 @@ class Cost:
 
     def __init__(self, unit_s: float) -> None:
         self._base_s = unit_s
-        self._crowding = 1.0
+        self.crowding = 1.0
         self._x = self._y = self._xx = self._xy = 0.0
         self._weight = 0.0
 
     def at(self, segments: float) -> float:
-        return float(self._base_s * max(1.0, segments) ** self._crowding)
+        return float(self._base_s * max(1.0, segments) ** self.crowding)
 
     def observe(self, unit_s: float, segments: float) -> None:
         if unit_s <= 0:
@@ -38,8 +39,8 @@ class Cost:
         self._xx, self._xy = _mixed(self._xx, x * x, share), _mixed(self._xy, x * y, share)
         variance = self._xx - self._x**2
         if variance > LEAST_VARIANCE:
-            self._crowding = min(1.0, max(0.0, (self._xy - self._x * self._y) / variance))
-        self._base_s = _mixed(self._base_s, unit_s / max(1.0, segments) ** self._crowding, WEIGHT)
+            self.crowding = min(1.0, max(0.0, (self._xy - self._x * self._y) / variance))
+        self._base_s = _mixed(self._base_s, unit_s / max(1.0, segments) ** self.crowding, WEIGHT)
 
 
 @dataclass
@@ -69,6 +70,11 @@ class StageSpeeds:
             yield
         finally:
             self.segments -= 1
+
+    @property
+    def rows_are_free(self) -> bool:
+        """Whether a step of the GPT takes hardly longer with more rows, as far as is known."""
+        return self._code.crowding < FREE
 
     @property
     def codes_per_s(self) -> float:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deployments.text.clauses import Boundary, split_clauses, split_paragraphs
+from deployments.text.cuts import PAUSE_S
 from deployments.text.scripts import is_speakable, word_ends
-from deployments.text.segments import PAUSE_S
 
 Granularity = Literal["none", "sentence", "clause"]
 

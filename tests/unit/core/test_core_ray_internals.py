@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.core.deadline import Deadline
 from deployments.core.ray_internals import (
+    QUIET,
     bind_by_path,
     bound_deployments,
     by_value,
@@ -131,26 +132,28 @@ def test_a_configuration_is_handed_to_the_controller(monkeypatch: pytest.MonkeyP
     assert handed == [(config, {"_blocking": False})]
 
 
-# The switches of HAProxy
+# Switches
 
 SHOW = """
 import json, sys
 from ray.serve._private import constants
 names = json.loads(sys.argv[1])
-print(json.dumps({name: getattr(constants, name) for name in names}))
+known = vars(constants)
+print(json.dumps({name: known.get(name, known.get(name.removeprefix("RAY_SERVE_"))) for name in names}))
 """
 
 
 @pytest.mark.slow
 def test_the_switches_are_read_by_the_installed_ray() -> None:
     """In a process of its own: they are read once, when Ray is imported."""
-    switches = haproxy_switches("/tmp/vgh", "/tmp/vgh/haproxy", 12_345, 12_346)
+    switches = {**haproxy_switches("/tmp/vgh", "/tmp/vgh/haproxy", 12_345, 12_346), **QUIET}
     # The directory of these two is made below by Ray itself; both are constants as well.
     command = [sys.executable, "-c", SHOW, json.dumps(list(switches))]
     environment = {**os.environ, **switches}
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     found = json.loads(shown.stdout.splitlines()[-1])
     assert found == {
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": 0.5,
         "RAY_SERVE_ENABLE_HA_PROXY": True,
         "RAY_SERVE_HAPROXY_BINARY_PATH": "/tmp/vgh/haproxy",
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": False,

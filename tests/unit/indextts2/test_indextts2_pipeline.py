@@ -22,6 +22,7 @@ from deployments.indextts2.plan import CheckpointFacts
 from deployments.indextts2.settings import IndexTTSSettings
 from deployments.indextts2.speaker.emotion import normalize_weights
 from deployments.indextts2.stream.segment import SegmentStream
+from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import IndexTextFrontend
 from deployments.voices.library import VoiceLibrary
 from deployments.voices.registered_voice import NewVoice
@@ -149,7 +150,11 @@ async def test_the_pause_may_be_chosen(bench: Bench, asked: float | None, pause_
 
 
 @pytest.mark.slow
-async def test_segments_are_decoded_at_the_same_time_but_not_too_many(bench: Bench) -> None:
+@pytest.mark.parametrize("free", [True, False])
+async def test_segments_are_decoded_at_the_same_time_where_that_costs_those_before_them_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, free: bool
+) -> None:
+    monkeypatch.setattr(StageSpeeds, "rows_are_free", free)
     running = most = 0
 
     async def pause(place: str) -> None:
@@ -164,6 +169,8 @@ async def test_segments_are_decoded_at_the_same_time_but_not_too_many(bench: Ben
         pipeline, graph = bench.pipeline(segments_at_once=at_once)
         graph.stages.pause, most = pause, 0
         await heard(pipeline, request(LONG))
+        assert most == (at_once if free else 1)
+        await heard(pipeline, request(LONG, stream=False))  # nobody listens
         assert most == at_once
 
 

@@ -13,11 +13,11 @@ from deployments.core.errors import CheckpointError, InvalidRequest
 from deployments.core.speech import Samples
 from deployments.engine.step_engine import StepEngine
 from deployments.kokoro import model as model_module
-from deployments.kokoro.job import KokoroJob
-from deployments.kokoro.model import KokoroModel
+from deployments.kokoro.job import DEFAULT_CHARS_PER_S, KokoroJob, Spoken
+from deployments.kokoro.model import MEASURED, KokoroModel
 from deployments.kokoro.voices import STYLE_WIDTH, expected_voices, find_voices
 
-Engine = StepEngine[KokoroJob, KokoroJob, Samples]
+Engine = StepEngine[KokoroJob, KokoroJob, Spoken]
 
 
 class FakeNetwork:
@@ -124,7 +124,7 @@ async def test_a_cancelled_segment_leaves_the_queue_and_is_never_spoken(
 async def test_an_error_belongs_to_its_segment(engine: Engine) -> None:
     with pytest.raises(RuntimeError, match="crash"):
         await engine.result(KokoroJob("crash", "af_anna"))
-    assert len(await engine.result(KokoroJob("fine", "af_anna"))) == 4
+    assert len((await engine.result(KokoroJob("fine", "af_anna"))).samples) == 4
     engine.check_health()
 
 
@@ -147,7 +147,7 @@ def test_speed_and_the_style_of_the_length_reach_the_network(model: KokoroModel)
 
 def test_long_segments_are_spoken_in_pieces_without_loss(model: KokoroModel) -> None:
     text = "word " * 300
-    samples = model.speak(KokoroJob(text, "af_anna"))
+    samples = model.speak(KokoroJob(text, "af_anna")).samples
     assert len(network(model).spoken) > 1
     heard = "".join(chr(int(value)) for value in samples)
     assert heard.replace(" ", "") == text.replace(" ", "")
@@ -160,6 +160,53 @@ def test_warm_up_loads_the_dictionaries_of_all_languages_and_runs_the_network_on
     assert spoken(model) == ["Ready when you are"]
     phonemizer: Any = model._phonemizer
     assert phonemizer.texts == ["Ready when you are.", "你好。"]
+
+
+class Processor:
+    """Takes a second for a segment and a tenth for each id, on two threads or, `longer` than that, on one."""
+
+    def __init__(self, longer: float) -> None:
+        self.spent_s = 0.0
+        self._longer = longer
+        self._lock = threading.Lock()
+
+    def network(self, directory: Path, threads: int) -> FakeNetwork:
+        processor, made = self, FakeNetwork(directory, threads)
+
+        def synthesise(ids: list[int], style: np.ndarray, speed: float) -> Samples:
+            seconds = 1 + 0.1 * len(ids)
+            with processor._lock:
+                processor.spent_s += seconds * (2 if threads == 2 else processor._longer)
+            return np.zeros(len(ids), np.float32)
+
+        made.synthesise = synthesise  # type: ignore[method-assign]
+        return made
+
+
+@pytest.mark.parametrize(
+    ("longer", "pairs"), [(1.5, 1.5), (1.9, None)], ids=["two at once gain", "two at once gain nothing"]
+)
+def test_the_pace_is_measured_in_seconds_of_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longer: float, pairs: float | None
+) -> None:
+    processor = Processor(longer)
+    monkeypatch.setattr(model_module, "KokoroNetwork", processor.network)
+    monkeypatch.setattr(model_module, "Phonemizer", FakePhonemizer)
+    monkeypatch.setattr(model_module.time, "process_time", lambda: processor.spent_s)
+    write_voices(tmp_path / "voices", "af_anna")
+    pace = KokoroModel(tmp_path, threads=2).pace()
+    for text in MEASURED:
+        ids = len(FakeNetwork(tmp_path, 1).ids(text))
+        assert pace.work.seconds(len(text) / DEFAULT_CHARS_PER_S) == pytest.approx(1 + 0.1 * ids)
+    if pairs is None:
+        assert pace.pairs is None
+    else:
+        assert pace.pairs is not None
+        assert pace.pairs.seconds(2.0) == pytest.approx(pairs * pace.work.seconds(2.0))
+
+
+def test_with_one_thread_nothing_is_spoken_side_by_side(model: KokoroModel) -> None:
+    assert model.pace().pairs is None
 
 
 def test_voices_tell_language_and_gender_by_their_names(tmp_path: Path) -> None:

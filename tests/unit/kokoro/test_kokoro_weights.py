@@ -41,9 +41,9 @@ def test_the_network_knows_every_symbol(accent: str, text: str) -> None:
 
 def test_speech() -> None:
     model = KokoroModel(find_model("kokoro"), threads=1)
-    samples = model.speak(KokoroJob("Ready.", "af_heart"))
+    samples = model.speak(KokoroJob("Ready.", "af_heart")).samples
     assert 0.4 < len(samples) / SAMPLE_RATE_HZ < 2
     assert 0.05 < np.abs(samples).max() <= 1
-    assert np.array_equal(model.speak(KokoroJob("Ready.", "af_heart")), samples)
-    faster = model.speak(KokoroJob("Ready.", "af_heart", speed=2.0))
+    assert np.array_equal(model.speak(KokoroJob("Ready.", "af_heart")).samples, samples)
+    faster = model.speak(KokoroJob("Ready.", "af_heart", speed=2.0)).samples
     assert len(faster) < 0.8 * len(samples)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from deployments.streaming.playback import FIRST_DUE_S, Playback
 
 
-def test_playback_counts_what_the_listener_still_has() -> None:
+def test_playback_counts_what_the_listener_still_has(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    playback = Playback(lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    playback = Playback()
     assert playback.slack_s(0) == FIRST_DUE_S
     now[0] += FIRST_DUE_S
     playback.expect(0, 3.0)

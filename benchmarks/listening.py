@@ -1,0 +1,200 @@
+"""What listeners hear of a running server: first audio and gaps, alone, in company, and at shares of the capacity.
+
+    python -m benchmarks.listening http://localhost:8000 --model kokoro
+    python -m benchmarks.listening http://localhost:8000 --model indextts2 --scenes alone,crowd
+
+A listener begins to play 0.1 s after the first byte. Two servers are compared by running this on each, one after the
+other, on the same machine with nothing else running; `--output` keeps the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from serve_app.bench.arrivals import ClosedLoop, Load, OpenLoop
+from serve_app.bench.client import SpeechClient, Target
+from serve_app.bench.machine import describe_machine, git_commit
+from serve_app.bench.metrics import CONTINUITY_BUFFER_S, Trace, audio_s, summarise, underrun_s
+from serve_app.bench.texts import ENGLISH
+
+SIX = (
+    "The harbour wakes before the sun does, and the first boats leave in the dark.",
+    "Fishermen load their nets while gulls circle above the masts.",
+    "By eight the market is full of voices and the smell of bread.",
+    "Children run between the stalls while their parents argue about the price of tomatoes.",
+    "Later, when the heat comes, everybody goes home.",
+    "Then the square falls silent until the evening.",
+)
+LONG = " ".join(SIX)
+COMMAS = (
+    "Well, that was the last train to the coast.",
+    "In the morning, we walk down to the river.",
+    "If it rains, the match will be played tomorrow.",
+    "Nobody answered, so we opened the door ourselves.",
+)
+SHORT = (
+    "Your table is ready.",
+    "Please hold the line.",
+    "The kettle has just boiled.",
+    "Turn left at the old mill.",
+)
+LOADS = (0.5, 0.8, 1.5)  # of the capacity
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One scene. Seconds; `c100`: part of the answers that play through; refused ones count nowhere else."""
+
+    scene: str
+    requests: int
+    refused: int
+    failed: int
+    first_audio_p50_s: float | None
+    first_audio_p95_s: float | None
+    first_audio_max_s: float | None
+    c100: float | None
+    longest_gap_s: float
+    audio_s_per_s: float
+
+    @classmethod
+    def of(cls, scene: str, traces: Sequence[Trace]) -> Heard:
+        found = summarise(traces)
+        first = found.first_sample_s
+        gaps = [underrun_s(trace, CONTINUITY_BUFFER_S) for trace in traces if trace.outcome == "ok"]
+        return cls(
+            scene,
+            found.requests,
+            found.rejected,
+            found.failed,
+            first and round(first.p50, 3),
+            first and round(first.p95, 3),
+            first and round(first.max, 3),
+            found.c100,
+            round(max(gaps, default=0.0), 3),
+            round(found.audio_s_per_s, 3),
+        )
+
+
+class Listening:
+    def __init__(self, client: SpeechClient, poisson_s: float) -> None:
+        self._client = client
+        self._poisson_s = poisson_s
+
+    async def say(self, text: str) -> Trace:
+        return (await self._client.speak(text)).trace(0)
+
+    async def load(self, scene: str, load: Load, texts: Sequence[str]) -> Heard:
+        async def send(number: int, late_s: float) -> Trace:
+            return (await self._client.speak(texts[number % len(texts)])).trace(number, late_s=late_s)
+
+        traces = await load.run(send)
+        return Heard.of(scene, traces)
+
+    async def alone(self) -> list[Heard]:
+        """One listener and nobody else."""
+        scenes = {
+            "first sentence": SIX[:1] * 3,
+            "six sentences": (LONG,) * 3,
+            "short, with a comma": COMMAS * 2,
+            "2000 characters": (" ".join([LONG] * 5)[:2000],),
+        }
+        return [
+            await self.load(f"alone: {name}", ClosedLoop(1, len(texts)), texts)
+            for name, texts in scenes.items()
+        ]
+
+    async def company(self) -> list[Heard]:
+        """A long text beside four short ones, which come one second later each."""
+
+        async def late(index: int, text: str) -> Trace:
+            await asyncio.sleep(index)
+            return await self.say(text)
+
+        long, *short = await asyncio.gather(*(late(n, text) for n, text in enumerate((LONG, *SHORT))))
+        return [Heard.of("long beside short", [long]), Heard.of("short beside long", short)]
+
+    async def crowd(self) -> list[Heard]:
+        return [await self.load("eight at once", ClosedLoop(8, 16), ENGLISH)]
+
+    async def poisson(self) -> list[Heard]:
+        """Random arrivals at shares of what four users at a time get."""
+        busy = await self.load("four at a time", ClosedLoop(4, 24), ENGLISH)
+        usual_s = sum([audio_s(await self.say(text)) for text in ENGLISH[::8]]) / len(ENGLISH[::8])
+        found = [busy]
+        for share in LOADS:
+            rate = share * busy.audio_s_per_s / usual_s
+            scene = f"load {share:.0%} ({rate:.2f}/s)"
+            found.append(await self.load(scene, OpenLoop(rate, self._poisson_s, seed=1), ENGLISH))
+        return found
+
+
+SCENES: dict[str, Callable[[Listening], Awaitable[list[Heard]]]] = {
+    "alone": Listening.alone,
+    "company": Listening.company,
+    "crowd": Listening.crowd,
+    "poisson": Listening.poisson,
+}
+
+
+async def listen(target: Target, scenes: Sequence[str], poisson_s: float) -> list[Heard]:
+    async with SpeechClient(target) as client:
+        listening = Listening(client, poisson_s)
+        for text in SHORT[:2]:
+            await listening.say(text)
+        return [heard for scene in scenes for heard in await SCENES[scene](listening)]
+
+
+def show(heard: Sequence[Heard]) -> None:
+    table = Table("scene", "requests", "refused", "first audio p50", "p95", "C100", "longest gap", "audio/s")
+    for each in heard:
+        p50, p95, c100 = (
+            "" if value is None else f"{value:{form}}"
+            for value, form in (
+                (each.first_audio_p50_s, ".2f"),
+                (each.first_audio_p95_s, ".2f"),
+                (each.c100, ".0%"),
+            )
+        )
+        refused = str(each.refused) + (f" ({each.failed} failed)" if each.failed else "")
+        table.add_row(
+            each.scene,
+            str(each.requests),
+            refused,
+            p50,
+            p95,
+            c100,
+            f"{each.longest_gap_s:.2f}",
+            f"{each.audio_s_per_s:.2f}",
+        )
+    Console(highlight=False).print(table)
+
+
+def main(
+    url: Annotated[str, typer.Argument(help="of a running server")],
+    model: Annotated[str, typer.Option()] = "kokoro",
+    voice: Annotated[str, typer.Option()] = "alloy",
+    scenes: Annotated[str, typer.Option(help="of " + ", ".join(SCENES))] = ",".join(SCENES),
+    poisson_s: Annotated[float, typer.Option(min=1, help="length of a run at one load")] = 180.0,
+    output: Annotated[Path | None, typer.Option(help="JSON file")] = None,
+) -> None:
+    """Listen, and print what was heard."""
+    target = Target(base_url=url, model=model, voice=voice, timeout_s=300, extra={"fallback": False})
+    heard = asyncio.run(listen(target, scenes.split(","), poisson_s))
+    show(heard)
+    if output is not None:
+        about = {"machine": asdict(describe_machine()), "commit": git_commit(), "model": model}
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps({**about, "heard": [asdict(each) for each in heard]}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
