@@ -15,8 +15,8 @@ import asyncio
 import heapq
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -53,18 +53,7 @@ BUSY_USERS = 6
 VOICE = SharedVoice("", cast(Any, None))  # nobody opens it
 METRICS = StageMetrics("simulated", rows=1)  # nobody reads them
 HOP, RATE_HZ = 256, 22_050
-
-
-class AtOnce(Executor):
-    """No threads: the clock would not know of what they do."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        done: Future[T] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            done.set_exception(error)
-        return done
+NO_THREADS = cast(Executor, None)  # the virtual loop has none
 
 
 @dataclass(order=True)
@@ -229,7 +218,7 @@ class Listeners:
         arrivals = []
         speech = SpeechStream(
             _segments(codes),
-            AtOnce(),
+            NO_THREADS,
             start,
             playback,
             RATE_HZ,

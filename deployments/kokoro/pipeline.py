@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 import unicodedata
 from collections.abc import AsyncGenerator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from ray.serve import Application
@@ -52,6 +54,8 @@ class Pipeline(pipeline.Pipeline):
         self._settings = settings
         self._stage = by_value(stages["kokoro"])
         self._learnt: dict[str, LearntPace] = {}  # by language: they are spoken at different rates
+        # Of its own: a slow upload or store must not delay the text of another request.
+        self._text_threads = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-text")
         self._scheduler = Scheduler(lambda: self._pace, lambda: self._places)
         aliases = settings.voice_aliases
         self._voices = {
@@ -159,10 +163,11 @@ class Pipeline(pipeline.Pipeline):
     async def _made(self, plan: Plan, playback: Playback) -> AsyncGenerator[AudioChunk, None]:
         native = plan.request.speed / plan.tempo
         learnt = self._learnt[plan.voice.language]
-        pieces = _pieces(plan, native)
-        stream = ScheduledStream(
-            playback, lambda: pieces.rest_s, lambda: learnt.expected(pieces.first_units(learnt.pace))
+        # Not on the event loop: a long text without punctuation has thousands of places where it may be cut.
+        pieces, first_units = await asyncio.get_running_loop().run_in_executor(
+            self._text_threads, _pieces, plan, native, learnt.pace
         )
+        stream = ScheduledStream(playback, lambda: pieces.rest_s, learnt.expected(first_units))
         self._refuse_long_wait(stream)
         with self._scheduler.joined(stream):
             index = 0
@@ -198,8 +203,11 @@ class Pipeline(pipeline.Pipeline):
             )
 
 
-def _pieces(plan: Plan, native: float) -> Pieces:
-    """A request with a seed is the same at any load: what it is cut into depends on the text alone."""
+def _pieces(plan: Plan, native: float, pace: Pace) -> tuple[Pieces, float]:
+    """The text to be cut, and the expected length of its first piece.
+
+    A request with a seed is the same at any load: what it is cut into depends on the text alone.
+    """
     seeded = plan.request.seed is not None
     planner = PiecePlanner(
         CutText(plan.request.text, max_chars=LIMITS.max_width),
@@ -208,7 +216,8 @@ def _pieces(plan: Plan, native: float) -> Pieces:
         heard=plan.request.stream or seeded,
         limits=LIMITS,
     )
-    return SeededPieces(planner, NOMINAL) if seeded else planner
+    pieces = SeededPieces(planner, NOMINAL) if seeded else planner
+    return pieces, pieces.first_units(pace)
 
 
 def _job(

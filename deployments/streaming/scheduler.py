@@ -15,15 +15,16 @@ from deployments.streaming.turns import Begun, Newcomer, next_turn, wait_s
 LEAST_UNITS = 1.5  # of a piece that somebody else may need soon
 FLOOR_UNITS = 2.5  # short pieces cost too much: others make none shorter than this
 MOST_S = 600.0
+PAIR_UNITS, PAIR_MARGIN = 2.0, 1.2  # of a piece that is made beside another one
 
 
 @dataclass(eq=False, slots=True)
 class ScheduledStream:
-    """A stream as the scheduler sees it. `expected` gives work and length of its first piece, `rest_s` what is left."""
+    """A stream as the scheduler sees it. `expected`: work and length of its first piece; `rest_s`: what is left."""
 
     playback: Playback
     rest_s: Callable[[], float]
-    expected: Callable[[], tuple[float, float]]
+    expected: tuple[float, float]
     turn: asyncio.Future[Turn] | None = None  # waits for one
     working_until_s: float | None = None  # a piece of it is being made
     coming_s: float = 0.0  # length of that piece
@@ -116,7 +117,7 @@ class Scheduler:
             # Two side by side gain, but each takes longer: not where that makes a gap, nor a first sound late.
             pace, chosen = self._pace(), waiting[index]
             others = len(waiting) > 1
-            alone = free == 2 and not (others and pace.pairs is not None and self._has_time(chosen, now_s))
+            alone = free == 2 and not (others and self._has_time(chosen))
             if free == 1 and pace.pairs is None:
                 return
             turn, chosen.turn = chosen.turn, None
@@ -130,12 +131,12 @@ class Scheduler:
         used = sum(2 if each.alone else 1 for each in self._streams if each.working_until_s is not None)
         return min(2, 2 * self._places() - used)
 
-    def _has_time(self, stream: ScheduledStream, now_s: float) -> bool:
-        pace = self._pace()
-        assert pace.pairs is not None
-        if self._is_new(stream):
+    def _has_time(self, stream: ScheduledStream) -> bool:
+        """Whether its next piece may take longer because another one is made beside it."""
+        pairs = self._pace().pairs
+        if pairs is None or self._is_new(stream):
             return False
-        return stream.playback.slack_s(0) > 1.2 * pace.pairs.seconds(2.0)
+        return stream.playback.slack_s(0) > PAIR_MARGIN * pairs.seconds(PAIR_UNITS)
 
     def _by_arrival(self) -> list[ScheduledStream]:
         return sorted(self._streams, key=lambda stream: stream.arrived)
@@ -153,5 +154,5 @@ class Scheduler:
         return Begun(dry_s, stream.rest_s(), under_way_s)
 
     def _newcomer(self, stream: ScheduledStream) -> Newcomer:
-        work_s, audio_s = stream.expected()
+        work_s, audio_s = stream.expected
         return Newcomer(work_s, audio_s, max(0.0, stream.rest_s() - audio_s))

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-MARGIN = 1.15  # of the work, because lengths and costs are estimates
-GRAIN_S = 2.0  # audio comes in pieces: so much earlier than it is heard it must be under way
+MARGIN = 1.2  # of the work, because lengths and costs are estimates
+GRAIN_S = 2.5  # audio comes in pieces: so much earlier than it is heard it must be under way
 LONGEST_WAIT_S = 600.0  # beyond which nobody needs to know how long a wait is
 
 

@@ -26,14 +26,12 @@ class Speaker:
         self.alone: list[bool] = []
         self.playback = Playback()
         self._scheduler, self._log, self._pace = scheduler, log, pace
-        self.stream = ScheduledStream(self.playback, lambda: sum(self.left), self._first)
-
-    def _first(self) -> tuple[float, float]:
-        return self._pace.work.seconds(self.left[0]), self.left[0]
+        self.stream = ScheduledStream(self.playback, lambda: sum(self.left), (0.0, 0.0))
 
     async def speak(self, *pieces_s: float, after_s: float = 0.0) -> None:
         await asyncio.sleep(after_s)
         self.left = list(pieces_s)
+        self.stream.expected = self._pace.work.seconds(self.left[0]), self.left[0]
         with self._scheduler.joined(self.stream):
             while self.left:
                 turn = await self._scheduler.ask(self.stream)
@@ -77,8 +75,8 @@ def test_a_newcomer_waits_until_the_other_stream_is_far_ahead() -> None:
         log: list[str] = []
         turns = scheduler()
         first, second = Speaker("a", turns, log), Speaker("b", turns, log)
-        await asyncio.gather(first.speak(*[2.0] * 6), second.speak(3.0, 3.0, after_s=0.1))
-        dry_s = [first.began_s[0] + WORK.seconds(2.0) + 2.0 * count for count in range(6)]
+        await asyncio.gather(first.speak(*[2.0] * 12), second.speak(3.0, 3.0, after_s=0.1))
+        dry_s = [first.began_s[0] + WORK.seconds(2.0) + 2.0 * count for count in range(12)]
         assert all(
             began + WORK.seconds(2.0) <= dry + 1e-6
             for began, dry in zip(first.began_s[1:], dry_s[1:], strict=True)
@@ -87,7 +85,7 @@ def test_a_newcomer_waits_until_the_other_stream_is_far_ahead() -> None:
 
     log, began_s = in_virtual_time(run)
     assert log[:2] == ["a", "a"]
-    assert log.index("b") < 6
+    assert log.index("b") < 12
     assert began_s > 0
 
 
