@@ -20,7 +20,7 @@ from deployments.kokoro.voices import KokoroVoice, find_voices
 from deployments.streaming.cost import Pace, PieceCost
 
 WARM_UP = {"en": "Ready when you are.", "zh": "你好。"}
-MEASURED = ("Ready.", "Ready to speak when you are, or when somebody else is.")
+MEASURED = ("Ready.", "Ready to speak when you are.")
 PAIR_GAINS = 0.92  # two at once must take so much of what one after the other takes
 
 
@@ -66,7 +66,7 @@ class KokoroModel:
         return Pace(
             work,
             PieceCost(0.0, 1.0, 0.15),
-            self._pairs(work, long, KokoroJob(MEASURED[1], voice, alone=False)),
+            self._pairs(work, short, KokoroJob(MEASURED[0], voice, alone=False)),
         )
 
     def _pairs(self, work: PieceCost, alone_s: float, job: KokoroJob) -> PieceCost | None:
