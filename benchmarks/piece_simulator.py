@@ -121,8 +121,8 @@ class Listeners:
                     audio_s = len(event.samples) / SAMPLE_RATE_HZ
                     arrivals.append(Arrival(time.monotonic() - began_s, event.samples.nbytes, audio_s))
         except SpeechError as failure:
-            status = failure.status
-            error, retry_after = failure.code, str(failure.retry_after_s)
+            status, error = failure.status, failure.code
+            retry_after = None if failure.retry_after_s is None else str(failure.retry_after_s)
         total_s = time.monotonic() - began_s
         return Trace(
             number, len(text), began_s, late_s, total_s, status, error, error, retry_after, tuple(arrivals)

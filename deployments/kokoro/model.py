@@ -33,7 +33,8 @@ class KokoroModel:
         self.voices: dict[str, KokoroVoice] = find_voices(directory / "voices")
         self._threads = threads
         self._network = KokoroNetwork(directory, threads)
-        self._one_thread = self._network if threads == 1 else KokoroNetwork(directory, 1)
+        # A second session takes 200 MB: only where two segments may be spoken side by side.
+        self._one_thread = KokoroNetwork(directory, 1) if threads == 2 else self._network
         self._phonemizer = Phonemizer()
 
     def warm_up(self, languages: Iterable[str]) -> None:
@@ -77,6 +78,7 @@ class KokoroModel:
         with ThreadPoolExecutor(2) as threads:
             together_s = self._processor_s(lambda: list(threads.map(self.speak, (job, job)))) / 2
         if together_s > PAIR_GAINS * 2 * alone_s:
+            self._one_thread = self._network
             return None
         longer = together_s / alone_s
         return PieceCost(work.base_s * longer, work.unit_s * longer)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 MEMORY = 0.95  # weight of the past: some twenty pieces are remembered
 SEED_WEIGHT = 4.0  # pieces that a measurement at the start counts for
+SEED_LENGTHS = (1.0, 6.0)  # of those pieces
 LEAST_SPREAD, LARGEST_SPREAD = 0.03, 0.3
 
 
@@ -28,10 +29,10 @@ class PieceCost:
 class CostMeter:
     """Least squares over the last pieces, which begins with `seed` as if it had been seen at two lengths."""
 
-    def __init__(self, seed: PieceCost, *, lengths: tuple[float, float] = (1.0, 6.0)) -> None:
+    def __init__(self, seed: PieceCost) -> None:
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
         self._spread = seed.spread
-        for length in lengths:
+        for length in SEED_LENGTHS:
             self._add(length, seed.seconds(length), SEED_WEIGHT / 2)
         self.cost = seed
 
@@ -41,8 +42,11 @@ class CostMeter:
             return
         off = abs(seconds / max(1e-9, self.cost.seconds(units)) - 1)
         self._spread += (1 - MEMORY) * 2 * (min(off, 1.0) - self._spread)
-        for name in ("_weight", "_x", "_y", "_xx", "_xy"):
-            setattr(self, name, getattr(self, name) * MEMORY)
+        self._weight *= MEMORY
+        self._x *= MEMORY
+        self._y *= MEMORY
+        self._xx *= MEMORY
+        self._xy *= MEMORY
         self._add(units, seconds, 1.0)
         self.cost = self._line()
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from deployments.core.ray_internals import HAPROXY_PACKAGE, haproxy_switches
 
-# Of util-linux. Without it, a HAProxy whose actor was killed would keep the port, and answer for the next server.
+# Of util-linux. Without it, a HAProxy whose actor was killed would keep the port, and answer for the next server. The
+# signal comes when the thread that started it ends: in Serve that of the actor's event loop.
 SETPRIV = "setpriv"
 
 
