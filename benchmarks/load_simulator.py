@@ -24,9 +24,11 @@ import numpy as np
 
 from benchmarks.chunk_simulator import PRESETS, Costs
 from benchmarks.virtual_time import in_virtual_time
+from deployments.core.errors import Overloaded
 from deployments.core.metrics import Reply, StageMetrics
 from deployments.core.speech import AudioChunk, Samples
 from deployments.core.stages import Response
+from deployments.engine.batch import without_idlers
 from deployments.indextts2.checkpoint import FRAMES_PER_CODE
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
 from deployments.indextts2.s2mel.job import Mel, S2MelJob, mel_frames
@@ -38,6 +40,9 @@ from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
 from deployments.indextts2.vocoder.job import VocodeJob
+from deployments.streaming.admission import SharedStream, StreamAdmission
+from deployments.streaming.cost import PieceCost
+from deployments.streaming.crowd_cost import CrowdCost
 from deployments.streaming.playback import Playback
 from deployments.voices.sharing import SharedVoice
 from serve_app.bench.arrivals import ClosedLoop, Load, OpenLoop
@@ -50,6 +55,7 @@ CODES_PER_TOKEN = 8
 LENGTHS = (60, 100, 150, 250, 400)  # codes of a request, equally likely
 SEGMENT = 200  # codes at most
 BUSY_USERS = 6
+LONGEST_WAIT_S = 20.0
 VOICE = SharedVoice("", cast(Any, None))  # nobody opens it
 METRICS = StageMetrics("simulated", rows=1)  # nobody reads them
 HOP, RATE_HZ = 256, 22_050
@@ -70,9 +76,15 @@ class _MelRow:
 class _CodeRow:
     codes: int
     emit: int
+    code_s: float
+    due_s: float
     items: asyncio.Queue[Reply[CodeChunk]]
     made: int = 0
     cancelled: bool = False
+
+    @property
+    def made_s(self) -> float:
+        return self.code_s if self.made else 0.0
 
 
 class CodeStream:
@@ -108,7 +120,8 @@ class SimulatedStages:
             worker.cancel()
 
     def codes(self, job: GptJob) -> CodeStream:
-        row = _CodeRow(len(job.text_ids) * CODES_PER_TOKEN, job.emit_codes, asyncio.Queue())
+        codes, due_s = len(job.text_ids) * CODES_PER_TOKEN, time.monotonic() + job.slack_s
+        row = _CodeRow(codes, job.emit_codes, job.code_s, due_s, asyncio.Queue())
         self._code_rows.append(row)
         self._wake_gpt.set()
         return CodeStream(row)
@@ -142,19 +155,21 @@ class SimulatedStages:
             await asyncio.sleep(seconds)
 
     async def _gpt(self) -> None:
-        alone_s = 1 / self.costs.codes_per_s
+        # Eight rows together make about three times the codes of one (benchmarks/results/gpt_engine.json).
+        step = PieceCost(0.76 / self.costs.codes_per_s, 0.24 / self.costs.codes_per_s)
         while True:
             self._code_rows = [row for row in self._code_rows if not row.cancelled]
             if not self._code_rows:
                 self._wake_gpt.clear()
                 await self._wake_gpt.wait()
                 continue
-            new = sum(row.made == 0 for row in self._code_rows)
-            # Eight rows together make about three times the codes of one (benchmarks/results/gpt_engine.json).
-            step_s = alone_s * (0.76 + 0.24 * len(self._code_rows))
-            await self._compute(step_s + new * self.costs.prefix_ms / 1e3)
-            for row in self._code_rows:
+            by_urgency = sorted(self._code_rows, key=lambda row: row.due_s)
+            rows = without_idlers(by_urgency, len, step, time.monotonic())
+            new = sum(row.made == 0 for row in rows)
+            await self._compute(step.seconds(len(rows)) + new * self.costs.prefix_ms / 1e3)
+            for row in rows:
                 row.made += 1
+                row.due_s += row.code_s
                 finished = row.made >= row.codes
                 if finished or row.made % row.emit == 0:
                     count = row.made % row.emit or row.emit
@@ -190,6 +205,9 @@ class Listeners:
     parameters: ChunkParameters
     speeds: StageSpeeds
     seed: int = 0
+    admission: StreamAdmission = field(
+        default_factory=lambda: StreamAdmission("simulated", CrowdCost(0.3), longest_wait_s=LONGEST_WAIT_S)
+    )
 
     async def listen(self, number: int, late_s: float) -> Trace:
         codes = random.Random(f"{self.seed} {number}").choice(LENGTHS)
@@ -211,26 +229,36 @@ class Listeners:
                 seed=number,
                 stream=index,
                 emit_codes=costs.emit_codes,
+                code_s=geometry.code_s,
             )
             return SegmentStream(index, job, synthesis, planner, self.stages, playback)
 
         began = time.monotonic()
-        arrivals = []
-        speech = SpeechStream(
-            _segments(codes),
-            NO_THREADS,
-            start,
-            playback,
-            RATE_HZ,
-            self.speeds,
-            at_once=4,
-            pause_s=0.2,
-            heard=True,
-        )
-        async for event in speech.events({}, ()):
-            if isinstance(event, AudioChunk):
-                seconds = len(event.samples) / RATE_HZ
-                arrivals.append(Arrival(time.monotonic() - began, 2 * len(event.samples), seconds))
+        arrivals: list[Arrival] = []
+        stream = SharedStream(playback, codes * geometry.code_s)
+        try:
+            async with self.admission.turn(stream):
+                speech = SpeechStream(
+                    _segments(codes),
+                    NO_THREADS,
+                    start,
+                    playback,
+                    RATE_HZ,
+                    self.speeds,
+                    at_once=4,
+                    pause_s=0.2,
+                    heard=True,
+                )
+                async for event in speech.events({}, ()):
+                    if isinstance(event, AudioChunk):
+                        seconds = len(event.samples) / RATE_HZ
+                        if not arrivals:
+                            self.admission.first_audio(stream, seconds)
+                        arrivals.append(Arrival(time.monotonic() - began, 2 * len(event.samples), seconds))
+        except Overloaded as error:
+            return Trace(
+                number, 0, began, late_s, time.monotonic() - began, error.status, None, None, None, ()
+            )
         total_s = time.monotonic() - began
         return Trace(number, 0, began, late_s, total_s, 200, None, None, None, tuple(arrivals))
 
@@ -254,7 +282,8 @@ def simulate(costs: Costs, parameters: ChunkParameters, load: Load, *, cores: in
         stages = SimulatedStages(costs, cores)
         try:
             listeners = Listeners(stages, parameters, StageSpeeds())
-            await ClosedLoop(1, 10).run(listeners.listen)
+            for users in (1, 2):  # as a server warms up
+                await ClosedLoop(users, 6).run(listeners.listen)
             before_s = stages.mel_work_s
             traces = await load.run(listeners.listen)
             return SimulatedRun(summarise(traces), stages.mel_work_s - before_s)
@@ -271,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="h200")
     parser.add_argument("--cores", type=int, default=3, help="stages that can work at the same time")
     parser.add_argument("--requests", type=int, default=300)
-    parser.add_argument("--rates", type=float, nargs="*", default=[0.3, 0.5, 0.6, 0.7, 0.8])
+    parser.add_argument("--rates", type=float, nargs="*", default=[0.3, 0.5, 0.8, 1.5])
     for name in ChunkParameters.model_fields:
         kind = int if name.endswith(("codes", "steps")) else float
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
@@ -282,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     busy = simulate(costs, parameters, ClosedLoop(BUSY_USERS, options.requests), cores=options.cores)
     capacity = busy.summary.requests_per_s
     print(f"busy: {capacity:.2f} requests/s, {busy.summary.audio_s_per_s:.1f} s of audio per s")
-    print("share  first audio p50    p95    C100  s of S2Mel per s of audio")
+    print("share  first audio p50    p95    C100  refused  audio/s  s of S2Mel per s of audio")
     for share in options.rates:
         rate = share * capacity
         load = OpenLoop(rate, options.requests / rate, seed=1)
@@ -290,7 +319,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         first = found.summary.first_sample_s
         work = found.mel_work_s / found.summary.audio_s_total
         print(
-            f"{share:5.2f}  {first.p50:15.3f} {first.p95:6.3f}  {found.summary.c100:6.1%}  {work:.3f}"
+            f"{share:5.2f}  {first.p50:15.3f} {first.p95:6.3f}  {found.summary.c100:6.1%}  "
+            f"{found.summary.rejected:7d}  {found.summary.audio_s_per_s:7.2f}  {work:.3f}"
             if first
             else f"{share:5.2f}  no arrival"
         )

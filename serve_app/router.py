@@ -17,7 +17,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.core.catalogue import Catalogue, ModelCard
 from deployments.core.deadline import NEVER, Deadline, before
 from deployments.core.errors import DeadlineExceeded, Overloaded, SpeechError, Unavailable
-from deployments.core.logs import RequestLogger
+from deployments.core.logs import RequestLogger, logger
 from deployments.core.pipeline import Pipeline, Plan, parse_model
 from deployments.core.speech import (
     AudioChunk,
@@ -77,6 +77,15 @@ class Router:
         self._telemetry = Telemetry()
         self._voices = VoiceRegistry(config.voices, self._pipelines)
         self._voices.start()
+        self._warming = [asyncio.create_task(self._warm_up(name)) for name in self._pipelines]
+
+    async def _warm_up(self, model: str) -> None:
+        try:
+            await self._pipelines[model].warm_up()
+        except (
+            Exception
+        ):  # what a stage cannot do now, a request will be told; other models are not concerned
+            logger.exception("model %s could not be measured before its first request", model)
 
     def _admission(self, model: str) -> Admission:
         limits, pipeline = self._config.limits, self._pipelines[model]
@@ -197,8 +206,6 @@ class Router:
             stack.enter_async_context(slot),
             f"model {model!r} had no place for this request",
         )
-        self._monitor.active[model] += 1
-        stack.callback(self._leave, model)
         self._count_in_flight()
 
     def _all_time_passed(self, failure: SpeechError, record: RequestRecord) -> bool:
@@ -206,9 +213,6 @@ class Router:
         waited_s = time.monotonic() - record.arrived_s
         allowed_s = self._config.limits.first_audio_timeout_s
         return failure.code == DeadlineExceeded.default_code and waited_s >= allowed_s
-
-    def _leave(self, model: str) -> None:
-        self._monitor.active[model] -= 1
 
     def _count_in_flight(self) -> None:
         self._telemetry.in_flight(

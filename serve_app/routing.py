@@ -13,17 +13,15 @@ from serve_app.config import POLICIES
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Live figures of one model. `first_audio_s` is the recent median for a request that does not wait."""
+    """Live figures of one model. `first_audio_s`: what a request that comes now may expect, None where nothing is
+    known."""
 
     first_audio_s: float | None = None
-    active: int = 0
-    capacity: int = 1
+    audio_s_per_s: float | None = None  # that the model makes
     ready: bool = True
 
     def expected_first_audio_s(self, unknown_s: float = 1.0) -> float:
-        """First audio a new request may expect: requests beyond the capacity wait for their turn."""
-        alone = unknown_s if self.first_audio_s is None else self.first_audio_s
-        return alone * (1 + self.active / self.capacity)
+        return unknown_s if self.first_audio_s is None else self.first_audio_s
 
 
 @dataclass(frozen=True, slots=True)

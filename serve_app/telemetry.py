@@ -36,18 +36,16 @@ STAGE_FIELDS = {
 
 
 class LoadMonitor:
-    """Live load per model, as the routing policy reads it. Figures of waiting requests are left out of the median."""
+    """Live load per model, as the routing policy reads it: what its pipeline expects, else the median of late."""
 
     def __init__(self, pipelines: Mapping[str, Pipeline]) -> None:
         self._pipelines = pipelines
         self._first_audio_s: dict[str, deque[float]] = {name: deque(maxlen=RECENT) for name in pipelines}
         self._down_until_s = dict.fromkeys(pipelines, 0.0)
         self._failures = dict.fromkeys(pipelines, 0)
-        self.active = dict.fromkeys(pipelines, 0)
 
     def first_audio(self, model: str, seconds: float) -> None:
-        if self.active[model] <= self._pipelines[model].capacity:
-            self._first_audio_s[model].append(seconds)
+        self._first_audio_s[model].append(seconds)
 
     def failed(self, model: str) -> None:
         """The model could not answer a request. After some in a row others come first for a while."""
@@ -64,16 +62,15 @@ class LoadMonitor:
         self._down_until_s[model] = 0.0
 
     def loads(self) -> dict[str, Load]:
-        now_s = time.monotonic()
-        return {
-            name: Load(
-                first_audio_s=median(recent) if (recent := self._first_audio_s[name]) else None,
-                active=self.active[name],
-                capacity=max(1, pipeline.capacity),
-                ready=self._down_until_s[name] <= now_s,
-            )
-            for name, pipeline in self._pipelines.items()
-        }
+        return {name: self._load(name, pipeline) for name, pipeline in self._pipelines.items()}
+
+    def _load(self, model: str, pipeline: Pipeline) -> Load:
+        ready = self._down_until_s[model] <= time.monotonic()
+        forecast = pipeline.forecast()
+        if forecast is not None:
+            return Load(forecast.first_audio_s, forecast.audio_s_per_s, ready)
+        recent = self._first_audio_s[model]
+        return Load(median(recent) if recent else None, None, ready)
 
 
 class Telemetry:

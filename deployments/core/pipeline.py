@@ -35,6 +35,14 @@ class Plan:
     ignored: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a model expects at its present load, from what it learnt of its stages."""
+
+    first_audio_s: float  # of a request that would come now, its wait included
+    audio_s_per_s: float  # that it makes in all
+
+
 class Pipeline(Protocol):
     """Drives the stages of one model for one request at a time; holds handles, no weights.
 
@@ -59,11 +67,6 @@ class Pipeline(Protocol):
         """Raise CheckpointError, with the command that fixes it, if files of the model are missing here."""
 
     @property
-    def capacity(self) -> int:
-        """Requests that it serves side by side without making their first audio later."""
-        return 1
-
-    @property
     def rows(self) -> int | None:
         """Rows of the model's engine, by which requests are admitted; None where they are only counted."""
         return None
@@ -71,6 +74,14 @@ class Pipeline(Protocol):
     def rows_of(self, request: SpeechRequest) -> int:
         """Rows that a request takes before its first audio. Raises InvalidRequest."""
         return 1
+
+    def forecast(self) -> Forecast | None:
+        """For the routing policy, without a call to a stage; None where nothing is known yet."""
+        return None
+
+    async def warm_up(self) -> None:
+        """Called once, in the background, before the first request: measure what the stages take."""
+        return
 
     async def ready(self) -> bool:
         """Whether every stage answers."""

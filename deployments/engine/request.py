@@ -24,7 +24,7 @@ class EngineRequest(Generic[Job, Out]):
     job: Job
     width: int
     arrived_s: float
-    due_s: float  # when a listener needs it
+    due_s: float  # when a listener needs what comes next
     deadline: Deadline  # after which nobody wants it any more
     number: int
     loop: asyncio.AbstractEventLoop
@@ -32,6 +32,7 @@ class EngineRequest(Generic[Job, Out]):
     left: bool = False  # the caller is gone
     admitted_s: float | None = None
     row: Any = None  # the model's, once admitted
+    made_s: float = 0.0  # audio that its last step made
 
     @property
     def urgency(self) -> tuple[float, int]:

@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from bisect import insort
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
@@ -16,13 +16,15 @@ from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import DeadlineExceeded, Overloaded, Unavailable
 from deployments.core.logs import ids_of, logger
 from deployments.core.metrics import Reply, StageMetrics
+from deployments.engine.batch import UNKNOWN, choose_batch, without_idlers
 from deployments.engine.meter import Meter
 from deployments.engine.request import End, EngineRequest, Outbox
-from deployments.engine.step_model import Job, Out, Row, StepModel
+from deployments.engine.step_model import Job, Out, Outcome, Row, StepModel
+from deployments.streaming.cost import CostMeter
 
 T = TypeVar("T")
 
-# Dues are fixed at arrival, so that old requests win in the end; an endless slack would void that.
+# The first due is fixed at arrival, so that old requests win in the end; an endless slack would void that.
 MAX_SLACK_S = 60.0
 # A step takes milliseconds on a GPU and seconds on a slow CPU. One that takes longer than this will never return.
 STEP_TIMEOUT_S = 120.0
@@ -71,6 +73,7 @@ class StepEngine(Generic[Job, Row, Out]):
         # Of the engine's thread:
         self._active: list[EngineRequest[Job, Out]] = []  # by urgency
         self._busy_since_s: float | None = None  # the model is at work
+        self._step_cost = CostMeter(UNKNOWN)  # of steps in which every row made audio
 
     def start(self) -> None:
         self._thread.start()
@@ -261,8 +264,10 @@ class StepEngine(Generic[Job, Row, Out]):
     def _step(self) -> None:
         if not self._active:
             return
-        batch = choose_batch(self._active, self._cost, self._max_step_cost)
         began_s = time.monotonic()
+        fitting = choose_batch(self._active, self._cost, self._max_step_cost)
+        batch = without_idlers(fitting, self._cost, self._step_cost.cost, began_s)
+        cost = self._cost(batch)  # before the step, which may change it
         outcomes = self._model.step([request.row for request in batch])
         self._busy_since_s = None  # what follows cannot hang, and tells callers that the step is over
         seconds = time.monotonic() - began_s
@@ -270,6 +275,7 @@ class StepEngine(Generic[Job, Row, Out]):
             raise RuntimeError(f"the model gave {len(outcomes)} outcomes for {len(batch)} rows")
         with self._changed:
             self._meter.stepped(len(batch), seconds)
+        self._pace(batch, outcomes, cost, seconds)
         outbox = Outbox()
         try:
             for request, outcome in zip(batch, outcomes, strict=True):
@@ -279,6 +285,22 @@ class StepEngine(Generic[Job, Row, Out]):
                     self._finish(request, outcome.error)
         finally:
             outbox.send()  # after the releases: a caller who sees the end finds the row free
+
+    def _pace(
+        self,
+        batch: Sequence[EngineRequest[Job, Out]],
+        outcomes: Sequence[Outcome[Out]],
+        cost: int,
+        seconds: float,
+    ) -> None:
+        """What a row made in this step is heard before what it makes next."""
+        if all(outcome.made_s > 0 for outcome in outcomes):
+            self._step_cost.observe(cost, seconds)
+        for request, outcome in zip(batch, outcomes, strict=True):
+            request.made_s = outcome.made_s
+            request.due_s += outcome.made_s
+        if any(outcome.made_s > 0 for outcome in outcomes):
+            self._active.sort(key=_urgency)
 
     def _cost(self, requests: Sequence[EngineRequest[Job, Out]]) -> int:
         return self._model.cost([request.row for request in requests])
@@ -314,21 +336,6 @@ class StepEngine(Generic[Job, Row, Out]):
             except Exception:
                 logger.exception("%s: a row could not be released", self.name)
         outbox.send()
-
-
-def choose_batch(by_urgency: Sequence[T], cost: Callable[[Sequence[T]], int], limit: int) -> list[T]:
-    """The most urgent rows whose common cost stays within `limit`, in the order given.
-
-    The first one always takes part, whatever it costs: nothing waits for ever. A row that does not fit lets
-    cheaper ones behind it pass; it becomes the first when the rows before it end.
-    """
-    if len(by_urgency) < 2 or cost(by_urgency) <= limit:
-        return list(by_urgency)
-    chosen = [by_urgency[0]]
-    for row in by_urgency[1:]:
-        if cost([*chosen, row]) <= limit:
-            chosen.append(row)
-    return chosen
 
 
 def _urgency(request: EngineRequest[Job, Out]) -> tuple[float, int]:

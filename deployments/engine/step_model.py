@@ -17,12 +17,14 @@ Out_co = TypeVar("Out_co", covariant=True)
 class Outcome(Generic[Out_co]):
     """What one step did for one row. A row that is done or has an error is released and never stepped again.
 
-    Outputs reach the caller in order, before the error if there is one.
+    Outputs reach the caller in order, before the error if there is one. `made_s`: audio that the step made, where it
+    makes a stream step by step.
     """
 
     outputs: tuple[Out_co, ...] = ()
     done: bool = False
     error: Exception | None = None
+    made_s: float = 0.0
 
 
 class StepModel(Protocol[Job_contra, Row, Out_co]):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any, ClassVar
 
 import ray
@@ -13,8 +15,10 @@ from ray.serve.handle import DeploymentHandle
 from deployments.core import settings
 from deployments.core.catalogue import ModelCard
 from deployments.core.deadline import NEVER
+from deployments.core.errors import SpeechError
+from deployments.core.logs import RequestLogger
 from deployments.core.metrics import StageMonitor
-from deployments.core.pipeline import Plan
+from deployments.core.pipeline import Forecast, Plan
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
 from deployments.indextts2.checkpoint import GRAPH_FILES, IndexTTSCheckpoint
 from deployments.indextts2.emotion import EmotionReader
@@ -29,7 +33,11 @@ from deployments.indextts2.stream.segment import SegmentStream
 from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
+from deployments.streaming.admission import WEIGHT, SharedStream, StreamAdmission
+from deployments.streaming.crowd_cost import CrowdCost, mixed
 from deployments.streaming.playback import Playback
+from deployments.streaming.read_ahead import ReadAhead
+from deployments.text.scripts import spoken_width
 from deployments.voices.library import CloningPipeline, Outcome, VoiceLibrary
 from deployments.voices.reference import Recording
 from deployments.voices.registered_voice import RegisteredVoice
@@ -39,6 +47,12 @@ from deployments.weights.registry import locate
 
 STOCK_FOLDER = "voices"  # of the checkpoint
 TEXT_THREADS = 2
+SECONDS_PER_AUDIO_S = 0.3  # all stages, before the first was measured
+CHARS_PER_S = 15.0  # of English, likewise
+# Alone and in company, so that the first listener's chunks are planned from measurements, too.
+WARM_UP = "Ready."
+WARM_UP_CROWDS = (1, 2)
+WARM_UP_CODES = 60  # at most: random weights may never stop
 
 
 class Pipeline(CloningPipeline):
@@ -73,6 +87,14 @@ class Pipeline(CloningPipeline):
             settings, facts, self._stages, voices, self._shared, EmotionReader(self._stages)
         )
         self._speeds = StageSpeeds()
+        self._admission = StreamAdmission(
+            name,
+            CrowdCost(SECONDS_PER_AUDIO_S),
+            longest_wait_s=settings.longest_wait_s,
+        )
+        self._audio_s_per_width = 1 / CHARS_PER_S
+        self._default_voice = voices.default
+        self._warming = False
         self._library: VoiceLibrary | None = None
         # Of its own: a slow upload or store must not delay the text of another request.
         self._text_threads = ThreadPoolExecutor(TEXT_THREADS, thread_name_prefix=f"{name}-text")
@@ -86,11 +108,6 @@ class Pipeline(CloningPipeline):
         IndexTTSCheckpoint(locate(settings.checkpoint), vocoder=settings.vocoder.type).require(*GRAPH_FILES)
 
     @property
-    def capacity(self) -> int:
-        default = self._settings.presets.named(self._settings.quality)
-        return max(1, self.rows // slots_of(default, streams=not default.whole_segments))
-
-    @property
     def rows(self) -> int:
         return self.monitor.rows("gpt", otherwise=self._settings.gpt.slots)
 
@@ -98,8 +115,31 @@ class Pipeline(CloningPipeline):
         params = self._planner.params(request)
         return slots_of(params, streams=self._planner.streams(request, params))
 
+    def forecast(self) -> Forecast:
+        return self._admission.forecast()
+
     async def ready(self) -> bool:
-        return await self._stages.ready()
+        return await self._stages.ready() and not self._warming
+
+    async def warm_up(self) -> None:
+        if not self._default_voice:
+            return
+        self._warming = True
+        try:
+            await self._stages.ready()
+            for crowd in WARM_UP_CROWDS:
+                await asyncio.gather(*(self._speak_once(f"warm-up-{crowd}-{n}") for n in range(crowd)))
+        finally:
+            self._warming = False
+
+    async def _speak_once(self, request_id: str) -> None:
+        request = SpeechRequest(request_id, WARM_UP, params={"max_codes": WARM_UP_CODES})
+        try:
+            async with aclosing(self.stream(await self.plan(request))) as events:
+                async for _ in events:
+                    pass
+        except SpeechError as error:  # a model of random weights may have nothing to say
+            RequestLogger(request_id).info("nothing was measured: %s", error)
 
     def use_library(self, library: VoiceLibrary) -> None:
         self._library = library
@@ -115,9 +155,26 @@ class Pipeline(CloningPipeline):
     async def plan(self, request: SpeechRequest) -> IndexPlan:
         return await self._planner.plan(request, self._voice_library)
 
-    def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
+    async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         assert isinstance(plan, IndexPlan)
-        playback = Playback()
+        width = spoken_width(plan.request.text)
+        stream = SharedStream(Playback(), width * self._audio_s_per_width)
+        async with self._admission.turn(stream):
+            speech = self._speech(plan, stream.playback)
+            # Work goes on however slowly a client takes the audio: the places at the stages belong to everybody.
+            made = ReadAhead(speech.events({"spk": plan.speaker_s}, plan.warnings))
+            try:
+                first = True
+                async for event in made:
+                    if first and isinstance(event, AudioChunk):
+                        self._admission.first_audio(stream, len(event.samples) / self._sample_rate_hz)
+                        first = False
+                    yield event
+            finally:
+                await made.aclose()
+            self._audio_s_per_width = mixed(self._audio_s_per_width, stream.playback.audio_s / width, WEIGHT)
+
+    def _speech(self, plan: IndexPlan, playback: Playback) -> SpeechStream:
         planner = ChunkPlanner(
             self._settings.chunks,
             plan.geometry,
@@ -136,12 +193,13 @@ class Pipeline(CloningPipeline):
                 seed=plan.seed,
                 stream=index,
                 emit_codes=self._settings.emit_codes if plan.synthesis.chunked else 0,
+                code_s=plan.geometry.code_s,
                 deadline=plan.request.deadline if index == 0 else NEVER,
                 refusable=index == 0,
             )
             return SegmentStream(index, job, plan.synthesis, planner, self._stages, playback)
 
-        speech = SpeechStream(
+        return SpeechStream(
             self._planner.texts(plan),
             self._text_threads,
             start,
@@ -152,7 +210,6 @@ class Pipeline(CloningPipeline):
             pause_s=plan.pause_s,
             heard=plan.synthesis.chunked,
         )
-        return speech.events({"spk": plan.speaker_s}, plan.warnings)
 
     @property
     def _voice_library(self) -> VoiceLibrary:

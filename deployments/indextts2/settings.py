@@ -96,6 +96,11 @@ class IndexTTSSettings(Settings):
     segments_at_once: int = Field(
         default=4, ge=1, description="segments of one request decoded at the same time"
     )
+    longest_wait_s: float = Field(
+        default=20.0,
+        ge=0,
+        description="a request that would begin later, at the present load, is refused at once",
+    )
     max_text_tokens_per_segment: int = Field(default=120, ge=10, le=1000)
     pause_ms: float = Field(default=200.0, ge=0, le=5000, description="between segments")
     seed: int | None = Field(

@@ -18,7 +18,7 @@ from deployments.core.catalogue import ModelCard, VoiceCard
 from deployments.core.deadline import NEVER
 from deployments.core.errors import InvalidRequest, NotFound, Overloaded
 from deployments.core.metrics import StageMonitor
-from deployments.core.pipeline import Plan
+from deployments.core.pipeline import Forecast, Plan
 from deployments.core.ray_internals import by_value
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
 from deployments.core.stages import Stage, answer
@@ -91,10 +91,6 @@ class Pipeline(pipeline.Pipeline):
         find_model(settings.checkpoint)
 
     @property
-    def capacity(self) -> int:
-        return self._places
-
-    @property
     def _places(self) -> int:
         return self.monitor.replicas("kokoro")
 
@@ -106,13 +102,23 @@ class Pipeline(pipeline.Pipeline):
     async def ready(self) -> bool:
         return bool(await self._stage.ready.remote())
 
+    def forecast(self) -> Forecast | None:
+        return self._scheduler.forecast() if self._learnt else None
+
+    async def warm_up(self) -> None:
+        await self._learn(self._voices[self.card.default_voice].language)
+
+    async def _learn(self, language: str) -> None:
+        """What the stage measured when it started is where the pace of a language begins."""
+        measured: Pace = await answer(self._stage.pace.remote())
+        self._learnt.setdefault(language, LearntPace(measured))
+
     async def plan(self, request: SpeechRequest) -> Plan:
         language = request.language or detect_language(request.text)
         voice = self._voice(request.voice, language)
         _check_scripts(request.text)
         if voice.language not in self._learnt:
-            measured: Pace = await answer(self._stage.pace.remote())
-            self._learnt.setdefault(voice.language, LearntPace(measured))
+            await self._learn(voice.language)
         native = min(max(request.speed, NATIVE_SPEED[0]), NATIVE_SPEED[1])
         ignored = tuple(n for n in ("quality", "emotion", "instructions") if getattr(request, n) is not None)
         return Plan(

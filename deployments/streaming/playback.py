@@ -13,10 +13,15 @@ class Playback:
 
     def __init__(self) -> None:
         self.audio_s = 0.0
-        self._first_due = time.monotonic() + FIRST_DUE_S
+        self.begin()
         self._began: float | None = None
         self._expected: dict[int, float] = {}
         self._sent: dict[int, float] = {}
+
+    def begin(self) -> None:
+        """Work on the first sound begins now: what a newcomer has waited before must not count against those who are
+        listening."""
+        self._first_due = time.monotonic() + FIRST_DUE_S
 
     def expect(self, segment: int, audio_s: float) -> None:
         """An estimate of how long `segment` will be, with the pause after it."""

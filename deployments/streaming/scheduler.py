@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from deployments.streaming.cost import Pace
+from deployments.core.pipeline import Forecast
+from deployments.streaming.cost import USUAL_PIECE_S, Pace
 from deployments.streaming.playback import Playback
 from deployments.streaming.turns import Begun, Newcomer, next_turn, wait_s
 
@@ -92,6 +93,13 @@ class Scheduler:
         new = [self._newcomer(each) for each in self._by_arrival() if self._is_new(each)]
         begun = [self._begun(each, now_s) for each in self._streams if not self._is_new(each)]
         return wait_s(now_s, [*new, self._newcomer(stream)], begun, self._work_per_audio)
+
+    def forecast(self) -> Forecast:
+        """For a text of usual length that would come now."""
+        work, audio = self._pace().work, self._pace().audio
+        expected = work.seconds(USUAL_PIECE_S), audio.seconds(USUAL_PIECE_S)
+        usual = ScheduledStream(Playback(), lambda: 2 * expected[1], expected)
+        return Forecast(self.wait_s(usual) + expected[0], 1 / self._work_per_audio)
 
     @property
     def _work_per_audio(self) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 MARGIN = 1.2  # of the work, because lengths and costs are estimates
-GRAIN_S = 2.5  # audio comes in pieces: so much earlier than it is heard it must be under way
+GRAIN_S = 2.5  # audio comes in pieces: so much earlier than it is heard it must be under way, where pieces are large
 LONGEST_WAIT_S = 600.0  # beyond which nobody needs to know how long a wait is
 
 
@@ -33,34 +33,40 @@ class Newcomer:
     rest_s: float  # audio after that
 
 
-def may_begin(now_s: float, newcomer: Newcomer, begun: Sequence[Begun], work_per_audio: float) -> bool:
+def may_begin(
+    now_s: float,
+    newcomer: Newcomer,
+    begun: Sequence[Begun],
+    work_per_audio: float,
+    grain_s: float = GRAIN_S,
+) -> bool:
     """Whether everybody, the newcomer included, hears what follows without a gap if it is begun now."""
     if all(stream.rest_s <= 0 for stream in begun):
         return True  # nobody needs anything
     newest = Begun(now_s + newcomer.work_s + newcomer.audio_s, newcomer.rest_s)
     streams = [*begun, newest]
     first_s = newcomer.work_s + sum(stream.under_way_s for stream in begun)
-    for moment_s in _moments(streams):
-        needed_s = first_s + sum(_needed_s(stream, moment_s, work_per_audio) for stream in streams)
+    for moment_s in _moments(streams, grain_s):
+        needed_s = first_s + sum(_needed_s(stream, moment_s, work_per_audio, grain_s) for stream in streams)
         if needed_s * MARGIN > moment_s - now_s:
             return False
     return True
 
 
-def _moments(streams: Iterable[Begun]) -> list[float]:
+def _moments(streams: Iterable[Begun], grain_s: float) -> list[float]:
     """Where what is needed grows at once, or stops growing: between these it is a straight line."""
     found = []
     for stream in streams:
         if stream.rest_s > 0:
-            found += [stream.dry_s, stream.dry_s + max(0.0, stream.rest_s - GRAIN_S)]
+            found += [stream.dry_s, stream.dry_s + max(0.0, stream.rest_s - grain_s)]
     return found
 
 
-def _needed_s(stream: Begun, moment_s: float, work_per_audio: float) -> float:
+def _needed_s(stream: Begun, moment_s: float, work_per_audio: float, grain_s: float) -> float:
     """Work for what the stream's listener has begun to hear by then."""
     if moment_s < stream.dry_s:
         return 0.0
-    return work_per_audio * min(stream.rest_s, moment_s - stream.dry_s + GRAIN_S)
+    return work_per_audio * min(stream.rest_s, moment_s - stream.dry_s + grain_s)
 
 
 def next_turn(
@@ -86,7 +92,11 @@ def next_turn(
 
 
 def wait_s(
-    now_s: float, newcomers: Sequence[Newcomer], begun: Sequence[Begun], work_per_audio: float
+    now_s: float,
+    newcomers: Sequence[Newcomer],
+    begun: Sequence[Begun],
+    work_per_audio: float,
+    grain_s: float = GRAIN_S,
 ) -> float:
     """How long the last of `newcomers` will wait for its turn, those before it being served first.
 
@@ -96,7 +106,7 @@ def wait_s(
     waiting = list(newcomers)
     at_s, step_s = now_s, 0.25
     while at_s - now_s < LONGEST_WAIT_S:
-        if may_begin(at_s, waiting[0], streams, work_per_audio):
+        if may_begin(at_s, waiting[0], streams, work_per_audio, grain_s):
             first = waiting.pop(0)
             if not waiting:
                 return at_s - now_s

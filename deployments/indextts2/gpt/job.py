@@ -29,6 +29,7 @@ class GptJob:
     stream: int = 0
     emit_codes: int = 0  # codes per CodeChunk; 0: one chunk with everything at the end
     slack_s: float = 0.0  # time until a listener needs the first sample of this segment
+    code_s: float = 0.0  # audio of one code; 0: nobody listens while codes are made
     deadline: Deadline = NEVER
     refusable: bool = True
 

@@ -64,6 +64,7 @@ class CodeRow:
         self.decoder = new_decoder(params, slots[: params.num_beams], model.dims, job.seed, job.stream)
         self.error: SpeechError | None = None
         self._emit_codes = job.emit_codes
+        self._code_s = job.code_s
         self._latents_at_once = latents_at_once
         self._latent_slot = slots[-1] if self._streams else slots[0]
         self._latents = 0  # made, or being made in this step
@@ -157,7 +158,8 @@ class CodeRow:
         if self.error is not None:
             return Outcome(error=self.error)
         if not self.decoder.finished:
-            return Outcome(tuple(self._chunks.full(self.decoder.certain()))) if self._streams else NOTHING_YET
+            chunks = self._chunks.full(self.decoder.certain()) if self._streams else ()
+            return Outcome(tuple(chunks), made_s=0.0 if self._next is None else self._code_s)
         if self._long_input is not None:
             return NOTHING_YET
         result = self.decoder.result()

@@ -31,3 +31,8 @@ class Geometry:
 
     def seconds(self, frames: int) -> float:
         return frames * self.hop / self.sample_rate_hz
+
+    @property
+    def code_s(self) -> float:
+        """How long a code is heard, on average."""
+        return float(self.frames_per_code) * self.hop / self.sample_rate_hz

@@ -10,7 +10,7 @@ from engine_toy import AdmissionError, Count, Counting, RowError, engine_of, out
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.engine.step_engine import choose_batch
+from deployments.engine.batch import choose_batch
 
 MAX_ROWS = 4
 

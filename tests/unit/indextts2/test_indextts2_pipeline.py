@@ -186,9 +186,9 @@ async def test_only_the_first_segment_may_be_refused_and_has_a_deadline(bench: B
     assert {job.request_id for job in graph.stages.gpt_jobs + graph.stages.mel_jobs} == {"r"}
 
 
-async def test_rows_and_capacity_come_from_the_slots(bench: Bench) -> None:
+async def test_rows_come_from_the_slots(bench: Bench) -> None:
     pipeline, _ = bench.pipeline(gpt={"slots": 12})
-    assert (pipeline.rows, pipeline.capacity) == (12, 6)
+    assert pipeline.rows == 12
     assert pipeline.rows_of(request()) == 2  # one sequence, and one for the latents of a stream
     assert pipeline.rows_of(request(stream=False)) == 1
     assert pipeline.rows_of(request(params={"num_beams": 4})) == 5

@@ -15,7 +15,7 @@ import pytest
 from deployments.core.catalogue import ModelCard, VoiceCard
 from deployments.core.errors import SpeechError
 from deployments.core.metrics import StageMonitor
-from deployments.core.pipeline import Plan
+from deployments.core.pipeline import Forecast, Plan
 from deployments.core.settings import Settings
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamEvent, StreamFailed
 from deployments.voices.library import VoiceLibrary
@@ -46,7 +46,7 @@ class ScriptedModel:
     quality_rank: int = 0
     cloning: bool = False
     languages: tuple[str, ...] = ("en",)
-    capacity: int = 1
+    expected: Forecast | None = None
     rows: int | None = None
     clean_up_s: float = 0.0
     monitor: StageMonitor = field(default_factory=StageMonitor)
@@ -69,6 +69,11 @@ class ScriptedModel:
         return 1
 
     def use_library(self, library: VoiceLibrary) -> None: ...
+
+    def forecast(self) -> Forecast | None:
+        return self.expected
+
+    async def warm_up(self) -> None: ...
 
     async def ready(self) -> bool:
         await _play(self.readiness)

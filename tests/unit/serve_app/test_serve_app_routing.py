@@ -36,13 +36,7 @@ def names(choices: list[Choice]) -> list[str]:
 
 
 NAME = st.sampled_from(["kokoro", "indextts2", "voxcpm"])
-LOAD = st.builds(
-    Load,
-    st.none() | st.floats(0, 100),
-    st.integers(0, 1000),
-    st.integers(1, 64),
-    st.booleans(),
-)
+LOAD = st.builds(Load, st.none() | st.floats(0, 100), st.none() | st.floats(0, 100), st.booleans())
 
 
 @pytest.mark.slow
@@ -123,7 +117,7 @@ def test_a_budget_takes_the_best_model_that_keeps_it() -> None:
 
 
 def test_load_moves_requests_on() -> None:
-    busy = {**LOADS, "kokoro": Load(0.2, active=4, capacity=1)}
+    busy = {**LOADS, "kokoro": Load(3.2)}
     assert names(models("fast", loads=busy))[0] == "voxcpm"
 
 

@@ -7,6 +7,7 @@ from router_fakes import CountingTelemetry, ScriptedModel
 
 from deployments.core.errors import Unavailable
 from deployments.core.metrics import StageMetrics
+from deployments.core.pipeline import Forecast
 from deployments.core.speech import StreamEnd
 from serve_app import telemetry
 from serve_app.routing import Load
@@ -21,13 +22,21 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def monitor(capacity: int = 1) -> LoadMonitor:
-    models: Any = {"a": ScriptedModel("a", capacity=capacity)}
+def monitor(expected: Forecast | None = None) -> LoadMonitor:
+    models: Any = {"a": ScriptedModel("a", expected=expected)}
     return LoadMonitor(models)
 
 
 def test_nothing_is_known_at_first() -> None:
-    assert monitor(capacity=2).loads() == {"a": Load(None, 0, 2, True)}
+    load = monitor().loads()["a"]
+    assert load == Load(None, None, True)
+    assert load.expected_first_audio_s(unknown_s=2) == 2
+
+
+def test_what_the_model_expects_counts_more_than_what_was_seen() -> None:
+    one = monitor(Forecast(first_audio_s=7.0, audio_s_per_s=3.0))
+    one.first_audio("a", 0.2)
+    assert one.loads() == {"a": Load(7.0, 3.0, True)}
 
 
 def test_the_figure_is_the_median_of_recent_requests() -> None:
@@ -38,31 +47,6 @@ def test_the_figure_is_the_median_of_recent_requests() -> None:
     for _ in range(RECENT):
         one.first_audio("a", 0.2)
     assert one.loads()["a"].first_audio_s == 0.2
-
-
-def test_requests_that_had_to_wait_say_nothing_about_the_model() -> None:
-    one = monitor()
-    one.active["a"] = 2
-    one.first_audio("a", 9.0)
-    load = one.loads()["a"]
-    assert load.first_audio_s is None
-    assert load.active == 2
-
-
-def test_waiting_requests_lengthen_what_a_new_one_may_expect() -> None:
-    assert Load(0.2).expected_first_audio_s() == 0.2
-    assert Load(0.2, active=3, capacity=2).expected_first_audio_s() == 0.5
-    assert Load().expected_first_audio_s(unknown_s=2) == 2
-
-
-def test_the_capacity_is_the_one_that_the_model_has_now() -> None:
-    model = ScriptedModel("a", capacity=2)
-    models: Any = {"a": model}
-    one = LoadMonitor(models)
-    model.capacity = 5
-    assert one.loads()["a"].capacity == 5
-    model.capacity = 0  # no replica was heard of yet
-    assert one.loads()["a"].capacity == 1
 
 
 def test_a_model_is_down_for_a_while_after_failures_in_a_row(clock: list[float]) -> None:

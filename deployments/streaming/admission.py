@@ -1,0 +1,172 @@
+"""When another stream may begin at a model that works on many at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from deployments.core.errors import Overloaded
+from deployments.core.pipeline import Forecast
+from deployments.streaming.crowd_cost import CrowdCost, mixed
+from deployments.streaming.playback import Playback
+from deployments.streaming.turns import GRAIN_S, MARGIN, Begun, Newcomer, may_begin, wait_s
+
+LOOK_AGAIN_S = 0.1  # while somebody waits: streams get ahead of their listeners
+WEIGHT = 0.2  # of the last stream in what is expected of the next one
+LITTLE = 1.3  # times longer that everything may take for a newcomer who costs nobody much
+GRAIN_CHUNKS = 2.0  # first chunks that later chunks are as long as
+USUAL_S = 5.0  # of audio, before the first stream has ended
+
+
+@dataclass(eq=False, slots=True)
+class SharedStream:
+    """A stream beside others. `expected_s`: how much audio the whole of it will be."""
+
+    playback: Playback
+    expected_s: float
+    turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    began_s: float = 0.0
+    crowd_before_s: float = 0.0
+
+    @property
+    def rest_s(self) -> float:
+        return max(0.0, self.expected_s - self.playback.audio_s)
+
+
+class StreamAdmission:
+    """Streams of one model, first come, first served; used from one event loop.
+
+    One begins when all that have begun, and it, are expected to play through: that is decided by `turns.may_begin` from
+    what a second of audio takes with so many at work, which `work` learns from every stream.
+    """
+
+    def __init__(self, model: str, work: CrowdCost, *, longest_wait_s: float) -> None:
+        self.work = work
+        self._model = model
+        self._longest_wait_s = longest_wait_s
+        self._waiting: list[SharedStream] = []
+        self._begun: list[SharedStream] = []
+        self._first_audio_s = 0.8  # of audio, in the first chunk
+        self._first_work = 2.0  # of the first chunk, in units of what its audio takes in the long run
+        self._usual_s = USUAL_S
+        self._crowd_s = 0.0  # sum of streams at work over time
+        self._crowd_at_s = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def audio_s_per_s(self) -> float:
+        """What is made with as many at work as are now, or with one."""
+        return 1 / self._work_per_audio(len(self._begun))
+
+    def forecast(self) -> Forecast:
+        """For a stream of usual length that would come now."""
+        usual = SharedStream(Playback(), self._usual_s, asyncio.Future())
+        after_s = self._wait_s(usual) + self._first_work_s(len(self._begun) + len(self._waiting) + 1)
+        return Forecast(after_s, self.audio_s_per_s)
+
+    @asynccontextmanager
+    async def turn(self, stream: SharedStream) -> AsyncGenerator[None, None]:
+        """Wait for the turn of `stream`, and be at work until the end. Raises Overloaded at once if the wait would be
+        longer than `longest_wait_s`."""
+        self._refuse_long_wait(stream)
+        self._waiting.append(stream)
+        try:
+            self._let_in()
+            await stream.turn
+            yield
+            self._learn_from(stream)
+        finally:
+            self._count_crowd(time.monotonic())
+            (self._begun if stream in self._begun else self._waiting).remove(stream)
+            self._let_in()
+
+    def first_audio(self, stream: SharedStream, audio_s: float) -> None:
+        """The first chunk of `stream` is there."""
+        took_s = time.monotonic() - stream.began_s
+        crowd = self._mean_crowd(stream, took_s)
+        self._first_audio_s = mixed(self._first_audio_s, audio_s, WEIGHT)
+        in_the_long_run_s = self.work.at(crowd) * audio_s
+        self._first_work = mixed(self._first_work, min(10.0, took_s / max(1e-6, in_the_long_run_s)), WEIGHT)
+
+    def _refuse_long_wait(self, stream: SharedStream) -> None:
+        expected_s, longest_s = self._wait_s(stream), self._longest_wait_s
+        if expected_s > longest_s:
+            raise Overloaded(
+                f"model {self._model!r} would begin in {expected_s:.0f} s at the present load, and a request may wait "
+                f"{longest_s:g} s at most; try again later",
+                retry_after_s=math.ceil(expected_s - longest_s),
+            )
+
+    def _wait_s(self, stream: SharedStream) -> float:
+        now_s = time.monotonic()
+        new = [self._newcomer(each) for each in (*self._waiting, stream)]
+        begun = [self._as_begun(each, now_s) for each in self._begun]
+        return wait_s(now_s, new, begun, self._work_per_audio(len(begun) + 1), self._grain_s)
+
+    def _let_in(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            stream, now_s = self._waiting[0], time.monotonic()
+            if not self._may_begin(stream, now_s):
+                self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._let_in)
+                return
+            self._waiting.pop(0)
+            self._count_crowd(now_s)
+            stream.playback.begin()
+            stream.began_s, stream.crowd_before_s = now_s, self._crowd_s
+            self._begun.append(stream)
+            if not stream.turn.done():
+                stream.turn.set_result(None)
+
+    @property
+    def _grain_s(self) -> float:
+        return min(GRAIN_S, GRAIN_CHUNKS * self._first_audio_s)
+
+    def _may_begin(self, stream: SharedStream, now_s: float) -> bool:
+        streams = len(self._begun) + 1
+        with_it_s = self.work.at(streams)
+        if with_it_s < LITTLE * self.work.at(streams - 1) and with_it_s * MARGIN < 1:
+            return True  # all of them go on faster than they are heard, as if it had not come
+        begun = [self._as_begun(each, now_s) for each in self._begun]
+        work_per_audio = self._work_per_audio(streams)
+        return may_begin(now_s, self._newcomer(stream), begun, work_per_audio, self._grain_s)
+
+    def _learn_from(self, stream: SharedStream) -> None:
+        """It has been made to its end."""
+        audio_s, took_s = stream.playback.audio_s, time.monotonic() - stream.began_s
+        if audio_s > 0 and took_s > 0:
+            weight = min(1.0, audio_s / USUAL_S)
+            self.work.observe(took_s / audio_s, self._mean_crowd(stream, took_s), weight)
+            self._usual_s = mixed(self._usual_s, audio_s, WEIGHT)
+
+    def _mean_crowd(self, stream: SharedStream, took_s: float) -> float:
+        """How many were at work, on average, since `stream` began."""
+        self._count_crowd(time.monotonic())
+        return max(1.0, (self._crowd_s - stream.crowd_before_s) / max(1e-6, took_s))
+
+    def _count_crowd(self, now_s: float) -> None:
+        self._crowd_s += len(self._begun) * (now_s - self._crowd_at_s)
+        self._crowd_at_s = now_s
+
+    def _work_per_audio(self, streams: int) -> float:
+        """Seconds that all of it together takes for a second of audio, with so many streams at work here."""
+        return self.work.at(streams) / max(1, streams)
+
+    def _first_work_s(self, streams: int) -> float:
+        """Time to the first audio with so many streams at work."""
+        return self._first_work * self._first_audio_s * self.work.at(streams)
+
+    def _newcomer(self, stream: SharedStream) -> Newcomer:
+        audio_s = min(self._first_audio_s, stream.expected_s)
+        work_s = self._first_work * audio_s * self._work_per_audio(len(self._begun) + 1)
+        return Newcomer(work_s, audio_s, max(0.0, stream.expected_s - audio_s))
+
+    @staticmethod
+    def _as_begun(stream: SharedStream, now_s: float) -> Begun:
+        return Begun(now_s + max(0.0, stream.playback.slack_s(0)), stream.rest_s)

@@ -1,0 +1,144 @@
+"""Streams that share a model which makes a fixed amount of audio per second in all, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from benchmarks.virtual_time import in_virtual_time
+from deployments.core.errors import Overloaded
+from deployments.streaming.admission import SharedStream, StreamAdmission
+from deployments.streaming.crowd_cost import CrowdCost
+from deployments.streaming.playback import Playback
+
+CHUNK_S = 0.5
+
+
+@dataclass
+class Model:
+    """`alone_s`: for a second of audio of a stream that is alone; each further stream adds `more` of that."""
+
+    alone_s: float
+    more: float
+    at_work: int = 0
+
+    async def chunk(self) -> None:
+        left = CHUNK_S * self.alone_s
+        while left > 0:  # in small steps, because others come and go
+            step_s = min(left, 0.01)
+            await asyncio.sleep(step_s * (1 + self.more * (self.at_work - 1)))
+            left -= step_s
+
+
+@dataclass
+class Listener:
+    first_s: float | None = None
+    longest_gap_s: float = 0.0
+    refused: Overloaded | None = None
+
+
+@dataclass
+class Scene:
+    model: Model
+    admission: StreamAdmission
+    listeners: list[Listener] = field(default_factory=list)
+
+    async def listen(self, audio_s: float, after_s: float = 0.0) -> None:
+        await asyncio.sleep(after_s)
+        came_s, dry_s = time.monotonic(), 0.0
+        self.listeners.append(listener := Listener())
+        stream = SharedStream(Playback(), audio_s)
+        try:
+            async with self.admission.turn(stream):
+                self.model.at_work += 1
+                try:
+                    for number in range(round(audio_s / CHUNK_S)):
+                        await self.model.chunk()
+                        now_s = time.monotonic()
+                        stream.playback.sent(0, CHUNK_S)
+                        if number == 0:
+                            self.admission.first_audio(stream, CHUNK_S)
+                            listener.first_s, dry_s = now_s - came_s, now_s
+                        listener.longest_gap_s = max(listener.longest_gap_s, now_s - dry_s)
+                        dry_s = max(dry_s, now_s) + CHUNK_S
+                finally:
+                    self.model.at_work -= 1
+        except Overloaded as error:
+            listener.refused = error
+
+
+def scene(*lengths_s: float, alone_s: float, more: float, longest_wait_s: float = 1e6) -> list[Listener]:
+    """Listeners who come at once, at a model that has been measured alone and with two."""
+
+    async def run() -> list[Listener]:
+        admission = StreamAdmission("m", CrowdCost(0.3), longest_wait_s=longest_wait_s)
+        played = Scene(Model(alone_s, more), admission)
+        for users in (1, 1, 1, 2, 2, 2):
+            await asyncio.gather(*(played.listen(5.0) for _ in range(users)))
+        played.listeners.clear()
+        await asyncio.gather(*(played.listen(length_s) for length_s in lengths_s))
+        return played.listeners
+
+    return in_virtual_time(run)
+
+
+def test_where_company_costs_little_all_begin_at_once() -> None:
+    heard = scene(*[6.0] * 12, alone_s=0.2, more=0.05)
+    assert max(each.first_s or 0.0 for each in heard) < 1.0
+    assert max(each.longest_gap_s for each in heard) == 0.0
+
+
+def test_where_work_is_shared_they_wait_and_nobody_hears_a_gap() -> None:
+    heard = scene(*[6.0] * 8, alone_s=0.4, more=1.0)
+    assert [each for each in heard if each.longest_gap_s > 0.05] == []
+    firsts = [each.first_s or 0.0 for each in heard]
+    assert firsts == sorted(firsts)  # first come, first served
+    # Work is conserved: eight times 6 s take 19 s in all.
+    assert firsts[-1] < 8 * 6.0 * 0.4
+
+
+def test_who_would_wait_too_long_is_refused_at_once_and_told_when_to_come_back() -> None:
+    heard = scene(*[6.0] * 20, alone_s=0.5, more=1.0, longest_wait_s=10.0)
+    refused = [each.refused for each in heard if each.refused is not None]
+    assert 5 < len(refused) < 17
+    assert all(error.retry_after_s >= 1 for error in refused)
+    assert max(each.first_s or 0.0 for each in heard) < 2 * 10.0
+    assert max(each.longest_gap_s for each in heard) < 0.05
+
+
+def test_what_a_newcomer_may_expect_follows_the_load() -> None:
+    async def run() -> tuple[float, float]:
+        admission = StreamAdmission("m", CrowdCost(0.5), longest_wait_s=1e6)
+        played = Scene(Model(0.5, 1.0), admission)
+        await played.listen(5.0)
+        at_rest = admission.forecast()
+        assert at_rest.audio_s_per_s == pytest.approx(2.0, rel=0.2)
+        waiting = [asyncio.create_task(played.listen(6.0)) for _ in range(6)]
+        await asyncio.sleep(0.1)
+        under_load = admission.forecast()
+        await asyncio.gather(*waiting)
+        return at_rest.first_audio_s, under_load.first_audio_s
+
+    at_rest_s, under_load_s = in_virtual_time(run)
+    assert at_rest_s < 1.0
+    assert 6.0 < under_load_s < 30.0
+
+
+def test_one_who_leaves_while_waiting_leaves_no_trace() -> None:
+    async def run() -> tuple[float | None, int]:
+        admission = StreamAdmission("m", CrowdCost(0.4), longest_wait_s=1e6)
+        played = Scene(Model(0.4, 1.0), admission)
+        first = asyncio.create_task(played.listen(6.0))
+        second = asyncio.create_task(played.listen(6.0, after_s=0.1))
+        third = asyncio.create_task(played.listen(1.0, after_s=0.2))
+        await asyncio.sleep(0.3)
+        second.cancel()
+        await asyncio.gather(first, second, third, return_exceptions=True)
+        return played.listeners[2].first_s, len(admission._begun) + len(admission._waiting)
+
+    first_s, left = in_virtual_time(run)
+    assert first_s is not None
+    assert left == 0
