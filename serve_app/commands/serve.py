@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from deployments.core.command_line import voicegraph
 from deployments.core.ray_internals import QUIET, THIS_MACHINE_ONLY, deploy, interrupts_held
 from serve_app.commands.front_proxy import use_haproxy
+from serve_app.commands.server_url import url_option
+from serve_app.running import RunningServer, announced
 
 if TYPE_CHECKING:
     from serve_app.config_file import ConfigFile
 
 DEFAULT_CONFIG = Path("configs/cpu.yaml")
 EXAMPLE = (
-    "curl -s http://{host}:{port}/v1/audio/speech -H 'Content-Type: application/json' "
+    "curl -s {url}/v1/audio/speech -H 'Content-Type: application/json' "
     '-d \'{{"input": "Hello from Voicegraph."}}\' -o hello.mp3'
 )
 POLL_S = 0.5  # a look costs this process and the controller 30 ms
@@ -69,22 +72,14 @@ def run(config: ConfigFile) -> None:
             if problems := lacking(demands(config), ray.cluster_resources()):
                 _quit("\n".join(problems))
             _deploy(ray_serve, schema)
-            host = (
-                "localhost"
-                if schema.http_options.host in ("0.0.0.0", "127.0.0.1")
-                else schema.http_options.host
+            http = schema.http_options
+            server = RunningServer(
+                http.port, ray.get_runtime_context().gcs_address, schema.applications[0].name
             )
-            port = schema.http_options.port
-            console.print(
-                f"\n[bold green]Ready[/] after {time.monotonic() - started:.1f} s: {', '.join(config.args.models)}"
-            )
-            console.print(f"  Page   http://{host}:{port}/")
-            console.print(f"  API    http://{host}:{port}/docs")
-            console.print("  Try    ", end="")
-            console.print(EXAMPLE.format(host=host, port=port), soft_wrap=True, markup=False)
-            console.print("Ctrl-C stops.")
-            while True:
-                time.sleep(3600)
+            with announced(server):
+                _greet(http.host, http.port, list(config.args.models), time.monotonic() - started)
+                while True:
+                    time.sleep(3600)
         finally:
             # A second Ctrl-C must not leave replicas behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -92,6 +87,17 @@ def run(config: ConfigFile) -> None:
                 _stop_ray()
     except KeyboardInterrupt:
         console.print("stopped")
+
+
+def _greet(host: str, port: int, models: list[str], took_s: float) -> None:
+    url = f"http://{'localhost' if host in ('0.0.0.0', '127.0.0.1') else host}:{port}"
+    say = voicegraph('say "Hello from Voicegraph." -o hello.mp3')
+    console.print(f"\n[bold green]Ready[/] after {took_s:.1f} s: {', '.join(models)}")
+    console.print(f"  Page   {url}/")
+    console.print(f"  API    {url}/docs")
+    for label, command in (("Try  ", EXAMPLE.format(url=url)), ("or   ", say + url_option(url))):
+        console.print(f"  {label}  {command}", soft_wrap=True, markup=False)
+    console.print("Ctrl-C stops.")
 
 
 def _start_ray(schema: Any) -> tuple[Any, Any]:
