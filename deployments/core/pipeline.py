@@ -58,6 +58,11 @@ class Pipeline(Protocol):
     def check_files(cls, settings: Any) -> None:
         """Raise CheckpointError, with the command that fixes it, if files of the model are missing here."""
 
+    @classmethod
+    def device_bytes(cls, name: str, settings: Any) -> dict[str, int]:
+        """About how much GPU memory one replica of each deployment takes, by its name. The files are there."""
+        return {}
+
     @property
     def capacity(self) -> int:
         """Requests that it serves side by side without making their first audio later."""

@@ -30,7 +30,7 @@ def ls() -> None:
             "yes"
             if not missing
             else "no"
-            if len(missing) == len(source.files)
+            if not any(file.exists_in(directory) for file in source.files)
             else f"lacks {len(missing)} files"
         )
         table.add_row(name, state, source.licence, str(directory))

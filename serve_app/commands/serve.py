@@ -8,9 +8,8 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,12 +18,12 @@ from deployments.core.command_line import voicegraph
 from deployments.core.ray_internals import QUIET, THIS_MACHINE_ONLY, deploy, interrupts_held
 from serve_app.commands.front_proxy import use_haproxy
 from serve_app.commands.server_url import url_option
+from serve_app.default_configs import DEFAULT, NoSuchConfig, config_path
 from serve_app.running import RunningServer, announced
 
 if TYPE_CHECKING:
     from serve_app.config_file import ConfigFile
 
-DEFAULT_CONFIG = Path("configs/cpu.yaml")
 EXAMPLE = (
     "curl -s {url}/v1/audio/speech -H 'Content-Type: application/json' "
     '-d \'{{"input": "Hello from Voicegraph."}}\' -o hello.mp3'
@@ -36,9 +35,10 @@ console = Console(stderr=True, highlight=False)
 
 
 def serve(
-    config: Annotated[Path, typer.Argument(help="Serve config file")] = DEFAULT_CONFIG,
+    config: Annotated[str, typer.Argument(help="a file, or a name of `voicegraph config ls`")] = DEFAULT,
     port: Annotated[int | None, typer.Option(help="overrides the file's port", min=1, max=65535)] = None,
     models: Annotated[str | None, typer.Option(help="serve only these, separated by commas")] = None,
+    pull: Annotated[bool, typer.Option(help="fetch weights that are missing")] = True,
 ) -> None:
     """Start the graph and wait; Ctrl-C stops everything that was started."""
     use_haproxy()  # before the first import of Ray, which reads its switches once
@@ -46,16 +46,27 @@ def serve(
         os.environ.setdefault(name, value)
     with console.status("checking the configuration"):
         from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
+        from serve_app.commands import provision  # noqa: PLC0415
 
         try:
-            loaded = config_file.load(config, models=_names(models), port=port)
-        except config_file.ConfigError as error:
+            path = config_path(config)
+            loaded = config_file.load(path, models=_names(models), port=port)
+            if absent := provision.left_out(loaded):
+                rest = [name for name in loaded.args.models if name not in absent]
+                loaded = config_file.load(path, models=rest, port=port)
+        except (NoSuchConfig, config_file.ConfigError) as error:
             _quit(str(error), status=2)
-        if missing := config_file.check_files(loaded):
-            _quit("\n".join(missing))
+    for name, why in absent.items():
+        console.print(f"note: {name} is left out: {why}", style="yellow", markup=False, soft_wrap=True)
     http = loaded.serve.http_options
     if not _is_free(http.host, http.port):
         _quit(f"port {http.port} is in use; choose another with --port (or make serve PORT=…)")
+    try:
+        problems = provision.provision(loaded, pull=pull)
+    except KeyboardInterrupt:
+        _quit("stopped; what has come is kept, and the same command goes on from there", status=130)
+    if problems:
+        _quit("\n".join(problems))
     run(loaded)
 
 
@@ -176,6 +187,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _quit(message: str, status: int = 1) -> None:
+def _quit(message: str, status: int = 1) -> NoReturn:
     console.print(message, style="red", markup=False, soft_wrap=True)
     sys.exit(status)
