@@ -25,10 +25,13 @@ def pull_with_bar(name: str) -> None:
     if problem := plan.disk_problem():
         raise CheckpointError(problem)
     with Progress(*COLUMNS, console=console, transient=True) as progress:
-        task = progress.add_task(name, total=plan.size_bytes)
+        task = progress.add_task(
+            name, total=None
+        )  # in motion until the first bytes are there: npm tells of none
 
         def show(state: PullProgress) -> None:
-            progress.update(task, description=state.file or name, completed=state.bytes_done)
+            total = plan.size_bytes if state.bytes_done else None
+            progress.update(task, description=state.file or name, completed=state.bytes_done, total=total)
 
         directory = pull(name, progress=show, fetchers=fetchers)
     console.print(f"{name}: complete in {directory}", markup=False, soft_wrap=True)
