@@ -23,4 +23,9 @@ def voicegraph(arguments: str) -> str:
 
 def start() -> str:
     """The command that starts a server: of the clone that this is, or of the installed package."""
-    return "make serve" if (REPOSITORY / "Makefile").is_file() else voicegraph("serve")
+    return "make serve" if is_clone() else voicegraph("serve")
+
+
+def is_clone() -> bool:
+    """Whether we run from the repository, with its Makefile, and not from an installed package."""
+    return (REPOSITORY / "Makefile").is_file()

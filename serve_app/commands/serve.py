@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from deployments.core.command_line import voicegraph
+from deployments.core.command_line import is_clone, voicegraph
 from deployments.core.ray_internals import QUIET, THIS_MACHINE_ONLY, deploy, interrupts_held
 from serve_app.commands.front_proxy import use_haproxy
 from serve_app.commands.server_url import url_option
@@ -60,7 +60,8 @@ def serve(
         console.print(f"note: {name} is left out: {why}", style="yellow", markup=False, soft_wrap=True)
     http = loaded.serve.http_options
     if not _is_free(http.host, http.port):
-        _quit(f"port {http.port} is in use; choose another with --port (or make serve PORT=…)")
+        make = " (or make serve PORT=…)" if is_clone() else ""
+        _quit(f"port {http.port} is in use; choose another with --port{make}")
     try:
         problems = provision.provision(loaded, pull=pull)
     except KeyboardInterrupt:
