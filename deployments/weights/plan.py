@@ -81,5 +81,7 @@ def _size_bytes(file: ModelFile, fetchers: Sequence[Fetcher]) -> int | None:
 
 
 def gigabytes(size_bytes: int) -> str:
-    """For people: 8.9 GB, 120 MB."""
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
+    """For people: 8.9 GB, 120 MB, 40 kB."""
+    if size_bytes >= 1e9:
+        return f"{size_bytes / 1e9:.1f} GB"
+    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"

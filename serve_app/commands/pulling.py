@@ -24,7 +24,7 @@ def pull_with_bar(name: str) -> None:
         console.print(announcement(plan), markup=False, soft_wrap=True)
     if problem := plan.disk_problem():
         raise CheckpointError(problem)
-    with Progress(*COLUMNS, console=console, transient=True) as progress:
+    with Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(
             name, total=None
         )  # in motion until the first bytes are there: npm tells of none
