@@ -21,7 +21,7 @@ FORM_ONLY = {
     "docker": "needs Docker",
     "helm": "needs a cluster",
     "kubectl": "needs a cluster",
-    ".venv/bin/python -m benchmarks.gpu": "needs a GPU",
+    ".venv/bin/python": "needs a GPU",
     "voicegraph eval": "takes minutes; tests/http/test_http_eval.py does so",
 }
 
@@ -52,7 +52,6 @@ def blocks(page: str) -> list[Block]:
 def form_only(command: str) -> str | None:
     """Why the command is not run, or None."""
     fitting = [beginning for beginning in FORM_ONLY if f"{command} ".startswith(f"{beginning} ")]
-    fitting += [b for b in FORM_ONLY if b.endswith(".gpu") and command.startswith(b)]
     return FORM_ONLY[max(fitting, key=len)] if fitting else None
 
 
