@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from serve_app.client import Speech, Voicegraph, connect
+    from serve_app.client import Speech, Voicegraph, connect, connect_blocking
 
-__all__ = ["Speech", "Voicegraph", "connect"]
+__all__ = ["Speech", "Voicegraph", "connect", "connect_blocking"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The graph from inside: what the ingress uses, and `connect()` for Python code in the same Ray cluster."""
+"""The graph from inside: what the ingress uses, and `connect()` for Python code on the same machine or cluster."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ray.serve.exceptions import RayServeException
 from typing_extensions import Unpack
 
 from deployments.core.catalogue import Catalogue, VoiceCard
+from deployments.core.command_line import start
 from deployments.core.deadline import Deadline
 from deployments.core.errors import SpeechError, Unavailable
 from deployments.core.ray_internals import by_value
@@ -28,7 +29,9 @@ from deployments.core.speech import (
     StreamStart,
 )
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
+from serve_app.blocking import BlockingVoicegraph
 from serve_app.http.schema import check_request
+from serve_app.running import join_cluster
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
@@ -263,8 +266,30 @@ class Voicegraph:
         await self._router.delete_voice(voice_id)
 
 
-def connect(application: str = APPLICATION) -> Voicegraph:
-    """The running graph. Call inside the Ray cluster it runs in (after `ray.init(address="auto")` in a script)."""
+def connect(
+    application: str | None = None, *, address: str | None = None, port: int | None = None
+) -> Voicegraph:
+    """The running graph, to be used with `await`.
+
+    Inside its Ray cluster that is all. A script of its own joins the cluster first: at `address` (host:port of Ray,
+    or $RAY_ADDRESS), else that of the server which `voicegraph serve` runs on this machine, at the HTTP `port` where
+    there are several. Raises Unavailable if no graph is there.
+    """
+    joined = join_cluster(address, port)
+    name = application or joined or APPLICATION
     from ray import serve  # noqa: PLC0415  (keeps `import serve_app` light)
 
-    return Voicegraph(RouterClient(serve.get_deployment_handle(ROUTER, app_name=application)))
+    try:
+        return Voicegraph(RouterClient(serve.get_deployment_handle(ROUTER, app_name=name)))
+    except RayServeException as error:
+        raise Unavailable(
+            f"no graph named {name!r} runs in this Ray cluster; start one with `{start()}`, or name another "
+            "cluster: connect(address=…)"
+        ) from error
+
+
+def connect_blocking(
+    application: str | None = None, *, address: str | None = None, port: int | None = None
+) -> BlockingVoicegraph:
+    """`connect()` for scripts without `async`: every call waits for its answer."""
+    return BlockingVoicegraph(connect(application, address=address, port=port))

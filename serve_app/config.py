@@ -51,6 +51,11 @@ class Config(Settings):
     models: dict[str, dict[str, Any]] = Field(
         description="name -> {kind: <folder in deployments>, …}; the rest of an entry is checked by that kind"
     )
+    optional: tuple[str, ...] = Field(
+        (),
+        description="models that `voicegraph serve` leaves out, with a word, where their files are neither here nor "
+        "to be pulled",
+    )
     default_model: str | None = Field(None, description="the model of `auto` where nothing else decides")
     model_aliases: dict[str, str] = Field(
         default_factory=lambda: dict(OPENAI_MODEL_ALIASES),
@@ -71,6 +76,8 @@ class Config(Settings):
                 raise ValueError(f"model_aliases: {alias!r} is also the name of a model")
             if target not in known:
                 raise ValueError(f"model_aliases: {alias!r} points to {target!r}; known are {sorted(known)}")
+        if unknown := [name for name in self.optional if name not in self.models]:
+            raise ValueError(f"optional: {unknown[0]!r} is not one of {sorted(self.models)}")
         if self.default_model is not None and self.default_model not in self.models:
             raise ValueError(f"default_model: {self.default_model!r} is not one of {sorted(self.models)}")
         return self

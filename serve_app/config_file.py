@@ -24,6 +24,7 @@ from ray.serve.schema import (
 from deployments.core.errors import CheckpointError
 from deployments.core.pipeline import parse_model
 from deployments.core.ray_internals import bound_deployments
+from deployments.weights.registry import registry
 from serve_app.app import build
 from serve_app.config import Config
 
@@ -76,14 +77,29 @@ def load(path: Path, *, models: list[str] | None = None, port: int | None = None
 
 def check_files(config: ConfigFile) -> list[str]:
     """What is missing on this machine, per model, with the command that fixes it."""
-    problems = []
+    return [f"model {name!r}: {problem}" for name, problem in missing_files(config).items()]
+
+
+def missing_files(config: ConfigFile) -> dict[str, str]:
+    """By model, what is missing of its files, with the command that fixes it."""
+    problems = {}
     for name, entry in config.args.models.items():
         pipeline, settings = parse_model(name, entry)
         try:
             pipeline.check_files(settings)
         except CheckpointError as error:
-            problems.append(f"model {name!r}: {error}")
+            problems[name] = str(error)
     return problems
+
+
+def pullable(config: ConfigFile) -> dict[str, str]:
+    """By model, the checkpoint that `voicegraph models pull` can fetch for it."""
+    checkpoints = {
+        name: getattr(parse_model(name, entry)[1], "checkpoint", None)
+        for name, entry in config.args.models.items()
+    }
+    known = registry()
+    return {name: given for name, given in checkpoints.items() if isinstance(given, str) and given in known}
 
 
 # What Serve accepts below a key, where it would ignore a misspelled option.
@@ -146,6 +162,7 @@ def _keep_models(path: Path, application: dict[str, Any], wanted: list[str]) -> 
         )
     args["models"] = {name: entry for name, entry in known.items() if name in wanted}
     dropped = [name for name in known if name not in wanted]
+    args["optional"] = []  # what was named is wanted
     if wanted and args.get("default_model") in dropped:
         args["default_model"] = wanted[0]
     if aliases := _section(args, "model_aliases"):

@@ -66,6 +66,11 @@ class Pipeline(Protocol):
     def check_files(cls, settings: Any) -> None:
         """Raise CheckpointError, with the command that fixes it, if files of the model are missing here."""
 
+    @classmethod
+    def device_bytes(cls, name: str, settings: Any) -> dict[str, int]:
+        """About how much GPU memory one replica of each deployment takes, by its name. The files are there."""
+        return {}
+
     @property
     def rows(self) -> int | None:
         """Rows of the model's engine, by which requests are admitted; None where they are only counted."""

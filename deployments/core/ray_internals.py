@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -67,6 +68,23 @@ def bound_deployments(application: Application) -> dict[str, Deployment]:
 
 # Of `ray.init(address="local")`: Ray's own processes then listen on this machine alone, not on all its interfaces.
 THIS_MACHINE_ONLY: dict[str, Any] = {"_node_ip_address": "127.0.0.1"}
+
+
+def join(address: str) -> None:
+    """`ray.init` of a further process of a running cluster. Raises ConnectionError, RuntimeError or ValueError.
+
+    A cluster that was started with `address="local"` asks for the token in the user's home. Ray sends it along by
+    itself only where it has found the cluster by itself, which it cannot where several run on a machine.
+    """
+    import ray  # noqa: PLC0415
+    from ray._private.authentication import authentication_token_setup  # noqa: PLC0415
+
+    logging.getLogger(authentication_token_setup.__name__).setLevel(
+        logging.ERROR
+    )  # it tells of the server's choice
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
 
 # How often Serve's controller looks at every replica. At its default, 0.1 s, that takes a twentieth of a core at rest.

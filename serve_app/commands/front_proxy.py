@@ -20,6 +20,10 @@ from deployments.core.ray_internals import HAPROXY_PACKAGE, haproxy_switches
 # Of util-linux. Without it, a HAProxy whose actor was killed would keep the port, and answer for the next server. The
 # signal comes when the thread that started it ends: in Serve that of the actor's event loop.
 SETPRIV = "setpriv"
+PREFIX = "vgh"
+LONGEST_FOLDER = (
+    14  # characters: with our names and Serve's (haproxy_switches) a socket's path has 97 at most
+)
 
 
 def use_haproxy() -> None:
@@ -30,11 +34,17 @@ def use_haproxy() -> None:
     """
     if importlib.util.find_spec(HAPROXY_PACKAGE) is None:
         return
-    directory = tempfile.mkdtemp(prefix="vgh")
+    directory = tempfile.mkdtemp(prefix=PREFIX, dir=socket_folder())
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     binary = mortal_haproxy(Path(directory))
     for name, value in haproxy_switches(directory, binary, _free_port(), _free_port()).items():
         os.environ.setdefault(name, value)
+
+
+def socket_folder() -> str:
+    """The temporary folder, or /tmp where its path is too long for a socket below it."""
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= LONGEST_FOLDER else "/tmp"
 
 
 def mortal_haproxy(directory: Path) -> str:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from deployments.core.errors import CheckpointError
-from deployments.weights.registry import model_directory, registry
+from deployments.weights.registry import model_directory, pull_command, registry
 
-app = typer.Typer(no_args_is_help=True, help="Weights on this machine: ls, pull, verify, convert.")
+app = typer.Typer(no_args_is_help=True, help="Weights on this machine: ls, pull, link, verify, convert.")
 console = Console(stderr=True, highlight=False)
 
 Name = Annotated[str, typer.Argument(help="see `voicegraph models ls`")]
@@ -31,7 +30,7 @@ def ls() -> None:
             "yes"
             if not missing
             else "no"
-            if len(missing) == len(source.files)
+            if not any(file.exists_in(directory) for file in source.files)
             else f"lacks {len(missing)} files"
         )
         table.add_row(name, state, source.licence, str(directory))
@@ -41,22 +40,30 @@ def ls() -> None:
 @app.command("pull")
 def pull(name: Name) -> None:
     """Fetch a model, check its sha256 and record where it came from; resumes, and does nothing when complete."""
-    from deployments.weights.pull import PullProgress  # noqa: PLC0415
-    from deployments.weights.pull import pull as pull_files  # noqa: PLC0415
+    from serve_app.commands.pulling import pull_with_bar  # noqa: PLC0415  (its imports are slow)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task(f"{name}")
-
-            def show(state: PullProgress) -> None:
-                description = f"{name}: {state.file}" if state.file else name
-                progress.update(task, description=description, completed=state.files_done, total=state.total)
-
-            directory = pull_files(name, progress=show)
+        pull_with_bar(name)
     except CheckpointError as error:
         _quit(str(error))
-    console.print(f"{name}: complete in {directory}", markup=False)
+
+
+@app.command("link")
+def link(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="with the model's files", exists=True, file_okay=False)],
+) -> None:
+    """Use files that are on this machine already, such as the `checkpoints` of the model's own repository."""
+    from deployments.weights.link import link as link_files  # noqa: PLC0415
+
+    try:
+        linked = link_files(name, folder)
+    except CheckpointError as error:
+        _quit(str(error))
+    told = f"{name}: {len(linked.files)} files of {folder} are linked in {linked.directory}"
+    console.print(told, markup=False, soft_wrap=True)
+    if linked.missing:
+        _quit(f"still missing: {', '.join(linked.missing)}. Run: {pull_command(name)}")
 
 
 @app.command("verify")
@@ -86,6 +93,6 @@ def convert(directory: Annotated[Path, typer.Argument(help="a folder with weight
         console.print(f"{path}: written and compared", markup=False)
 
 
-def _quit(message: str) -> None:
+def _quit(message: str) -> NoReturn:
     console.print(message, style="red", markup=False, soft_wrap=True)
     sys.exit(1)

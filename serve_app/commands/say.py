@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from serve_app.commands.server_url import URL_OPTION, explain
+from serve_app.commands.server_url import DEFAULT_URL, URL_OPTION, explain
 
 FORMATS = ("mp3", "wav", "opus", "aac", "flac", "pcm")
 READ_TIMEOUT_S = 120.0
@@ -31,7 +31,7 @@ def say(
     model: Annotated[str, typer.Option("-m", "--model")] = "auto",
     speed: Annotated[float, typer.Option(min=0.25, max=4.0)] = 1.0,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
-    url: URL_OPTION = "http://localhost:8000",
+    url: URL_OPTION = DEFAULT_URL,
 ) -> None:
     """Speak a text into a file; shows first-audio time and real-time factor."""
     response_format = output.suffix.lstrip(".").lower()

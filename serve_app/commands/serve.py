@@ -8,22 +8,24 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from deployments.core.command_line import is_clone, voicegraph
 from deployments.core.ray_internals import QUIET, THIS_MACHINE_ONLY, deploy, interrupts_held
 from serve_app.commands.front_proxy import use_haproxy
+from serve_app.commands.server_url import url_option
+from serve_app.default_configs import DEFAULT, NoSuchConfig, config_path
+from serve_app.running import RunningServer, announced
 
 if TYPE_CHECKING:
     from serve_app.config_file import ConfigFile
 
-DEFAULT_CONFIG = Path("configs/cpu.yaml")
 EXAMPLE = (
-    "curl -s http://{host}:{port}/v1/audio/speech -H 'Content-Type: application/json' "
+    "curl -s {url}/v1/audio/speech -H 'Content-Type: application/json' "
     '-d \'{{"input": "Hello from Voicegraph."}}\' -o hello.mp3'
 )
 POLL_S = 0.5  # a look costs this process and the controller 30 ms
@@ -33,9 +35,10 @@ console = Console(stderr=True, highlight=False)
 
 
 def serve(
-    config: Annotated[Path, typer.Argument(help="Serve config file")] = DEFAULT_CONFIG,
+    config: Annotated[str, typer.Argument(help="a file, or a name of `voicegraph config ls`")] = DEFAULT,
     port: Annotated[int | None, typer.Option(help="overrides the file's port", min=1, max=65535)] = None,
     models: Annotated[str | None, typer.Option(help="serve only these, separated by commas")] = None,
+    pull: Annotated[bool, typer.Option(help="fetch weights that are missing")] = True,
 ) -> None:
     """Start the graph and wait; Ctrl-C stops everything that was started."""
     use_haproxy()  # before the first import of Ray, which reads its switches once
@@ -43,16 +46,28 @@ def serve(
         os.environ.setdefault(name, value)
     with console.status("checking the configuration"):
         from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
+        from serve_app.commands import provision  # noqa: PLC0415
 
         try:
-            loaded = config_file.load(config, models=_names(models), port=port)
-        except config_file.ConfigError as error:
+            path = config_path(config)
+            loaded = config_file.load(path, models=_names(models), port=port)
+            if absent := provision.left_out(loaded):
+                rest = [name for name in loaded.args.models if name not in absent]
+                loaded = config_file.load(path, models=rest, port=port)
+        except (NoSuchConfig, config_file.ConfigError) as error:
             _quit(str(error), status=2)
-        if missing := config_file.check_files(loaded):
-            _quit("\n".join(missing))
+    for name, why in absent.items():
+        console.print(f"note: {name} is left out: {why}", style="yellow", markup=False, soft_wrap=True)
     http = loaded.serve.http_options
     if not _is_free(http.host, http.port):
-        _quit(f"port {http.port} is in use; choose another with --port (or make serve PORT=…)")
+        make = " (or make serve PORT=…)" if is_clone() else ""
+        _quit(f"port {http.port} is in use; choose another with --port{make}")
+    try:
+        problems = provision.provision(loaded, pull=pull)
+    except KeyboardInterrupt:
+        _quit("stopped; what has come is kept, and the same command goes on from there", status=130)
+    if problems:
+        _quit("\n".join(problems))
     run(loaded)
 
 
@@ -69,22 +84,14 @@ def run(config: ConfigFile) -> None:
             if problems := lacking(demands(config), ray.cluster_resources()):
                 _quit("\n".join(problems))
             _deploy(ray_serve, schema)
-            host = (
-                "localhost"
-                if schema.http_options.host in ("0.0.0.0", "127.0.0.1")
-                else schema.http_options.host
+            http = schema.http_options
+            server = RunningServer(
+                http.port, ray.get_runtime_context().gcs_address, schema.applications[0].name
             )
-            port = schema.http_options.port
-            console.print(
-                f"\n[bold green]Ready[/] after {time.monotonic() - started:.1f} s: {', '.join(config.args.models)}"
-            )
-            console.print(f"  Page   http://{host}:{port}/")
-            console.print(f"  API    http://{host}:{port}/docs")
-            console.print("  Try    ", end="")
-            console.print(EXAMPLE.format(host=host, port=port), soft_wrap=True, markup=False)
-            console.print("Ctrl-C stops.")
-            while True:
-                time.sleep(3600)
+            with announced(server):
+                _greet(http.host, http.port, list(config.args.models), time.monotonic() - started)
+                while True:
+                    time.sleep(3600)
         finally:
             # A second Ctrl-C must not leave replicas behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -92,6 +99,17 @@ def run(config: ConfigFile) -> None:
                 _stop_ray()
     except KeyboardInterrupt:
         console.print("stopped")
+
+
+def _greet(host: str, port: int, models: list[str], took_s: float) -> None:
+    url = f"http://{'localhost' if host in ('0.0.0.0', '127.0.0.1') else host}:{port}"
+    say = voicegraph('say "Hello from Voicegraph." -o hello.mp3')
+    console.print(f"\n[bold green]Ready[/] after {took_s:.1f} s: {', '.join(models)}")
+    console.print(f"  Page   {url}/")
+    console.print(f"  API    {url}/docs")
+    for label, command in (("Try  ", EXAMPLE.format(url=url)), ("or   ", say + url_option(url))):
+        console.print(f"  {label}  {command}", soft_wrap=True, markup=False)
+    console.print("Ctrl-C stops.")
 
 
 def _start_ray(schema: Any) -> tuple[Any, Any]:
@@ -170,6 +188,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _quit(message: str, status: int = 1) -> None:
+def _quit(message: str, status: int = 1) -> NoReturn:
     console.print(message, style="red", markup=False, soft_wrap=True)
     sys.exit(status)

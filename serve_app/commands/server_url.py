@@ -11,6 +11,8 @@ import httpx
 import typer
 from rich.console import Console
 
+from deployments.core.command_line import start
+
 console = Console(stderr=True, highlight=False)
 
 
@@ -22,6 +24,14 @@ def _base_url(url: str) -> str:
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise typer.BadParameter(f"{url!r} is no address of a server; one looks like http://localhost:8000")
     return url.rstrip("/")
+
+
+DEFAULT_URL = "http://localhost:8000"
+
+
+def url_option(url: str) -> str:
+    """What a command needs to find the server at `url`."""
+    return "" if url == DEFAULT_URL else f" --url {url}"
 
 
 URL_OPTION = Annotated[
@@ -41,7 +51,7 @@ def explain(url: str) -> Iterator[None]:
             message = error.response.text[:200]
         _quit(f"{error.response.status_code}: {message}")
     except (httpx.ConnectError, httpx.ConnectTimeout):
-        _quit(f"no server answers at {url}; start one with `voicegraph serve`, or name it with --url")
+        _quit(f"no server answers at {url}; start one with `{start()}`, or name it with --url")
     except httpx.RemoteProtocolError:
         _quit("the server broke off before the audio was complete; its log says why")
     except httpx.TimeoutException:

@@ -11,9 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from serve_app.commands.server_url import URL_OPTION, explain
+from serve_app.commands.server_url import DEFAULT_URL, URL_OPTION, explain
 
-LOCAL = "http://localhost:8000"
 TIMEOUT_S = 120.0  # the first use of a voice encodes it
 
 app = typer.Typer(help="Voices of a running server: ls, add, rm, preload; alone, it lists them.")
@@ -24,7 +23,7 @@ Voice = Annotated[str, typer.Argument(help="id, name or alias; see `voicegraph v
 
 
 @app.callback(invoke_without_command=True)
-def voices(context: typer.Context, model: Model = None, url: URL_OPTION = LOCAL) -> None:
+def voices(context: typer.Context, model: Model = None, url: URL_OPTION = DEFAULT_URL) -> None:
     if context.invoked_subcommand is None:
         ls(model, url)
         return
@@ -34,7 +33,7 @@ def voices(context: typer.Context, model: Model = None, url: URL_OPTION = LOCAL)
 
 
 @app.command("ls")
-def ls(model: Model = None, url: URL_OPTION = LOCAL) -> None:
+def ls(model: Model = None, url: URL_OPTION = DEFAULT_URL) -> None:
     """List the voices of a running server."""
     with explain(url):
         answer = httpx.get(f"{url}/v1/audio/voices", params={"model": model} if model else None, timeout=10)
@@ -58,7 +57,7 @@ def add(
     text: Annotated[str, typer.Option(help="what is said in the recording")] = "",
     consent: Annotated[str, typer.Option(help="who agreed to the cloning")] = "",
     alias: Annotated[list[str] | None, typer.Option(help="a further name; may be repeated")] = None,
-    url: URL_OPTION = LOCAL,
+    url: URL_OPTION = DEFAULT_URL,
 ) -> None:
     """Register a recording as a voice of every model that clones."""
     given = {"description": description, "language": language, "ref_text": text, "consent": consent}
@@ -74,7 +73,7 @@ def add(
 
 
 @app.command("rm")
-def rm(voice: Voice, url: URL_OPTION = LOCAL) -> None:
+def rm(voice: Voice, url: URL_OPTION = DEFAULT_URL) -> None:
     """Delete an uploaded voice, its recording and everything made of it."""
     with explain(url):
         answer = httpx.delete(_address(url, voice), timeout=TIMEOUT_S)
@@ -83,7 +82,7 @@ def rm(voice: Voice, url: URL_OPTION = LOCAL) -> None:
 
 
 @app.command("preload")
-def preload(voice: Voice, url: URL_OPTION = LOCAL) -> None:
+def preload(voice: Voice, url: URL_OPTION = DEFAULT_URL) -> None:
     """Get an uploaded voice ready, so that its first request is as fast as all others."""
     with explain(url):
         answer = httpx.post(f"{_address(url, voice)}/preload", timeout=TIMEOUT_S)

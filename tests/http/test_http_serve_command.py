@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -140,6 +141,30 @@ def test_a_recording_is_cloned(serving: Serving) -> None:
 
 def data_url(recording: bytes) -> str:
     return f"data:audio/flac;base64,{base64.b64encode(recording).decode()}"
+
+
+SCRIPT = """
+from serve_app import connect_blocking
+
+tts = connect_blocking(port={port})
+audio = tts.speak("From a script of its own.", voice="af_heart")
+pieces = list(tts.stream("Piece by piece.", model="kokoro"))
+print(audio.model, audio.duration_s > 0.5, sum(map(len, pieces)) > 10_000, len(tts.voices()) > 40)
+"""
+
+
+def test_a_script_beside_the_server_reaches_the_graph(serving: Serving, port: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT.format(port=port)]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=GIVE_UP_S,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("kokoro True True True\n", 0), done.stderr
 
 
 def test_ctrl_c_leaves_nothing_behind(port: int, serving: Serving) -> None:

