@@ -138,9 +138,11 @@ def test_what_cannot_be_spoken_says_so(model: KokoroModel) -> None:
 
 def test_speed_and_the_style_of_the_length_reach_the_network(model: KokoroModel) -> None:
     model.speak(KokoroJob("abc", "af_anna", speed=1.5))
+    model.speak(KokoroJob("a", "af_anna"))
     model.speak(KokoroJob("a" * 100, "af_anna"))
     assert [(len(ids), row, speed) for ids, row, speed in network(model).spoken] == [
-        (3, 3, 1.5),
+        (3, 2, 1.5),
+        (1, 0, 1.0),
         (100, 7, 1.0),
     ]
 
