@@ -165,7 +165,7 @@ class Planner:
             ),
             seed=seed,
             pause_s=pause_ms / 1000,
-            warnings=voice.warnings,
+            warnings=(*voice.warnings, *reading.warnings),
             speaker_s=time.monotonic() - began_s,
         )
 
