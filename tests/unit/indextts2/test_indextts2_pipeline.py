@@ -322,6 +322,17 @@ def sentences(text: str) -> list[str]:
     return [f"{sentence.strip().rstrip('.').upper()}." for sentence in text.split(". ")]
 
 
+@pytest.mark.parametrize("text", ["7" * 4096, "a" * 4096, "ha" * 2000, "1/" * 2048])
+async def test_what_would_be_spoken_for_minutes_is_refused_before_anything_is_made(
+    bench: Bench, text: str
+) -> None:
+    pipeline, graph = bench.pipeline()
+    with pytest.raises(InvalidRequest, match="at most 900 s are allowed") as caught:
+        await anext(pipeline.stream(await pipeline.plan(request(text))))
+    assert caught.value.code == "input_too_long"
+    assert graph.stages.gpt_jobs == []
+
+
 async def test_a_text_that_is_mute_throughout_is_an_error(bench: Bench) -> None:
     pipeline, graph = bench.pipeline(dict.fromkeys([*range(4), *range(REDRAWN, REDRAWN + 4)], 0))
     with pytest.raises(Unavailable, match="nothing to say for any part") as caught:

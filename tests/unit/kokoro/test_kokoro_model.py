@@ -162,9 +162,9 @@ async def test_a_segment_that_reads_longer_than_the_network_takes_stops_between_
     long = asyncio.create_task(engine.result(KokoroJob("seven " * 200, "af_anna"), slack_s=5))
     await until(lambda: engine.metrics().held_jobs == 1)
     long.cancel()
-    network(model).gate.set()
     with pytest.raises(asyncio.CancelledError):
         await long
+    network(model).gate.set()
     assert len((await engine.result(KokoroJob("next", "af_anna"))).samples) == 4
     assert len(network(model).spoken) == 2, "one piece of the first, and the second"
     assert len(network(model).spoken[0][0]) <= LONG_PIECE
