@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from deployments.core.ray_internals import pid_of_actor
 
 _PID = re.compile(r"\bpid: (\d+)")
 _LOG = re.compile(r"worker-.*-(\d+)\.err")
@@ -27,6 +30,7 @@ _CRASH = (
     "A native library crashed; the trace names it. Install the dependencies afresh; if that does not help, send the "
     "trace with a report."
 )
+ENDS_WITHIN_S = 0.05  # of the loss of its connections
 MOST_BYTES = 1 << 20  # of a log that are read
 
 
@@ -60,12 +64,22 @@ class Death:
 def death_behind(error: Exception, logs: Path) -> Death | None:
     """How the process died whose loss `error` reports; None where that cannot be told, as of another machine's."""
     found = _PID.search(str(error))
-    return death_of(int(found[1]), logs) if found else None
+    actor_id = getattr(error, "actor_id", None)
+    pid = int(found[1]) if found else pid_of_actor(actor_id) if isinstance(actor_id, str) else None
+    return death_of(pid, logs) if pid else None
 
 
 def death_of(pid: int, logs: Path) -> Death | None:
-    """Of a process that is known to have died without being asked to; `logs` is the folder of Ray's session."""
-    return next((_read(path, pid) for path in logs.glob(f"worker-*-{pid}.err") if not _lives(pid)), None)
+    """Of a process whose connection broke without its being asked to end; `logs` is the folder of Ray's session."""
+    path = next(logs.glob(f"worker-*-{pid}.err"), None)
+    if path is None:
+        return None
+    given_up_s = time.monotonic() + ENDS_WITHIN_S
+    while _lives(pid):  # its connections are closed first
+        if time.monotonic() > given_up_s:
+            return None
+        time.sleep(0.002)
+    return _read(path, pid)
 
 
 def dead_replicas(stage: str, logs: Path) -> list[Death]:

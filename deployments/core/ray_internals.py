@@ -98,6 +98,14 @@ def logs_directory() -> Path | None:
     return None if node is None else Path(node.get_logs_dir_path())
 
 
+def pid_of_actor(actor_id: str) -> int | None:
+    """Of the process in which an actor runs or ran, as the cluster's registry has it; asks that, for a millisecond."""
+    import ray._private.state  # noqa: PLC0415
+
+    found = ray._private.state.actors(actor_id)
+    return int(found["Pid"]) if found and found.get("Pid") else None
+
+
 def deploy(config: ServeDeploySchema) -> None:
     """Hand a whole configuration to the controller, as `serve run CONFIG` does, and return at once."""
     from ray.serve.context import _get_global_client  # noqa: PLC0415

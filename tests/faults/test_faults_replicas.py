@@ -39,7 +39,7 @@ async def test_the_signal_of_which_a_stage_died_is_named_at_once(cluster: Cluste
     assert answer.status_code == 503
     message = answer.json()["error"]["message"]
     assert name in message
-    assert f"'toy2-tones' (pid {pid})" in message
+    assert f"'toy2' (pid {pid})" in message
     assert "try again" in message
     while (await asyncio.to_thread(ask, cluster.url, "one two three")).status_code != 200:
         assert time.monotonic() - began < 30
