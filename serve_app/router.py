@@ -16,9 +16,11 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.core.catalogue import Catalogue, ModelCard
 from deployments.core.deadline import NEVER, Deadline, before
+from deployments.core.deaths import death_behind
 from deployments.core.errors import DeadlineExceeded, Overloaded, SpeechError, Unavailable
 from deployments.core.logs import RequestLogger, logger
 from deployments.core.pipeline import Pipeline, Plan, parse_model
+from deployments.core.ray_internals import logs_directory
 from deployments.core.speech import (
     AudioChunk,
     SpeechRequest,
@@ -299,7 +301,12 @@ def _as_answer(model: str, error: Exception, request_id: str) -> SpeechError:
         return Overloaded(f"model {model!r} is full; try again shortly", retry_after_s=2)
     RequestLogger(request_id).error("model %s failed", model, exc_info=cause)
     if isinstance(cause, RayActorError | RayServeException):
+        logs = logs_directory()
+        death = death_behind(cause, logs) if logs else None
+        if death is not None:
+            RequestLogger(request_id).error("model %s: %s. %s", model, death, death.advice)
+        told = f": {death}" if death else ""
         return Unavailable(
-            f"model {model!r} stopped while working on this request; try again", retry_after_s=2
+            f"model {model!r} stopped while working on this request{told}; try again", retry_after_s=2
         )
     return SpeechError(f"model {model!r} failed on this request; the server's log has the details")

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -105,6 +106,22 @@ def interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+
+
+def logs_directory() -> Path | None:
+    """Where Ray's processes of this machine write their logs, in this process's session; None before it has one."""
+    import ray  # noqa: PLC0415
+
+    node = ray._private.worker._global_node
+    return None if node is None else Path(node.get_logs_dir_path())
+
+
+def pid_of_actor(actor_id: str) -> int | None:
+    """Of the process in which an actor runs or ran, as the cluster's registry has it; asks that, for a millisecond."""
+    import ray._private.state  # noqa: PLC0415
+
+    found = ray._private.state.actors(actor_id)
+    return int(found["Pid"]) if found and found.get("Pid") else None
 
 
 def deploy(config: ServeDeploySchema) -> None:

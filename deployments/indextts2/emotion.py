@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -59,6 +59,7 @@ class EmotionReading:
     weights: Scores | None = None
     alpha: float = 1.0
     random: bool = False
+    warnings: tuple[str, ...] = ()  # about the recording
 
 
 def check_emotion(emotion: Emotion) -> None:
@@ -88,7 +89,7 @@ class EmotionReader:
     def __init__(self, stage: EmotionStage) -> None:
         self._stage = stage
         self._scores: LRUCache[str, Scores | InvalidRequest] = LRUCache(KEPT)
-        self._vectors: LRUCache[str, Vector] = LRUCache(KEPT)
+        self._vectors: LRUCache[str, EmotionReading] = LRUCache(KEPT)
         self._running: dict[str, _Computation] = {}
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="emotion-decode")
         self._hashing = ThreadPoolExecutor(
@@ -107,8 +108,7 @@ class EmotionReader:
             return EmotionReading()
         check_emotion(emotion)
         if emotion.audio is not None:
-            reference = await self._recording(emotion.audio, request_id, deadline)
-            return EmotionReading(reference=reference, alpha=emotion.alpha)
+            return replace(await self._recording(emotion.audio, request_id, deadline), alpha=emotion.alpha)
         if emotion.vector is not None:
             weights: Sequence[float] = normalize_weights(emotion.vector)
         elif emotion.text is not None:
@@ -151,21 +151,22 @@ class EmotionReader:
         if self._unavailable is not None and time.monotonic() < self._unavailable[0]:
             raise _again(self._unavailable[1])
 
-    async def _recording(self, data: bytes, request_id: str, deadline: Deadline) -> Vector:
+    async def _recording(self, data: bytes, request_id: str, deadline: Deadline) -> EmotionReading:
         loop = asyncio.get_running_loop()
         digest = await loop.run_in_executor(self._hashing, lambda: hashlib.sha256(data).hexdigest())
         if (known := self._vectors.get(digest)) is not None:
             return known
 
-        async def compute() -> Vector:
+        async def compute() -> EmotionReading:
             recording = await loop.run_in_executor(
                 self._decoders, lambda: decode_reference(data, param="emotion")
             )
             vector = await self._stage.emotion_vector(
                 EmotionAudioJob(request_id, recording, deadline=deadline)
             )
-            self._vectors[digest] = vector
-            return vector
+            warnings = tuple(f"emotion: {warning}" for warning in recording.warnings)
+            self._vectors[digest] = reading = EmotionReading(reference=vector, warnings=warnings)
+            return reading
 
         return await self._shared(f"recording {digest}", compute, deadline)
 

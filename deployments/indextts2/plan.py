@@ -26,6 +26,7 @@ from deployments.indextts2.speaker.job import EncodeJob
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.segment import Synthesis
 from deployments.indextts2.text.frontend import IndexTextFrontend, TextSegment
+from deployments.text.check import check_length
 from deployments.voices.library import ProfileFound, VoiceLibrary
 from deployments.voices.profile import EncodedProfile
 from deployments.voices.reference import Recording, ReferenceAudio
@@ -36,6 +37,7 @@ from deployments.weights.registry import locate
 MODEL_KIND = "indextts"  # in the keys of stored profiles, which the version of the weights tells apart
 INSTRUCTIONS_UNUSABLE = ("emotion_text_unavailable", "emotion_text_unclear")
 SEED_BITS = 48
+CHARS_PER_S = 14.0  # of Latin script, about, in any voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ class Planner:
             ),
             seed=seed,
             pause_s=pause_ms / 1000,
-            warnings=voice.warnings,
+            warnings=(*voice.warnings, *reading.warnings),
             speaker_s=time.monotonic() - began_s,
         )
 
@@ -179,7 +181,12 @@ class Planner:
         return await library.profile(recording, MODEL_KIND, version, encode, **more)
 
     def texts(self, plan: IndexPlan) -> Iterator[TextSegment]:
-        """Segments of the text, made while they are consumed; whole segments are cut exactly as published."""
+        """Segments of the text, made while they are consumed; whole segments are cut exactly as published.
+
+        Raises InvalidRequest where the text takes too long to speak.
+        """
+        longest_s = self._settings.longest_audio_s
+        check_length(plan.request.text, chars_per_s=CHARS_PER_S, longest_s=longest_s)
         frontend, most = self._facts.frontend, plan.params.max_text_tokens_per_segment
         assert most is not None
         if plan.params.whole_segments:

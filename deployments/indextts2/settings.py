@@ -103,6 +103,11 @@ class IndexTTSSettings(Settings):
     )
     max_text_tokens_per_segment: int = Field(default=120, ge=10, le=1000)
     pause_ms: float = Field(default=200.0, ge=0, le=5000, description="between segments")
+    longest_audio_s: float = Field(
+        default=900.0,
+        gt=0,
+        description="a text that takes longer to speak is refused with 400, whatever its characters",
+    )
     seed: int | None = Field(
         default=None,
         ge=0,

@@ -10,12 +10,12 @@ from deployments.core.metrics import Reply, StageMetrics
 from deployments.core.stages import replica_name
 from deployments.engine.step_engine import StepEngine
 from deployments.kokoro.job import KokoroJob, Spoken
-from deployments.kokoro.model import KokoroModel
+from deployments.kokoro.model import KokoroModel, Row
 from deployments.kokoro.settings import KokoroSettings
 from deployments.streaming.cost import Pace
 from deployments.weights.registry import find_model
 
-Engine = StepEngine[KokoroJob, KokoroJob, Spoken]
+Engine = StepEngine[KokoroJob, Row, Spoken]
 
 
 class Kokoro:

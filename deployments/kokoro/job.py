@@ -9,6 +9,7 @@ from deployments.core.deadline import NEVER, Deadline
 from deployments.core.speech import Samples
 
 SAMPLE_RATE_HZ = 24_000
+UNSPEAKABLE = "unspeakable_input"  # code of the error for a segment in which nothing can be spoken
 
 
 class Params(settings.Params):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,21 +14,37 @@ import numpy as np
 
 from deployments.core.errors import InvalidRequest, SpeechError
 from deployments.core.logs import RequestLogger
+from deployments.core.speech import Samples
 from deployments.engine.step_model import Outcome
-from deployments.kokoro.job import DEFAULT_CHARS_PER_S, KokoroJob, Spoken
-from deployments.kokoro.network import KokoroNetwork
+from deployments.kokoro.job import DEFAULT_CHARS_PER_S, UNSPEAKABLE, KokoroJob, Spoken
+from deployments.kokoro.network import MAX_PHONEMES, KokoroNetwork
 from deployments.kokoro.phonemes import Phonemizer, split_phonemes
 from deployments.kokoro.voices import KokoroVoice, find_voices
 from deployments.streaming.cost import Pace, PieceCost
 
 WARM_UP = {"en": "Ready when you are.", "zh": "你好。"}
 MEASURED = ("Ready.", "Ready to speak when you are.")
+LONG_PIECE = 200  # phonemes, of a segment that has more than the network takes: what others wait for
 PAIR_GAINS = 0.92  # two at once must take so much of what one after the other takes
 
 
+@dataclass(slots=True)
+class Row:
+    """A segment that is being spoken: a piece in every step, so that whoever leaves stops it between two."""
+
+    job: KokoroJob
+    left: deque[list[int]] | None = None  # ids of the pieces that are not spoken yet; None: not known yet
+    samples: list[Samples] = field(default_factory=list)
+    work_s: float = 0.0
+
+    @property
+    def spoken(self) -> Spoken:
+        return Spoken(np.concatenate(self.samples), self.work_s)
+
+
 class KokoroModel:
-    """Satisfies StepModel[KokoroJob, KokoroJob, Spoken]. A segment takes all threads of a session, so a step speaks
-    one: `cost` counts segments. Two engines may run one model, each for segments that take one thread."""
+    """Satisfies StepModel[KokoroJob, Row, Spoken]. A segment takes all threads of a session, so a step speaks of one:
+    `cost` counts segments. Two engines may run one model, each for segments that take one thread."""
 
     def __init__(self, directory: Path, *, threads: int) -> None:
         """Raises CheckpointError if no voices are there."""
@@ -90,41 +108,58 @@ class KokoroModel:
         return time.process_time() - began_s
 
     def speak(self, job: KokoroJob) -> Spoken:
-        """One segment. Raises InvalidRequest where nothing in it can be spoken."""
+        """One segment as a whole. Raises InvalidRequest where nothing in it can be spoken."""
+        row = self.admit(job)
+        while self._advance(row):
+            pass
+        return row.spoken
+
+    def _advance(self, row: Row) -> bool:
+        """Speak the next piece; whether there is another one."""
         began_s = time.monotonic()
-        voice = self.voices[job.voice]
+        job, voice = row.job, self.voices[row.job.voice]
         network = self._network if job.alone else self._one_thread
+        if row.left is None:
+            row.left = self._pieces(network, job, voice)
+        ids = row.left.popleft()
+        row.samples.append(network.synthesise(ids, voice.style(len(ids)), job.speed))
+        row.work_s += time.monotonic() - began_s
+        return bool(row.left)
+
+    def _pieces(self, network: KokoroNetwork, job: KokoroJob, voice: KokoroVoice) -> deque[list[int]]:
+        """The phonemes of a segment in pieces that the network takes; one piece, unless it reads much longer than it
+        looks, such as a long number."""
         phonemes = self._phonemizer.phonemes(job.text, voice.accent)
-        pieces = [ids for piece in split_phonemes(phonemes) if (ids := network.ids(piece))]
+        limit = MAX_PHONEMES if len(phonemes) <= MAX_PHONEMES else LONG_PIECE
+        pieces = deque(ids for piece in split_phonemes(phonemes, limit) if (ids := network.ids(piece)))
         if not pieces:
             raise InvalidRequest(
                 f"nothing in {job.text[:60]!r} can be spoken by voice {job.voice!r} (language {voice.language!r})",
                 param="input",
-                code="unspeakable_input",
+                code=UNSPEAKABLE,
             )
-        samples = [network.synthesise(ids, voice.style(len(ids)), job.speed) for ids in pieces]
-        return Spoken(np.concatenate(samples), time.monotonic() - began_s)
+        return pieces
 
     def width(self, job: KokoroJob) -> int:
         return 1
 
-    def admit(self, job: KokoroJob) -> KokoroJob:
-        return job
+    def admit(self, job: KokoroJob) -> Row:
+        return Row(job)
 
-    def cost(self, rows: Sequence[KokoroJob]) -> int:
+    def cost(self, rows: Sequence[Row]) -> int:
         return len(rows)
 
-    def step(self, rows: Sequence[KokoroJob]) -> list[Outcome[Spoken]]:
-        return [self._outcome(job) for job in rows]
+    def step(self, rows: Sequence[Row]) -> list[Outcome[Spoken]]:
+        return [self._outcome(row) for row in rows]
 
-    def _outcome(self, job: KokoroJob) -> Outcome[Spoken]:
+    def _outcome(self, row: Row) -> Outcome[Spoken]:
         try:
-            return Outcome((self.speak(job),), done=True)
+            return Outcome() if self._advance(row) else Outcome((row.spoken,), done=True)
         except SpeechError as error:
             return Outcome(error=error)
         except Exception as error:  # belongs to this segment: one text must not end the service for all
-            RequestLogger(job.request_id).exception("kokoro: a segment failed")
+            RequestLogger(row.job.request_id).exception("kokoro: a segment failed")
             return Outcome(error=error)
 
-    def release(self, row: KokoroJob) -> None:
-        """Nothing to do: a row holds nothing."""
+    def release(self, row: Row) -> None:
+        """Nothing to do: a row holds no memory of the model."""

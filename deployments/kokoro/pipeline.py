@@ -22,7 +22,7 @@ from deployments.core.pipeline import Forecast, Plan
 from deployments.core.ray_internals import by_value
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
 from deployments.core.stages import Stage, answer
-from deployments.kokoro.job import DEFAULT_CHARS_PER_S, SAMPLE_RATE_HZ, KokoroJob, Params
+from deployments.kokoro.job import DEFAULT_CHARS_PER_S, SAMPLE_RATE_HZ, UNSPEAKABLE, KokoroJob, Params
 from deployments.kokoro.settings import KokoroSettings
 from deployments.kokoro.voices import LANGUAGES, expected_voices
 from deployments.streaming.cost import LearntPace, Pace, PieceCost
@@ -31,6 +31,7 @@ from deployments.streaming.pieces import PieceLimits, PiecePlanner, Pieces, Seed
 from deployments.streaming.playback import Playback
 from deployments.streaming.read_ahead import ReadAhead
 from deployments.streaming.scheduler import ScheduledStream, Scheduler
+from deployments.text.check import check_length
 from deployments.text.cuts import CutText, Segment
 from deployments.text.language import detect_language
 from deployments.weights.registry import find_model
@@ -156,27 +157,30 @@ class Pipeline(pipeline.Pipeline):
         began_s = time.monotonic()
         playback = Playback()
         audio_s = 0.0
+        warnings: list[str] = []
         # Work goes on however slowly a client takes the audio: the place at the stage belongs to everybody.
-        made = ReadAhead(self._made(plan, playback))
+        made = ReadAhead(self._made(plan, playback, warnings))
         try:
             async for chunk in made:
                 audio_s += len(chunk.samples) / SAMPLE_RATE_HZ
                 yield chunk
         finally:
             await made.aclose()
-        yield StreamEnd(audio_s, {"kokoro": time.monotonic() - began_s})
+        yield StreamEnd(audio_s, {"kokoro": time.monotonic() - began_s}, tuple(warnings))
 
-    async def _made(self, plan: Plan, playback: Playback) -> AsyncGenerator[AudioChunk, None]:
+    async def _made(
+        self, plan: Plan, playback: Playback, warnings: list[str]
+    ) -> AsyncGenerator[AudioChunk, None]:
         native = plan.request.speed / plan.tempo
         learnt = self._learnt[plan.voice.language]
         # Not on the event loop: a long text without punctuation has thousands of places where it may be cut.
         pieces, first_units = await asyncio.get_running_loop().run_in_executor(
-            self._text_threads, _pieces, plan, native, learnt.pace
+            self._text_threads, _pieces, plan, native, learnt.pace, self._settings.longest_audio_s
         )
         stream = ScheduledStream(playback, lambda: pieces.rest_s, learnt.expected(first_units))
         self._refuse_long_wait(stream)
         with self._scheduler.joined(stream):
-            index = 0
+            index, speaks = 0, False
             turn = self._scheduler.ask(stream)
             while True:
                 alone = (await turn).alone
@@ -184,15 +188,25 @@ class Pipeline(pipeline.Pipeline):
                 segment, units = pieces.take(learnt.pace.of_turn(alone=alone), available_s)
                 self._scheduler.working(stream, *learnt.expected(units, alone=alone))
                 job = _job(plan, segment, native, playback.slack_s(index), first=index == 0, alone=alone)
-                spoken = self.monitor.heard("kokoro", await answer(self._stage.synthesise.remote(job)))
-                audio = trim(spoken.samples, SAMPLE_RATE_HZ, keep_lead_s=LEAD_S, keep_tail_s=TAIL_S)
-                learnt.observe(units, spoken.work_s, len(audio) / SAMPLE_RATE_HZ, alone=alone)
                 last = pieces.finished
-                pause_s = 0.0 if last else _pause_s(plan, segment.pause_after_s, native)
+                try:
+                    spoken = self.monitor.heard("kokoro", await answer(self._stage.synthesise.remote(job)))
+                except InvalidRequest as error:
+                    if error.code != UNSPEAKABLE or (last and not speaks):
+                        raise
+                    # One sign without a reading must not end a long text.
+                    warnings.append(f"{error.message}; it is left out")
+                    audio = silence(0.0, SAMPLE_RATE_HZ)
+                else:
+                    speaks = True
+                    audio = trim(spoken.samples, SAMPLE_RATE_HZ, keep_lead_s=LEAD_S, keep_tail_s=TAIL_S)
+                    learnt.observe(units, spoken.work_s, len(audio) / SAMPLE_RATE_HZ, alone=alone)
+                pause_s = 0.0 if last or not speaks else _pause_s(plan, segment.pause_after_s, native)
                 playback.sent(index, (len(audio) / SAMPLE_RATE_HZ + pause_s) / plan.tempo)
                 if not last:
                     turn = self._scheduler.ask(stream)
-                yield AudioChunk(audio, index)
+                if len(audio):
+                    yield AudioChunk(audio, index)
                 if pause_s > 0:
                     yield AudioChunk(silence(pause_s, SAMPLE_RATE_HZ), index)
                 if last:
@@ -209,11 +223,12 @@ class Pipeline(pipeline.Pipeline):
             )
 
 
-def _pieces(plan: Plan, native: float, pace: Pace) -> tuple[Pieces, float]:
-    """The text to be cut, and the expected length of its first piece.
+def _pieces(plan: Plan, native: float, pace: Pace, longest_s: float) -> tuple[Pieces, float]:
+    """The text to be cut, and the expected length of its first piece. Raises InvalidRequest where it is too long.
 
     A request with a seed is the same at any load: what it is cut into depends on the text alone.
     """
+    check_length(plan.request.text, chars_per_s=DEFAULT_CHARS_PER_S, longest_s=longest_s)
     seeded = plan.request.seed is not None
     planner = PiecePlanner(
         CutText(plan.request.text, max_chars=LIMITS.max_width),

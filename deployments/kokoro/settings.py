@@ -32,6 +32,11 @@ class KokoroSettings(Settings):
         description="a request that would wait longer for its first sound is refused at once with 429",
     )
     max_waiting_segments: int = Field(256, ge=1, description="of new requests; beyond that 429")
+    longest_audio_s: float = Field(
+        900.0,
+        gt=0,
+        description="at normal speed; a text that takes longer to speak is refused with 400, whatever its characters",
+    )
     default_voices: dict[str, str] = Field(
         {"en": "af_heart", "zh": "zf_xiaobei"}, description="voice by language"
     )

@@ -38,9 +38,9 @@ class KokoroVoice:
     path: Path
 
     def style(self, length: int) -> npt.NDArray[np.float32]:
-        """Style row (1, 256) for an input of `length` phoneme ids."""
+        """Style row (1, 256) for an input of `length` phoneme ids, 1 or more: the first row is that of a single one."""
         table = _table(self.path)
-        return table[min(length, len(table) - 1)][None]
+        return table[min(length, len(table)) - 1][None]
 
 
 @lru_cache(maxsize=128)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from deployments.core.errors import InvalidRequest
-from deployments.text.scripts import is_speakable
+from deployments.text.scripts import is_speakable, longest_width
 
 # C0 and C1 controls except line feed; NEL, line and paragraph separators become line feeds before.
 _CONTROLS = re.compile(r"[\x01-\x09\x0b-\x1f\x7f-\x9f]")
@@ -48,6 +48,21 @@ def check_text(text: str, *, max_chars: int) -> str:
             "input_not_speakable",
         )
     return cleaned
+
+
+def check_length(text: str, *, chars_per_s: float, longest_s: float) -> None:
+    """Refuse a text that takes longer than `longest_s` to speak, at so many Latin characters a second.
+
+    To be called with the text as it will be read, because a number of ten characters may be read as a hundred. Raises
+    InvalidRequest (param "input").
+    """
+    audio_s = longest_width(text) / chars_per_s
+    if audio_s > longest_s:
+        raise _refuse(
+            f"The input takes about {audio_s:.0f} s to speak; at most {longest_s:g} s are allowed. Send it in several "
+            "requests. Numbers are read digit by digit, and words of more than 50 letters letter by letter.",
+            "input_too_long",
+        )
 
 
 def _refuse(message: str, code: str) -> InvalidRequest:

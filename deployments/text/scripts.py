@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ffff"
 KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc\u31f0-\u31ff\uff66-\uff9d"
@@ -11,6 +12,11 @@ HANGUL = "\u1100-\u11ff\u3131-\u318e\uac00-\ud7af"
 _UNSPACED = re.compile(f"[{HAN}{KANA}]")
 _SYLLABIC = re.compile(f"[{HAN}{KANA}{HANGUL}]")
 _WORD = re.compile(rf"[{HAN}{KANA}]|(?:(?![{HAN}{KANA}])\S)+")
+
+_TOO_LONG = re.compile(rf"[^\W\d_{HAN}{KANA}{HANGUL}]{{50,}}")
+_SPELLED_WIDTH = 6
+_READ_SIGNS = frozenset("%&@#/\\*§")
+_SIGNS = frozenset(("Sc", "Sm"))  # of currencies and of mathematics
 
 # Speaking time against a Latin letter and a Latin word (4-5 characters of Chinese or 2.5-3 English words a
 # second).
@@ -26,6 +32,16 @@ def is_unspaced(char: str) -> bool:
 def spoken_width(text: str) -> int:
     """How long the text is to speak, in Latin characters; one that writes a syllable counts as three."""
     return len(text) + (_SYLLABIC_WIDTH - 1) * (0 if text.isascii() else len(_SYLLABIC.findall(text)))
+
+
+def longest_width(text: str) -> int:
+    """`spoken_width` where every digit and every sign that is read takes a word, and what is too long for a word is
+    spelled: about what is spoken, before it is known how numbers will be read."""
+    words = sum(len(match.group()) for match in _TOO_LONG.finditer(text))
+    words += sum(
+        char.isdigit() or char in _READ_SIGNS or unicodedata.category(char) in _SIGNS for char in text
+    )
+    return spoken_width(text) + (_SPELLED_WIDTH - 1) * words
 
 
 def word_ends(text: str) -> list[tuple[int, float]]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deployments.core.errors import InvalidRequest, UnsupportedMedia
+from deployments.voices.frames import first_adts_frame, first_mp3_frame
+from deployments.voices.wav_file import plain_wav
 
 ALLOWED_FORMATS = "wav, flac, mp3, ogg (opus or vorbis), m4a/mp4 (aac or alac), aac, webm"
 
 # More than 30 s of uncompressed audio at 192 kHz. The demuxer spends about 40 bytes on each.
 MAX_MP4_SAMPLES = 6_000_000
-# Streams state a length of 0 or about 2 or 4 GiB, because they do not know it yet.
-UNKNOWN_LENGTH = 2**31 - 2**16
-MAX_FORMAT_BYTES = 1024
+# What was left of a download or of a form in front of the recording is shorter.
+MAX_JUNK = 1 << 16
+ID3_HEADER_BYTES = 10
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ OGG = Container("ogg", "ogg", "audio/ogg")
 MP4 = Container("mp4", "mov", "audio/mp4", states_duration=True)
 WEBM = Container("webm", "matroska", "audio/webm", states_duration=True)
 
+_BEGINNING = re.compile(
+    rb"(?:RIFF|RF64).{4}WAVE|fLaC[\0\x80]\0\0\x22|OggS\0[\x02\x06]|\x1a\x45\xdf\xa3|ftyp[\w ]{4}", re.DOTALL
+)
+
 _FOREIGN = (
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
@@ -67,8 +71,7 @@ def sniff(data: bytes, *, param: str) -> Upload:
     ID3 tags are taken out: they hold titles and pictures, and their compressed frames may hold gigabytes.
     Raises UnsupportedMedia (415) that names what was found instead of audio, InvalidRequest (400) for a bomb.
     """
-    start = _after_id3_tags(data)
-    container = _container(data[start : start + 16], tagged=start > 0)
+    start, container = _beginning(data)
     if container is None:
         raise UnsupportedMedia(
             f"The file is {_describe(data)}, not audio that can be read. Allowed: {ALLOWED_FORMATS}.",
@@ -92,7 +95,38 @@ def sniff(data: bytes, *, param: str) -> Upload:
     return Upload(container, data, missing_bytes)
 
 
-def _container(head: bytes, *, tagged: bool) -> Container | None:
+def _beginning(data: bytes) -> tuple[int, Container | None]:
+    """Where the recording begins and what it is; players skip whatever stands before it, and so do people."""
+    tags = _after_id3_tags(data)
+    container = _container(data[tags : tags + 16])
+    if container is not None and container not in (MP3, AAC):
+        return tags, container
+    if container is None and not tags and _foreign(data):
+        return 0, None
+    found = _after_junk(data, tags)
+    if found is not None and found[0] == tags:
+        return found
+    # The length of a tag may be wrong; pictures in it may be longer than what is searched.
+    found = _after_junk(data, min(tags, ID3_HEADER_BYTES)) or found
+    if found is not None:
+        return found
+    return tags, container or (MP3 if tags and data[tags:] else None)
+
+
+def _after_junk(data: bytes, begin: int) -> tuple[int, Container] | None:
+    """The first beginning of a recording from `begin` on."""
+    found: list[tuple[int, Container]] = []
+    if match := _BEGINNING.search(data, begin, begin + MAX_JUNK):
+        start = match.start() - (4 if match[0].startswith(b"ftyp") else 0)
+        if start >= begin and (container := _container(data[start : start + 16])):
+            found.append((start, container))
+    for first_frame, container in ((first_mp3_frame, MP3), (first_adts_frame, AAC)):
+        if (start_or_none := first_frame(data, begin)) is not None:
+            found.append((start_or_none, container))
+    return min(found, key=lambda place: place[0], default=None)
+
+
+def _container(head: bytes) -> Container | None:
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         return WAV
     for magic, container in ((b"fLaC", FLAC), (b"OggS", OGG), (b"\x1a\x45\xdf\xa3", WEBM)):
@@ -106,7 +140,7 @@ def _container(head: bytes, *, tagged: bool) -> Container | None:
             return AAC
         if head[1] & 0x06 == 0x02:
             return MP3
-    return MP3 if tagged and head else None
+    return None
 
 
 def _after_id3_tags(data: bytes) -> int:
@@ -134,51 +168,15 @@ def _refuse_mp4_bombs(data: bytes, param: str) -> None:
         raise damaged
 
 
-def plain_wav(data: bytes) -> tuple[bytes, int]:
-    """A wav file of the same samples without other chunks, and how many bytes are missing at its end.
-
-    Other chunks hold tags, for which demuxers allocate whatever a length field of four bytes asks for.
-    Raises ValueError where the format or the samples are not found.
-    """
-    form, long_length = b"", None
-    for kind, start, length in _wav_chunks(data):
-        if kind == b"ds64":
-            long_length = int.from_bytes(data[start + 8 : start + 16], "little")
-        elif kind == b"fmt ":
-            form = data[start : start + min(length, MAX_FORMAT_BYTES)]
-        elif kind == b"data":
-            if not form:
-                break
-            stated = long_length if long_length and length == 0xFFFFFFFF else length
-            known = 0 < stated < UNKNOWN_LENGTH
-            samples = data[start : start + stated] if known else data[start:]
-            return _write_wav(form, samples), stated - len(samples) if known else 0
-    raise ValueError("its format or its samples are missing")
-
-
-def _wav_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and stated length of each chunk; chunks start at even places."""
-    at = 12
-    while at + 8 <= len(data):
-        kind, length = struct.unpack_from("<4sI", data, at)
-        yield kind, at + 8, length
-        at += 8 + length + length % 2
-
-
-def _write_wav(form: bytes, samples: bytes) -> bytes:
-    form += b"\0" * (len(form) % 2)
-    body = (
-        struct.pack("<4s4sI", b"WAVE", b"fmt ", len(form)) + form + struct.pack("<4sI", b"data", len(samples))
-    )
-    return struct.pack("<4sI", b"RIFF", len(body) + len(samples)) + body + samples
+def _foreign(data: bytes) -> str | None:
+    return next((name for magic, name in _FOREIGN if data.startswith(magic)), None)
 
 
 def _describe(data: bytes) -> str:
     if not data.strip(b"\0"):
         return "nothing but zeros"
-    for magic, name in _FOREIGN:
-        if data.startswith(magic):
-            return name
+    if foreign := _foreign(data):
+        return foreign
     if data.startswith(b"RIFF"):
         return f"a RIFF file of kind {data[8:12].decode('ascii', 'replace')!r}"
     head = data[:512]

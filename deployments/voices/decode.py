@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.core.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from deployments.voices.best_part import PART_S, LevelMeter, Part, choose_part
+from deployments.voices.channels import sound_channels
 from deployments.voices.containers import ALLOWED_FORMATS, Container, sniff
 from deployments.voices.quality import check_quality
 from deployments.voices.reference import ReferenceAudio
 
 MAX_BYTES = 10_000_000
-MAX_DURATION_S = 30.0
+MAX_DURATION_S = 30.0  # that is kept
+LONGEST_S = 600.0  # of an upload; its best part is kept
 MIN_DURATION_S = 1.0
 # Encoders pad the last packet, so that a recording cut to exactly 30 s decodes to a little more.
 PADDING_S = 0.1
@@ -43,8 +46,9 @@ CODECS = (
 def decode_reference(data: bytes, *, param: str = "ref_audio") -> ReferenceAudio:
     """Decode and check an uploaded recording; `param` is the request's field, for error messages.
 
-    At most 10 MB and 30 s, at least 1 s, 8 to 192 kHz, mono or stereo. Nothing is cut to fit: what is over
-    a limit is refused. Raises TooLarge (413), UnsupportedMedia (415) or InvalidRequest (400).
+    At most 10 MB and 10 min, at least 1 s, 8 to 192 kHz, mono or stereo. Silence at the ends is left out, and of more
+    than 30 s the best part is kept; the warnings say so. Raises TooLarge (413), UnsupportedMedia (415) or
+    InvalidRequest (400).
     """
     if len(data) > MAX_BYTES:
         raise TooLarge(
@@ -57,26 +61,38 @@ def decode_reference(data: bytes, *, param: str = "ref_audio") -> ReferenceAudio
         raise InvalidRequest("The recording is empty (0 bytes).", param=param)
     upload = sniff(data, param=param)
     recording = _Decoding(upload.container, param, upload.missing_bytes)
-    try:
-        recording.read(upload.content)
-    except (av.error.FFmpegError, ValueError, OSError) as error:
-        raise recording.damage(getattr(error, "strerror", None) or str(error)) from error
-    samples, sample_rate_hz = np.concatenate(recording.parts, axis=1), recording.sample_rate_hz
-    duration_s = samples.shape[1] / sample_rate_hz
+    recording.read(upload.content)
+    duration_s, rate = recording.total / recording.sample_rate_hz, recording.sample_rate_hz
     if duration_s < MIN_DURATION_S:
         raise InvalidRequest(
             f"The recording lasts {duration_s:.2f} s; cloning a voice needs at least {MIN_DURATION_S:g} s.",
             param=param,
             code="audio_too_short",
         )
-    warnings = (*recording.warnings(duration_s), *check_quality(samples, sample_rate_hz, param=param))
+    part = recording.best_part()
+    samples, notes = sound_channels(recording.samples(part, upload.content))
+    warnings = (
+        *recording.warnings(duration_s),
+        *part.notes,
+        *notes,
+        *check_quality(samples, rate, heard_s=PART_S, param=param),
+    )
     digest = hashlib.sha256(data).hexdigest()
-    return ReferenceAudio(samples, sample_rate_hz, duration_s, warnings, digest, upload.container.media_type)
+    return ReferenceAudio(
+        samples,
+        rate,
+        samples.shape[1] / rate,
+        warnings,
+        digest,
+        upload.container.media_type,
+        shortened=part.shortened,
+    )
 
 
 @dataclass
 class _Decoding:
-    """What has been decoded so far. Stops at the first limit, so that memory is bounded by the limits."""
+    """What has been decoded so far. Of a recording that is longer than what may be kept only the levels remain, so that
+    memory is bounded by the limits; its best part is then decoded again."""
 
     container: Container
     param: str
@@ -87,10 +103,35 @@ class _Decoding:
     packets: int = 0
     damaged: int = 0
     stated_s: float = 0.0
+    wanted: Part | None = None  # None: everything, as long as it may be kept
     parts: list[NDArray[np.float32]] = field(default_factory=list)
+    meter: LevelMeter = field(init=False)
 
     def read(self, data: bytes) -> None:
-        """Decode all of `data`: `parts` is not empty then. Raises InvalidRequest and what PyAV raises."""
+        """Decode all of `data`. Raises InvalidRequest."""
+        try:
+            self._read(data)
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            raise self.damage(getattr(error, "strerror", None) or str(error)) from error
+
+    def best_part(self) -> Part:
+        return choose_part(
+            self.meter.levels,
+            self.meter.frame,
+            self.total,
+            self.sample_rate_hz,
+            most_s=(MAX_DURATION_S + PADDING_S),
+        )
+
+    def samples(self, part: Part, data: bytes) -> NDArray[np.float32]:
+        """(channels, n) of a part of what was read from `data`."""
+        if self.parts:
+            return np.concatenate(self.parts, axis=1)[:, part.start : part.end]
+        again = _Decoding(self.container, self.param, 0, wanted=part)
+        again.read(data)
+        return np.concatenate(again.parts, axis=1)
+
+    def _read(self, data: bytes) -> None:
         deadline_s = time.monotonic() + MAX_DECODE_S
         with av.open(
             io.BytesIO(data),
@@ -109,7 +150,7 @@ class _Decoding:
                     raise self.damage()
                 if packet.stream_index == stream.index:
                     self._decode(packet)
-        if not self.parts or self.damaged > max(1, self.packets * MAX_DAMAGED_SHARE):
+        if not self.total or self.damaged > max(1, self.packets * MAX_DAMAGED_SHARE):
             raise self.damage()
 
     def _decode(self, packet: Any) -> None:
@@ -122,21 +163,31 @@ class _Decoding:
 
     def _add(self, frame: Any) -> None:
         rate, channels = frame.sample_rate, frame.layout.nb_channels
-        if not self.parts:
+        if not self.total:
             self._start(rate, channels)
         if (rate, channels) != (self.sample_rate_hz, self.channels):
             raise self._invalid(
                 f"The recording changes from {self.channels} channels at {self.sample_rate_hz} Hz to "
                 f"{channels} at {rate} Hz. Export it again as one piece."
             )
-        self.total += frame.samples
-        if self.total > (MAX_DURATION_S + PADDING_S) * rate:
+        begin, self.total = self.total, self.total + frame.samples
+        if self.total > (LONGEST_S + PADDING_S) * rate:
             raise self._invalid(
-                f"The recording is longer than {MAX_DURATION_S:g} s. Send its best part, without music; "
+                f"The recording is longer than {LONGEST_S:g} s. Send its best part, without music; "
                 "about 10 s are enough.",
                 code="audio_too_long",
             )
-        self.parts.append(_planes(frame, channels))
+        if self.wanted is not None:
+            first, end = max(begin, self.wanted.start), min(self.total, self.wanted.end)
+            if first < end:
+                self.parts.append(_planes(frame, channels)[:, first - begin : end - begin])
+            return
+        planes = _planes(frame, channels)
+        self.meter.add(planes)
+        if self.total <= (MAX_DURATION_S + PADDING_S) * rate:
+            self.parts.append(planes)
+        else:
+            self.parts.clear()
 
     def _start(self, rate: int, channels: int) -> None:
         if not MIN_SAMPLE_RATE_HZ <= rate <= MAX_SAMPLE_RATE_HZ:
@@ -147,6 +198,7 @@ class _Decoding:
         if not 1 <= channels <= MAX_CHANNELS:
             raise self._invalid(f"The recording has {channels} channels; send mono or stereo.")
         self.sample_rate_hz, self.channels = rate, channels
+        self.meter = LevelMeter(rate)
 
     def warnings(self, duration_s: float) -> list[str]:
         warnings = []

@@ -13,6 +13,7 @@ from cachetools import TTLCache
 from deployments.core.errors import SpeechError
 from deployments.voices.decode import MAX_BYTES, decode_reference
 from deployments.voices.reference import Recording, ReferenceAudio
+from deployments.voices.registered_voice import UNUSED_TRANSCRIPT
 from deployments.voices.workers import Workers
 
 PARAM = "ref_audio"
@@ -29,14 +30,19 @@ class OneOff:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    duration_s: float
+    warnings: tuple[str, ...]
+    shortened: bool
+
+
 class OneOffRecordings:
     """Each is decoded once to find what is wrong with it; when it comes again, its hash tells."""
 
     def __init__(self, decoding: Workers) -> None:
         self._decoding = decoding
-        self._seen: TTLCache[str, tuple[float, tuple[str, ...]] | SpeechError] = TTLCache(
-            REMEMBERED, REMEMBERED_S
-        )
+        self._seen: TTLCache[str, _Found | SpeechError] = TTLCache(REMEMBERED, REMEMBERED_S)
         self._lock = threading.Lock()
 
     async def check(self, data: bytes, reference_text: str) -> OneOff:
@@ -53,12 +59,14 @@ class OneOffRecordings:
         if seen is None:
             try:
                 audio = decode_reference(data, param=PARAM)
-                seen = audio.duration_s, audio.warnings
+                seen = _Found(audio.duration_s, audio.warnings, audio.shortened)
             except SpeechError as error:
                 seen = error
             with self._lock:
                 self._seen[sha256] = seen
         if isinstance(seen, SpeechError):
             raise copy.copy(seen)
-        duration_s, warnings = seen
-        return OneOff(Recording(sha256, data, reference_text, audio), duration_s, warnings)
+        warnings = seen.warnings
+        if seen.shortened and reference_text.strip():
+            reference_text, warnings = "", (*warnings, UNUSED_TRANSCRIPT)
+        return OneOff(Recording(sha256, data, reference_text, audio), seen.duration_s, warnings)

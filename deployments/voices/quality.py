@@ -19,8 +19,10 @@ ACTIVE_S = 1.0
 FRAME_S = 0.02
 
 
-def check_quality(samples: NDArray[np.float32], sample_rate_hz: int, *, param: str) -> tuple[str, ...]:
-    """Warnings about `samples` (channels, N).
+def check_quality(
+    samples: NDArray[np.float32], sample_rate_hz: int, *, heard_s: float, param: str
+) -> tuple[str, ...]:
+    """Warnings about `samples` (channels, N), of which every model hears the first `heard_s`.
 
     Raises InvalidRequest where no voice can be heard: numbers that are not finite or out of scale, silence.
     """
@@ -39,11 +41,15 @@ def check_quality(samples: NDArray[np.float32], sample_rate_hz: int, *, param: s
     rms = _rms(mono)
     if rms < SILENT_RMS:
         raise InvalidRequest(_why_silent(samples), param=param, code="audio_silent")
-    return tuple(_warnings(samples, mono, rms, sample_rate_hz))
+    return tuple(_warnings(samples, mono, rms, sample_rate_hz, heard_s))
 
 
 def _warnings(
-    samples: NDArray[np.float32], mono: NDArray[np.float32], rms: float, sample_rate_hz: int
+    samples: NDArray[np.float32],
+    mono: NDArray[np.float32],
+    rms: float,
+    sample_rate_hz: int,
+    heard_s: float,
 ) -> list[str]:
     warnings = []
     if rms < QUIET_RMS:
@@ -53,12 +59,13 @@ def _warnings(
     if sample_rate_hz < LOW_RATE_HZ:
         warnings.append(f"The recording has only {sample_rate_hz} Hz; the voice may sound like a telephone.")
     duration_s = len(mono) / sample_rate_hz
-    active_s = _active_s(mono, sample_rate_hz)
+    heard = mono[: round(heard_s * sample_rate_hz)]
+    active_s = _active_s(heard, sample_rate_hz)
     if duration_s < SHORT_S:
         warnings.append(f"The recording lasts only {duration_s:.1f} s; {SHORT_S:g} s or more clone better.")
     elif active_s < ACTIVE_S:
         warnings.append(
-            f"Only {active_s:.1f} s of {duration_s:.1f} s are not silent; the voice may be vague."
+            f"Only {active_s:.1f} s of {len(heard) / sample_rate_hz:.1f} s are not silent; the voice may be vague."
         )
     return warnings
 

@@ -19,7 +19,8 @@ class ReferenceAudio:
 
     `samples` are float32, (channels, N), nominally in [-1, 1], at the recording's own rate: each model mixes
     down (mean of the channels) and resamples its own way (indextts2-front.md 3.1). `sha256` names the
-    recording: the hash of the uploaded bytes, or of the samples where there never were any bytes.
+    recording: the hash of the uploaded bytes, or of the samples where there never were any bytes. `shortened`: there
+    were more words in it, so that its transcript does not fit.
     """
 
     samples: NDArray[np.float32]
@@ -28,6 +29,7 @@ class ReferenceAudio:
     warnings: tuple[str, ...]
     sha256: str
     media_type: str = "audio/wav"
+    shortened: bool = False
 
     @staticmethod
     def from_samples(samples: NDArray[np.floating], sample_rate_hz: int) -> ReferenceAudio:

@@ -22,6 +22,12 @@ MAX_ALIASES = 16
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
+UNUSED_TRANSCRIPT = (
+    "The transcript is not used: it says more than is heard in the part of the recording that is used. Send that part "
+    "alone, with what is said in it."
+)
+
+
 class VoiceDamaged(SpeechError):
     """What the store holds of a voice cannot be used."""
 

@@ -19,6 +19,7 @@ from deployments.voices.files import Files, store_unavailable
 from deployments.voices.index import EMPTY, VoiceIndex, damaged, manifest_path, read_index
 from deployments.voices.profile_store import ProfileStore
 from deployments.voices.registered_voice import (
+    UNUSED_TRANSCRIPT,
     NewVoice,
     RegisteredVoice,
     VoiceChanges,
@@ -61,6 +62,7 @@ class VoiceStore:
         """Keep a new voice. Raises what `decode_reference` raises (param "audio_sample"), InvalidRequest for other
         fields and Conflict (409) for a name, alias or id that is taken."""
         reference = decode_reference(new.audio, param="audio_sample")
+        misfit = bool(new.reference_text.strip()) and reference.shortened
         voice = RegisteredVoice(
             id=voice_id or new_id(),
             name=new.name,
@@ -72,9 +74,9 @@ class VoiceStore:
             description=new.description,
             language=new.language,
             consent=new.consent,
-            reference_text=new.reference_text,
+            reference_text="" if misfit else new.reference_text,
             aliases=new.aliases,
-            warnings=reference.warnings,
+            warnings=(*reference.warnings, *([UNUSED_TRANSCRIPT] if misfit else [])),
         )
         with self._registry_lock():
             if len(self.files.names("voices")) >= self._max_voices:

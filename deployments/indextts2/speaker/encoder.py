@@ -25,7 +25,7 @@ from deployments.voices.reference import ReferenceAudio
 from deployments.weights.manifest import MANIFEST_NAME, ManifestEntry, read_manifest
 
 # To be raised when a change of code changes the arrays: profiles that are stored are then made again.
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 
 class VoiceEncoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,9 @@ from deployments.indextts2.stream.chunk_planner import Chunk, ChunkPlanner, Prog
 from deployments.indextts2.vocoder.job import VocodeJob
 from deployments.streaming.playback import Playback
 from deployments.streaming.read_ahead import ReadAhead
+
+MUTE_PAUSE_S = 0.5  # in place of a segment that the model has nothing to say for
+REDRAWN = 1 << 20  # added to the stream number of a second draw: no request has so many segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class SegmentStream:
     ) -> None:
         self.index = index
         self.limit_reached = False
+        self.mute = False
         self.all_codes_there = False
         self.when_all_codes_are_there: Callable[[], None] = lambda: None
         self.stage_s = dict.fromkeys(("gpt", "s2mel", "voc"), 0.0)
@@ -93,7 +98,8 @@ class SegmentStream:
         self._windows = ReadAhead(self._vocoded())
 
     async def samples(self) -> AsyncGenerator[Samples, None]:
-        """Pieces of audio, (hop * frames,) in all. Raises SpeechError, and what a stage raises."""
+        """Pieces of audio, (hop * frames,) in all; none of a segment that is `mute`. Raises SpeechError, and what a
+        stage raises."""
         try:
             while True:
                 waiting = not self._windows.ready()
@@ -163,7 +169,9 @@ class SegmentStream:
             while True:
                 chunk = await self._gather(source, codes, chunks, committed, size)
                 if codes.count == 0:
-                    raise self._silent()
+                    self.mute = True
+                    self._playback.expect(self.index, MUTE_PAUSE_S)
+                    return
                 count = min(chunk.needs, codes.count)
                 if count > sent:
                     made = await self._extend(made, committed, codes, sent, count, chunk, chunks)
@@ -258,7 +266,28 @@ class SegmentStream:
         return None
 
     async def _code_chunks(self) -> AsyncGenerator[CodeChunk, None]:
-        job = replace(self._job, slack_s=self._playback.slack_s(self.index))
+        """Of the first draw that says anything: a model that draws codes may stop at once, by chance. The second draw
+        is as fixed by the seed as the first."""
+        again = replace(self._job, stream=self._job.stream + REDRAWN)
+        count = 0
+        for job in (self._job, again):
+            self._job = job
+            async with aclosing(self._drawn(job)) as chunks:
+                async for chunk in chunks:
+                    count += len(chunk.codes)
+                    if chunk.finished and count == 0 and job is not again:
+                        break
+                    self.limit_reached = self.limit_reached or chunk.limit_reached
+                    if chunk.finished:
+                        self.all_codes_there = True
+                        self.when_all_codes_are_there()
+                    yield chunk
+                    if chunk.finished:
+                        return
+
+    async def _drawn(self, drawn: GptJob) -> AsyncGenerator[CodeChunk, None]:
+        job = replace(drawn, slack_s=self._playback.slack_s(self.index))
+        spent_s = self.stage_s["gpt"]
         began_s = last_s = time.monotonic()
         replies = items(self._stages.codes(job))
         try:
@@ -266,24 +295,13 @@ class SegmentStream:
             async for reply in replies:
                 chunk = self._stages.heard("gpt", reply)
                 now_s = time.monotonic()
-                self.stage_s["gpt"] = now_s - began_s
+                self.stage_s["gpt"] = spent_s + now_s - began_s
                 if not first:  # the first one includes the prefix, and waiting for a slot
                     self._speeds.observe_codes(len(chunk.codes), now_s - last_s)
                 first, last_s = False, now_s
-                self.limit_reached = self.limit_reached or chunk.limit_reached
-                if chunk.finished:
-                    self.all_codes_there = True
-                    self.when_all_codes_are_there()
                 yield chunk
                 if chunk.finished:
                     return
             raise Unavailable("the GPT stage ended a segment without finishing it")
         finally:
             await replies.aclose()
-
-    def _silent(self) -> Unavailable:
-        return Unavailable(
-            f"the model had nothing to say for segment {self.index + 1} of the text; word it differently, "
-            "or try another seed",
-            code="segment_not_spoken",
-        )

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 
-from deployments.core.errors import InvalidRequest
+from deployments.core.errors import InvalidRequest, Unavailable
 from deployments.core.speech import AudioChunk, Samples, StreamEnd
-from deployments.indextts2.stream.segment import SegmentStream
+from deployments.indextts2.stream.segment import MUTE_PAUSE_S, SegmentStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
 from deployments.streaming.joins import silence
@@ -50,6 +50,7 @@ class SpeechStream:
         self._all_prepared = False
         self._started: list[tuple[TextSegment, SegmentStream]] = []
         self._sent = 0  # segments whose audio has all been sent
+        self._speaks = False  # a segment that is not mute has been sent
         self._changed = asyncio.Event()
         self._closed = False
         self._stage_s: dict[str, float] = {}
@@ -64,11 +65,15 @@ class SpeechStream:
             self._advance()
             while (segment := await self._next()) is not None:
                 text, stream = segment
-                if stream.index > 0 and self._pause_s > 0:
+                if self._speaks and self._pause_s > 0:
                     yield self._counted(silence(self._pause_s, self._sample_rate_hz), stream.index - 1)
                 async for samples in stream.samples():
                     yield self._counted(samples, stream.index)
+                if stream.mute and self._speaks:
+                    yield self._counted(silence(MUTE_PAUSE_S, self._sample_rate_hz), stream.index)
                 self._finish(text, stream)
+            if not self._speaks:
+                raise _mute()
         finally:
             self._closed = True
             # All are told to stop before any is waited for: the waiting may be cut short.
@@ -139,7 +144,12 @@ class SpeechStream:
 
     def _finish(self, text: TextSegment, stream: SegmentStream) -> None:
         self._playback.complete(stream.index)
-        self._speeds.observe_text(len(text.ids), self._playback.sent_s(stream.index))
+        if stream.mute:
+            warning = f"the model had nothing to say for segment {stream.index + 1}, which is left out: {text.text!r}"
+            self._warnings[warning] = None
+        else:
+            self._speaks = True
+            self._speeds.observe_text(len(text.ids), self._playback.sent_s(stream.index))
         self._sent += 1
         for stage, seconds in stream.stage_s.items():
             self._stage_s[stage] = self._stage_s.get(stage, 0.0) + seconds
@@ -155,4 +165,11 @@ def _nothing_to_speak() -> InvalidRequest:
         "There is nothing to speak in the input after normalisation; send at least one word or number.",
         param="input",
         code="input_not_speakable",
+    )
+
+
+def _mute() -> Unavailable:
+    return Unavailable(
+        "the model had nothing to say for any part of the text; word it differently, or try another seed",
+        code="segment_not_spoken",
     )

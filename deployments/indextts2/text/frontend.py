@@ -11,11 +11,13 @@ from deployments.indextts2.text.glossary import Glossary, Reading
 from deployments.indextts2.text.normalizer import NormalizedText, Normalizer
 from deployments.indextts2.text.segments import COMMAS, HYPHENS, SENTENCE_ENDS, split_tokens
 from deployments.indextts2.text.tokenizer import WORD_START, BpeTokenizer, pretokenize
-from deployments.text.clauses import Boundary, split_clauses, split_paragraphs
+from deployments.text.clauses import Boundary, Clause, split_clauses, split_paragraphs
+from deployments.text.connectives import cut_places, hard_cut
 from deployments.text.fst import TextFst
 
 _PAUSES = SENTENCE_ENDS | COMMAS | HYPHENS | {"'", "▁'", "…", "▁…", "▁!"}
 _GROUP_CHARS = 300
+_ANNOTATION_CHARS = 100  # that a word with its reading may have
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,30 @@ class IndexTextFrontend:
         return replace(segment, warnings=tuple(found))
 
 
+def _parts(clause: Clause) -> Iterator[Clause]:
+    """A clause that is longer than a group in parts, because the grammars take a second for a thousand characters, in
+    which no other thread runs. Between words if it has any, else anywhere."""
+    text = clause.text
+    while len(text) > _GROUP_CHARS:
+        places = [
+            (-rank, place) for place, rank in cut_places(text[:_GROUP_CHARS]) if 2 * place > _GROUP_CHARS
+        ]
+        place = max(places)[1] if places else hard_cut(text, _GROUP_CHARS)
+        if place is None:
+            break
+        annotation = text.rfind("<", place - _ANNOTATION_CHARS, place)
+        if annotation > 0 and ">" not in text[annotation:place]:
+            place = annotation
+        yield Clause(text[:place], Boundary.SENTENCE)
+        text = text[place:]
+    yield replace(clause, text=text)
+
+
 def _sentence_groups(paragraph: str) -> list[str]:
     """Whole sentences, as many as stay within `_GROUP_CHARS`; the first alone, so that audio starts early."""
     groups: list[str] = []
     closed = True  # does the last group end with a sentence?
-    for clause in split_clauses(paragraph):
+    for clause in (part for whole in split_clauses(paragraph) for part in _parts(whole)):
         full = len(groups) < 2 or len(groups[-1]) + len(clause.text) > _GROUP_CHARS
         if closed and full:
             groups.append(clause.text)

@@ -11,7 +11,10 @@ import sys
 from typing import Any
 
 import pytest
+import ray
+import ray._private.state
 from ray import serve
+from ray._private.node import Node
 from ray.serve import context
 from ray.serve._private.client import ServeControllerClient
 from ray.serve._private.replica import SERVE_BUILD_ASGI_APP_METHOD, _load_deployment_def_from_import_path
@@ -25,6 +28,7 @@ from deployments.core.ray_internals import (
     by_value,
     deploy,
     haproxy_switches,
+    logs_directory,
     own_context,
 )
 from serve_app.ingress import Ingress
@@ -173,3 +177,11 @@ def test_the_switches_are_read_by_the_installed_ray() -> None:
 def test_serve_asks_the_ingress_for_its_application_by_this_name() -> None:
     assert hasattr(Ingress, SERVE_BUILD_ASGI_APP_METHOD)
     assert serve.ingress()(Ingress) is not None
+
+
+def test_the_logs_and_the_registry_of_actors_are_where_they_are_looked_for() -> None:
+    if not ray.is_initialized():
+        assert logs_directory() is None
+    assert hasattr(ray._private.worker, "_global_node")
+    assert callable(Node.get_logs_dir_path)
+    assert "actor_id" in inspect.signature(ray._private.state.actors).parameters

@@ -210,6 +210,14 @@ def seconds_of_a_recording() -> str:
     return f"{value(f'{RECORDING}:MIN_DURATION_S'):g} to {value(f'{RECORDING}:MAX_DURATION_S'):g} s"
 
 
+def longest_recording() -> str:
+    return f"{value(f'{RECORDING}:LONGEST_S'):g} s"
+
+
+def best_part_of_a_recording() -> str:
+    return f"{value('deployments.voices.best_part:PART_S'):g} s"
+
+
 def megabytes_of_a_recording() -> str:
     return f"{value(f'{RECORDING}:MAX_BYTES') / 1e6:g} MB"
 
@@ -259,6 +267,8 @@ SENTENCES = {
     "docs/api.md": (
         (r"a recording of (\d+ to \d+ s) to speak like", seconds_of_a_recording),
         (r"registers a recording of (\d+ to \d+ s), at most", seconds_of_a_recording),
+        (r"A longer one, up to (\d+ s), is kept", longest_recording),
+        (r"only its best (\d+ s) are used", best_part_of_a_recording),
         (r"registers a recording of [^,]+, at most (\d+ MB)", megabytes_of_a_recording),
         (r"or a recording larger than (\d+ MB)", megabytes_of_a_recording),
         (r"`: up to (\d+) texts", lambda: value("serve_app.http.batch_body:MAX_ITEMS")),

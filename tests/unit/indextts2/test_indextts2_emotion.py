@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import DeadlineExceeded, InvalidRequest, UnsupportedMedia
@@ -220,6 +222,15 @@ async def test_a_recording_is_decoded_and_encoded_once(
     assert together[0].reference.tolist() == [3.0] * DIM
     await read(reader, Emotion(audio=other))
     assert len(decoded) == len(stage.jobs) == 2
+
+
+async def test_what_is_left_out_of_a_recording_is_said_each_time(reader: EmotionReader) -> None:
+    file = io.BytesIO()
+    tone = 0.3 * np.sin(np.arange(40 * 8_000) / 8)
+    soundfile.write(file, tone, 8_000, format="WAV")
+    for _ in range(2):
+        reading = await read(reader, Emotion(audio=file.getvalue()))
+        assert any(w.startswith("emotion: Of the recording of 40.0 s only") for w in reading.warnings)
 
 
 async def test_a_recording_that_cannot_be_decoded_is_refused(reader: EmotionReader, stage: Stage) -> None:

@@ -21,7 +21,7 @@ from deployments.indextts2.pipeline import Pipeline
 from deployments.indextts2.plan import CheckpointFacts
 from deployments.indextts2.settings import IndexTTSSettings
 from deployments.indextts2.speaker.emotion import normalize_weights
-from deployments.indextts2.stream.segment import SegmentStream
+from deployments.indextts2.stream.segment import MUTE_PAUSE_S, REDRAWN, SegmentStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import IndexTextFrontend
 from deployments.voices.library import VoiceLibrary
@@ -294,20 +294,51 @@ async def test_a_text_without_tokens_is_refused(bench: Bench) -> None:
     assert graph.stages.open == 0
 
 
-async def test_a_silent_segment_is_an_error_and_stops_the_rest(bench: Bench) -> None:
-    pipeline, graph = bench.pipeline({0: 20, 1: 0, 2: 20, 3: 20})
-    events = pipeline.stream(await pipeline.plan(request(LONG)))
-    segments = set()
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("mute", [{1}, {2}, {3}, {1, 2}, {0}, {0, 1}, {0, 1, 2}], ids=str)
+async def test_a_mute_segment_is_a_pause_and_a_warning(bench: Bench, stream: bool, mute: set[int]) -> None:
+    counts = {index: 0 if index in mute else 20 for index in range(4)}
+    counts |= {REDRAWN + index: 0 for index in mute}
+    pipeline, graph = bench.pipeline(counts)
+    chunks, end = await heard(pipeline, request(LONG, stream=stream, seed=3))
+    spoken = [index for index in range(4) if index not in mute]
+    parts: list[np.ndarray] = []
+    for index in range(spoken[0], 4):
+        pause = np.zeros(round(PAUSE_S * GEOMETRY.sample_rate_hz), np.float32)
+        gap = np.zeros(round(MUTE_PAUSE_S * GEOMETRY.sample_rate_hz), np.float32)
+        parts += [*([pause] if parts else []), gap if index in mute else graph.stages.expected(index)]
+    assert np.array_equal(joined(chunks), np.concatenate(parts)), "nothing is played for what begins a text"
+    assert [warning for warning in end.warnings if "nothing to say" in warning] == [
+        f"the model had nothing to say for segment {index + 1}, which is left out: {text!r}"
+        for index, text in enumerate(sentences(LONG))
+        if index in mute
+    ]
+    assert end.audio_s == pytest.approx(len(joined(chunks)) / GEOMETRY.sample_rate_hz)
+    assert graph.stages.open == 0
+    assert len(asyncio.all_tasks()) == 1
 
-    async def listen() -> None:
-        async for event in events:
-            assert isinstance(event, AudioChunk)
-            segments.add(event.segment)
 
-    with pytest.raises(Unavailable, match="segment 2"):
-        await listen()
+def sentences(text: str) -> list[str]:
+    return [f"{sentence.strip().rstrip('.').upper()}." for sentence in text.split(". ")]
+
+
+@pytest.mark.parametrize("text", ["7" * 4096, "a" * 4096, "ha" * 2000, "1/" * 2048])
+async def test_what_would_be_spoken_for_minutes_is_refused_before_anything_is_made(
+    bench: Bench, text: str
+) -> None:
+    pipeline, graph = bench.pipeline()
+    with pytest.raises(InvalidRequest, match="at most 900 s are allowed") as caught:
+        await anext(pipeline.stream(await pipeline.plan(request(text))))
+    assert caught.value.code == "input_too_long"
+    assert graph.stages.gpt_jobs == []
+
+
+async def test_a_text_that_is_mute_throughout_is_an_error(bench: Bench) -> None:
+    pipeline, graph = bench.pipeline(dict.fromkeys([*range(4), *range(REDRAWN, REDRAWN + 4)], 0))
+    with pytest.raises(Unavailable, match="nothing to say for any part") as caught:
+        await anext(pipeline.stream(await pipeline.plan(request(LONG))))
+    assert caught.value.code == "segment_not_spoken"
     await turns()
-    assert segments == {0}
     assert graph.stages.open == 0
     assert len(asyncio.all_tasks()) == 1
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from deployments.core.errors import Unavailable
+from deployments.core.errors import InvalidRequest, Unavailable
 from deployments.core.metrics import Reply, StageMetrics
 from deployments.core.pipeline import Plan
 from deployments.core.speech import Samples, SpeechRequest
-from deployments.kokoro.job import KokoroJob, Spoken
+from deployments.kokoro.job import UNSPEAKABLE, KokoroJob, Spoken
 from deployments.kokoro.pipeline import Pipeline
 from deployments.kokoro.settings import KokoroSettings
 from deployments.streaming.cost import Pace, PieceCost
@@ -44,7 +44,10 @@ class Call:
 class Stage:
     """A handle to a Kokoro stage: every segment is half a second of a tone with silence at both ends."""
 
-    def __init__(self, fails_at: int | None = None, delay_s: float = 0) -> None:
+    def __init__(
+        self, fails_at: int | None = None, delay_s: float = 0, mute: frozenset[int] = frozenset()
+    ) -> None:
+        self.mute = mute  # segments in which nothing can be spoken
         self.jobs: list[KokoroJob] = []
         self.calls: list[Call] = []
         self._fails_at = fails_at
@@ -69,6 +72,10 @@ class Stage:
         failed = len(self.jobs) == self._fails_at
         self.jobs.append(job)
         reply = Reply(Spoken(tone(), 0.2), METRICS)
+        if len(self.jobs) - 1 in self.mute:
+            failure = InvalidRequest(f"nothing in {job.text!r} can be spoken", code=UNSPEAKABLE)
+            self.calls.append(Call(failure, self._delay_s))
+            return self.calls[-1]
         self.calls.append(Call(Unavailable("down") if failed else reply, self._delay_s))
         return self.calls[-1]
 

@@ -14,10 +14,10 @@ from deployments.core.speech import Samples
 from deployments.engine.step_engine import StepEngine
 from deployments.kokoro import model as model_module
 from deployments.kokoro.job import DEFAULT_CHARS_PER_S, KokoroJob, Spoken
-from deployments.kokoro.model import MEASURED, KokoroModel
+from deployments.kokoro.model import LONG_PIECE, MEASURED, KokoroModel, Row
 from deployments.kokoro.voices import STYLE_WIDTH, expected_voices, find_voices
 
-Engine = StepEngine[KokoroJob, KokoroJob, Spoken]
+Engine = StepEngine[KokoroJob, Row, Spoken]
 
 
 class FakeNetwork:
@@ -138,9 +138,11 @@ def test_what_cannot_be_spoken_says_so(model: KokoroModel) -> None:
 
 def test_speed_and_the_style_of_the_length_reach_the_network(model: KokoroModel) -> None:
     model.speak(KokoroJob("abc", "af_anna", speed=1.5))
+    model.speak(KokoroJob("a", "af_anna"))
     model.speak(KokoroJob("a" * 100, "af_anna"))
     assert [(len(ids), row, speed) for ids, row, speed in network(model).spoken] == [
-        (3, 3, 1.5),
+        (3, 2, 1.5),
+        (1, 0, 1.0),
         (100, 7, 1.0),
     ]
 
@@ -151,6 +153,23 @@ def test_long_segments_are_spoken_in_pieces_without_loss(model: KokoroModel) -> 
     assert len(network(model).spoken) > 1
     heard = "".join(chr(int(value)) for value in samples)
     assert heard.replace(" ", "") == text.replace(" ", "")
+
+
+async def test_a_segment_that_reads_longer_than_the_network_takes_stops_between_its_pieces(
+    engine: Engine, model: KokoroModel
+) -> None:
+    network(model).gate.clear()
+    long = asyncio.create_task(engine.result(KokoroJob("seven " * 200, "af_anna"), slack_s=5))
+    await until(lambda: engine.metrics().held_jobs == 1)
+    long.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await long
+    network(model).gate.set()
+    assert len((await engine.result(KokoroJob("next", "af_anna"))).samples) == 4
+    assert len(network(model).spoken) == 2, "one piece of the first, and the second"
+    assert len(network(model).spoken[0][0]) <= LONG_PIECE
+    whole = await engine.result(KokoroJob("seven " * 200, "af_anna"))
+    assert "".join(map(chr, whole.samples.astype(int))).replace(" ", "") == "seven" * 200
 
 
 def test_warm_up_loads_the_dictionaries_of_all_languages_and_runs_the_network_once(

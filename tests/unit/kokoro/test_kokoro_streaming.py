@@ -8,7 +8,7 @@ from kokoro_fakes import LONG, METRICS, RATE_HZ, SEGMENT_S, Stage, pipeline, pla
 
 from benchmarks.virtual_time import in_virtual_time
 from deployments.core.deadline import NEVER, Deadline
-from deployments.core.errors import Overloaded, Unavailable
+from deployments.core.errors import InvalidRequest, Overloaded, Unavailable
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
 from deployments.streaming.playback import FIRST_DUE_S
 
@@ -158,3 +158,49 @@ async def test_a_failure_is_raised_and_never_skipped() -> None:
     stage = Stage(fails_at=1)
     with pytest.raises(Unavailable, match="down"):
         await spoken(stage, LONG)
+
+
+@pytest.mark.parametrize("mute", [{0}, {1}, {0, 1}, {2}], ids=str)
+async def test_a_segment_that_cannot_be_spoken_is_left_out_with_a_warning(mute: set[int]) -> None:
+    text = "One sentence is here.\n\nAnother one follows it.\n\nAnd this is the last one of them."
+    whole = Stage()
+    count = len([e for e in await spoken(whole, text, pause_ms=0, seed=1) if isinstance(e, AudioChunk)])
+    assert count == len(whole.jobs) == 3
+    stage = Stage(mute=frozenset(mute))
+    *chunks, end = await spoken(stage, text, pause_ms=0, seed=1)
+    assert len(stage.jobs) == 3
+    assert [chunk.segment for chunk in chunks] == [index for index in range(3) if index not in mute]
+    assert len(end.warnings) == len(mute)
+    for warning, index in zip(end.warnings, sorted(mute), strict=True):
+        assert stage.jobs[index].text in warning
+        assert "left out" in warning
+
+
+async def test_a_text_of_which_nothing_can_be_spoken_is_refused() -> None:
+    stage = Stage(mute=frozenset(range(50)))
+    with pytest.raises(InvalidRequest, match="can be spoken"):
+        await spoken(stage, LONG)
+    assert len(stage.jobs) > 1
+
+
+@pytest.mark.parametrize(
+    "text", ["7" * 4096, "7 " * 2048, "a" * 4096, "ha" * 2000, "1/" * 2048, "5% " * 1365, "$9" * 2048]
+)
+async def test_what_would_be_spoken_for_minutes_is_refused_before_anything_is_made(text: str) -> None:
+    stage = Stage()
+    with pytest.raises(InvalidRequest, match="at most 900 s are allowed") as caught:
+        await spoken(stage, text)
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, "input", "input_too_long")
+    assert stage.jobs == []
+
+
+@pytest.mark.parametrize(
+    "text", ["word " * 800, "今天天气很好，" * 580, "In 1995 we sold 300 of them. " * 140]
+)
+async def test_ordinary_texts_of_full_length_are_spoken(text: str) -> None:
+    await spoken(Stage(), text)
+
+
+async def test_the_bound_may_be_chosen() -> None:
+    with pytest.raises(InvalidRequest, match="at most 5 s"):
+        await spoken(Stage(), LONG, settings={"longest_audio_s": 5})

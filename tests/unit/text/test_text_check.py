@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.core.errors import InvalidRequest
-from deployments.text.check import check_text
+from deployments.text.check import check_length, check_text
 from deployments.text.language import detect_language
 
 
@@ -59,3 +59,21 @@ def test_result_is_clean_and_stable(text: str) -> None:
 )
 def test_detect_language(text: str, language: str) -> None:
     assert detect_language(text) == language
+
+
+@pytest.mark.parametrize(
+    ("text", "audio_s"),
+    [
+        ("word " * 28, 10),
+        ("你好" * 7, 3),
+        ("7" * 14, 6),
+        ("a" * 140, 60),
+        ("$5 + 5%", 2.3),
+        ("Großmutter", 0.7),
+    ],
+)
+def test_how_long_a_text_takes_to_speak(text: str, audio_s: float) -> None:
+    check_length(text, chars_per_s=14, longest_s=audio_s * 1.1)
+    with pytest.raises(InvalidRequest, match="takes about") as caught:
+        check_length(text, chars_per_s=14, longest_s=audio_s * 0.9)
+    assert (caught.value.param, caught.value.code) == ("input", "input_too_long")

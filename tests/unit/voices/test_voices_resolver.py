@@ -214,6 +214,19 @@ async def test_faults_of_one_off_recordings_are_remembered(
     assert len(decoded) == (3 if error is TooLarge else 1)
 
 
+async def test_a_long_one_off_recording_is_used_without_its_transcript(
+    folder: Path, library: VoiceLibrary, speech, wav
+) -> None:
+    long = SpeechRequest(
+        "r", "text", reference_audio=wav(speech(40.0, 8_000), 8_000), reference_text="all that is said"
+    )
+    for _ in range(2):  # decoded, and remembered
+        found = await resolver(folder).resolve(long, library)
+        assert found.recording.reference_text == ""
+        assert any("only the best part is used" in warning for warning in found.warnings)
+        assert any("transcript is not used" in warning for warning in found.warnings)
+
+
 async def test_what_is_remembered_is_bounded(tmp_path: Path, library: VoiceLibrary) -> None:
     for number in range(one_off.REMEMBERED + 50):
         with pytest.raises(SpeechError):

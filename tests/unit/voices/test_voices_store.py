@@ -152,6 +152,20 @@ def test_impossible_names(store: VoiceStore, recording: bytes, name: str) -> Non
     assert all_files(store) == []
 
 
+def test_a_long_recording_is_kept_whole_and_its_transcript_is_not(store: VoiceStore, speech, wav) -> None:
+    long = wav(speech(40.0, 8_000), 8_000)
+    voice = store.register(NewVoice(long, "Long", reference_text="all that is said"))
+    assert store.audio(voice) == long
+    assert voice.duration_s <= 15
+    assert voice.reference_text == ""
+    assert any("only the best part is used" in warning for warning in voice.warnings)
+    assert any("transcript is not used" in warning for warning in voice.warnings)
+    silent = wav(np.concatenate([np.zeros((1, 16 * 24_000), np.float32), speech()], axis=1))
+    kept = store.register(NewVoice(silent, "Late", reference_text="all that is said"))
+    assert kept.reference_text == "all that is said"
+    assert len(store.register(NewVoice(long, "No text")).warnings) == len(voice.warnings) - 1
+
+
 def test_limit(tmp_path: Path, recording: bytes) -> None:
     store = VoiceStore(str(tmp_path), max_voices=2)
     first = store.register(NewVoice(recording, "1"))

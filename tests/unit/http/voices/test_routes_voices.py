@@ -136,7 +136,7 @@ def nan_wav() -> bytes:
     [
         (lambda clip: clip(level=0), 400, "silent"),
         (lambda clip: clip(0.1), 400, "0.10 s"),
-        (lambda clip: clip(40, 8000), 400, "longer than 30 s"),
+        (lambda clip: clip(601, 8000), 400, "longer than 600 s"),
         (lambda clip: nan_wav(), 400, "NaN"),
         (lambda clip: clip(format="FLAC")[:300], 400, "damaged or cut off"),
         (lambda clip: b"", 400, "empty"),

@@ -17,7 +17,7 @@ from deployments.core.errors import Unavailable
 from deployments.indextts2.gpt.job import GptJob
 from deployments.indextts2.sampling import Params
 from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner
-from deployments.indextts2.stream.segment import SegmentStream, Synthesis
+from deployments.indextts2.stream.segment import REDRAWN, SegmentStream, Synthesis
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.streaming.playback import Playback
 from deployments.voices.sharing import SharedVoice
@@ -33,6 +33,7 @@ def segment(
     by_deadline: bool = False,
     chunks: ChunkParameters = CHUNKS,
     speeds: StageSpeeds | None = None,
+    playback: Playback | None = None,
 ) -> SegmentStream:
     job = GptJob(
         request_id="r",
@@ -46,7 +47,7 @@ def segment(
     )
     synthesis = Synthesis("r", mel_bands=BANDS, chunked=chunked, by_deadline=by_deadline)
     planner = ChunkPlanner(chunks, GEOMETRY, speeds or StageSpeeds(), 10, 16)
-    return SegmentStream(index, job, synthesis, planner, stages, Playback())
+    return SegmentStream(index, job, synthesis, planner, stages, playback or Playback())
 
 
 async def spoken(stream: SegmentStream) -> np.ndarray:
@@ -200,13 +201,45 @@ async def test_s2mel_goes_on_while_the_vocoder_works() -> None:
     assert np.array_equal(await asyncio.wait_for(spoken(segment(stages)), 5), stages.expected(0))
 
 
-async def test_a_segment_without_codes_is_an_error_that_names_it() -> None:
-    for chunked in (True, False):
-        stages = FakeStages({2: 0})
-        with pytest.raises(Unavailable, match="segment 3") as error:
-            await spoken(segment(stages, index=2, chunked=chunked))
-        assert error.value.code == "segment_not_spoken"
-        assert stages.open == 0
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_segment_without_codes_is_drawn_again_and_mute_then(chunked: bool) -> None:
+    stages = FakeStages({2: 0, 2 + REDRAWN: 0})
+    stream = segment(stages, index=2, chunked=chunked)
+    assert len(await spoken(stream)) == 0
+    assert stream.mute
+    assert stream.all_codes_there
+    assert [job.stream for job in stages.gpt_jobs] == [2, 2 + REDRAWN]
+    assert {job.seed for job in stages.gpt_jobs} == {7}
+    assert stages.places.count("s2mel") == stages.places.count("vocoder") == 0
+    assert stages.open == 0
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_the_second_draw_is_heard_where_the_first_says_nothing(chunked: bool) -> None:
+    stages = FakeStages({2: 0, 2 + REDRAWN: 30})
+    stream = segment(stages, index=2, chunked=chunked)
+    told: list[int] = []
+    stream.when_all_codes_are_there = lambda: told.append(stages.places.count("gpt-end"))
+    assert len(await spoken(stream)) == GEOMETRY.frames(30) * GEOMETRY.hop
+    assert not stream.mute
+    assert told == [2]
+    assert {job.stream for job in stages.mel_jobs} == {2 + REDRAWN}, "noise is that of the draw"
+    assert stages.open == 0
+
+
+async def test_a_first_draw_that_runs_into_the_limit_without_a_code_is_no_limit() -> None:
+    stream = segment(FakeStages({0: 0, REDRAWN: 9}))
+    await spoken(stream)
+    assert not stream.limit_reached
+
+
+async def test_later_segments_do_not_count_on_the_sound_of_a_mute_one() -> None:
+    playback = Playback()
+    playback.expect(0, 20.0)
+    playback.expect(1, 3.0)
+    stages = FakeStages({0: 0, REDRAWN: 0})
+    await spoken(segment(stages, playback=playback))
+    assert playback.slack_s(1) < 5
 
 
 async def test_the_limit_of_codes_is_remembered() -> None:

@@ -176,3 +176,35 @@ def test_threads_agree_with_one_thread(bpe_model: Path) -> None:
     alone = [frontend.segments(text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(frontend.segments, texts)) == alone
+
+
+@pytest.mark.parametrize(
+    "text", ["seven men and a dog " * 200, "7" * 4096, "a" * 4096, "今天天气很好我们去散步" * 300]
+)
+def test_no_clause_reaches_the_grammar_in_one_piece_however_long_it_is(bpe_model: Path, text: str) -> None:
+    given: list[str] = []
+
+    def record(part: str, route: str) -> str:
+        given.append(part)
+        return part
+
+    spoken = "".join(segment.text for segment in IndexTextFrontend(bpe_model, fst=record).iter_segments(text))
+    assert max(map(len, given)) <= 300
+    assert "".join("".join(given).split()) == "".join(text.split())
+    assert "".join(spoken.split()) == "".join(text.upper().split())
+
+
+def test_an_annotation_is_not_cut(bpe_model: Path) -> None:
+    given: list[str] = []
+
+    def record(part: str, route: str) -> str:
+        given.append(part)
+        return part
+
+    list(
+        IndexTextFrontend(bpe_model, fst=record).iter_segments(
+            "word " * 56 + "<bank of the river|it's 5> " + "word " * 60
+        )
+    )
+    assert sum("<bank of the river|it's 5>" in part for part in given) <= 1
+    assert all(part.count("<") == part.count(">") for part in given)
