@@ -149,6 +149,7 @@ class Speech:
     sample_rate_hz: int
     model: str
     voice: str
+    warnings: tuple[str, ...] = ()  # what a listener may miss
 
     @property
     def duration_s(self) -> float:
@@ -171,7 +172,7 @@ class RequestFields(TypedDict, total=False):
     params: Mapping[str, object]
     pause_ms: float | None
     latency_budget_ms: float | None
-    fallback: bool
+    fallback: bool | None
     stream: bool
     deadline: Deadline
 
@@ -216,18 +217,19 @@ class Voicegraph:
         """The whole text as one array. Raises SpeechError as the HTTP interface would answer."""
         start: StreamStart | None = None
         pieces: list[Samples] = []
-        ended = False
+        end: StreamEnd | None = None
         async for event in self.events(text, **fields):
             if isinstance(event, StreamStart):
                 start = event
             elif isinstance(event, AudioChunk):
                 pieces.append(event.samples)
             elif isinstance(event, StreamEnd):
-                ended = True
-        if start is None or not ended:
+                end = event
+        if start is None or end is None:
             raise Unavailable("the stream ended before the text was spoken", retry_after_s=2)
         samples = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
-        return Speech(samples, start.sample_rate_hz, start.model, start.voice)
+        warnings = tuple(dict.fromkeys((*start.warnings, *end.warnings)))
+        return Speech(samples, start.sample_rate_hz, start.model, start.voice, warnings)
 
     async def voices(self) -> tuple[VoiceCard, ...]:
         """Those of the models and those that were uploaded."""

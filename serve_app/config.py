@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -10,6 +11,10 @@ from deployments.core.settings import Settings
 from deployments.voices.store import DEFAULT_URL
 
 POLICIES = ("auto", "fast", "quality")
+LOCAL_ORIGINS = tuple(
+    f"{scheme}://{host}:*" for host in ("localhost", "127.0.0.1", "[::1]") for scheme in ("http", "https")
+)
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/*?#]+(:\*)?")
 OPENAI_MODEL_ALIASES = {"tts-1": "fast", "tts-1-hd": "quality", "gpt-4o-mini-tts": "auto"}
 
 
@@ -63,6 +68,11 @@ class Config(Settings):
     )
     limits: Limits = Field(default_factory=Limits)  # type: ignore[arg-type]
     voices: VoiceSettings = Field(default_factory=VoiceSettings)  # type: ignore[arg-type]
+    cors_origins: tuple[str, ...] = Field(
+        LOCAL_ORIGINS,
+        description="pages that may call the server from a browser: https://host, https://host:* for any port, or *; "
+        "[] for none",
+    )
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
@@ -78,6 +88,11 @@ class Config(Settings):
                 raise ValueError(f"model_aliases: {alias!r} points to {target!r}; known are {sorted(known)}")
         if unknown := [name for name in self.optional if name not in self.models]:
             raise ValueError(f"optional: {unknown[0]!r} is not one of {sorted(self.models)}")
+        for origin in self.cors_origins:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"cors_origins: {origin!r} is not an origin such as https://example.com, without a path"
+                )
         if self.default_model is not None and self.default_model not in self.models:
             raise ValueError(f"default_model: {self.default_model!r} is not one of {sorted(self.models)}")
         return self

@@ -30,13 +30,23 @@ from deployments.core.speech import (
     StreamStart,
 )
 from deployments.text.check import check_text
-from deployments.text.language import detect_language
+from deployments.text.language import script_language
 from deployments.voices.library import Outcome
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
 from serve_app.admission import Admission
 from serve_app.client import cause_of
-from serve_app.config import Config
-from serve_app.routing import Choice, Needs, default_model, rank
+from serve_app.config import POLICIES, Config
+from serve_app.routing import (
+    Choice,
+    Needs,
+    default_model,
+    moves_on,
+    no_such_voice,
+    rank,
+    resolve,
+    served_language,
+    stand_in,
+)
 from serve_app.telemetry import LoadMonitor, RequestRecord, Telemetry
 from serve_app.voice_registry import VoiceRegistry
 
@@ -130,7 +140,8 @@ class Router:
         if deadline is NEVER or deadline.left_s > limits.first_audio_timeout_s:
             deadline = Deadline.after(limits.first_audio_timeout_s)
         text = check_text(request.text, max_chars=limits.max_input_chars)
-        return replace(request, text=text, deadline=deadline)
+        language = served_language(request.language, self._cards)
+        return replace(request, text=text, language=language, deadline=deadline)
 
     def _choices(self, request: SpeechRequest) -> list[Choice]:
         """Nothing here waits for a stage or a store: what one model or store does concerns no other model."""
@@ -145,7 +156,7 @@ class Router:
 
     def _needs(self, request: SpeechRequest) -> Needs:
         needs = Needs(
-            language=request.language or _needed_language(request.text),
+            language=request.language or script_language(request.text),
             cloning=request.reference_audio is not None,
             emotion=request.emotion is not None,
         )
@@ -154,7 +165,7 @@ class Router:
         owners = frozenset(
             name
             for name, pipeline in self._pipelines.items()
-            if any(request.voice in voice.names for voice in pipeline.voices)
+            if _spelled(request.voice, pipeline) is not None
         )
         if not owners and self._voices.find_in_memory(request.voice) is not None:
             owners = self._voices.cloning_models
@@ -164,21 +175,29 @@ class Router:
         self, choices: list[Choice], request: SpeechRequest, record: RequestRecord
     ) -> _OpenStream:
         """The first choice that comes as far as its first event."""
-        for choice in choices[:-1]:
+        for place, choice in enumerate(choices):
             try:
-                return await self._attempt(choice, request, record)
+                told = stand_in(choice, choices[0]) if place else choice
+                return await self._attempt(told, request, record)
             except SpeechError as failure:  # noqa: PERF203
-                # Bad input is bad for every model, and one that is given no time is not to blame.
-                if failure.status < Overloaded.status or request.deadline.passed:
+                if failure.code == "voice_not_found" and self._is_policy(request):
+                    raise no_such_voice(request.voice) from failure  # which is not that one model's fault
+                last = place + 1 == len(choices)
+                # A model that is given no time is not to blame.
+                if last or request.deadline.passed or not moves_on(request, failure):
                     raise
                 RequestLogger(request.request_id).warning("model %s cannot serve: %s", choice.model, failure)
                 self._telemetry.fell_back(choice.model)
-        return await self._attempt(choices[-1], request, record)
+        raise AssertionError("there is always a model to try")
+
+    def _is_policy(self, request: SpeechRequest) -> bool:
+        return resolve(request.model, self._cards, self._config.model_aliases) in POLICIES
 
     async def _attempt(self, choice: Choice, request: SpeechRequest, record: RequestRecord) -> _OpenStream:
         """One model's stream, up to its first event before the deadline. Raises SpeechError."""
         model, pipeline = choice.model, self._pipelines[choice.model]
         record.model = model
+        request = replace(request, voice=_spelled(request.voice, pipeline) or request.voice)
         try:
             async with AsyncExitStack() as stack:
                 await self._admit(model, request, stack)
@@ -274,10 +293,11 @@ async def _or_error(work: Awaitable[T]) -> T | SpeechError:
         return error
 
 
-def _needed_language(text: str) -> str | None:
-    """A language that rules models out. Latin text does not: its language cannot be told from the script."""
-    language = detect_language(text)
-    return None if language == "en" else language
+def _spelled(voice: str | None, pipeline: Pipeline) -> str | None:
+    """The name that the model itself has for the voice that was asked for; None where it has none."""
+    if voice is None:
+        return None
+    return next((name for card in pipeline.voices if (name := card.spelled(voice)) is not None), None)
 
 
 def _start(card: ModelCard, plan: Plan, choice: Choice) -> StreamStart:
@@ -289,6 +309,7 @@ def _start(card: ModelCard, plan: Plan, choice: Choice) -> StreamStart:
         tempo=plan.tempo,
         voice_cache=plan.voice_cache,
         ignored=plan.ignored,
+        warnings=(*choice.warnings(plan.voice.id), *plan.warnings),
     )
 
 

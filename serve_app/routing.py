@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deployments.core.catalogue import ModelCard
-from deployments.core.errors import InvalidRequest, NotFound
+from deployments.core.errors import InvalidRequest, NotFound, Overloaded, SpeechError
 from deployments.core.speech import SpeechRequest
+from deployments.text.language_names import english_name, language_code
 from serve_app.config import POLICIES
+
+FALLBACK = "fallback:"  # in a reason, before the name of the model that was wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,19 @@ class Load:
 class Choice:
     model: str
     reason: str
+
+    @property
+    def instead_of(self) -> str | None:
+        """The model that would have answered if it could."""
+        return self.reason.removeprefix(FALLBACK) if self.reason.startswith(FALLBACK) else None
+
+    def warnings(self, voice: str) -> tuple[str, ...]:
+        """What a client is told where another speaker than the wanted one, `voice`, answers."""
+        if self.instead_of is None:
+            return ()
+        return (
+            f"model {self.instead_of!r} cannot answer now: voice {voice!r} of model {self.model!r} speaks",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +68,8 @@ class Needs:
         if self.emotion and not card.emotion:
             found.append("has no emotion control")
         if self.language and self.language not in card.languages:
-            found.append(f"does not speak {self.language!r}")
+            spoken = ", ".join(card.languages)
+            found.append(f"does not speak {self.language!r}, but {spoken}")
         return found
 
 
@@ -97,34 +114,53 @@ def rank(
             f"no model can serve this request: {details}", param="model", code="model_unsuitable"
         )
 
-    ranked = _order(wanted, request.latency_budget_ms, suitable, loads, default)
+    chosen = names_voice(request)
     if wanted in POLICIES and needs.voice_unknown:
-        cloning = {card.name for card in suitable if card.cloning}
-        ranked.sort(key=lambda choice: choice.model not in cloning)
+        suitable = [card for card in suitable if card.cloning]
+        if not suitable:
+            raise no_such_voice(request.voice)
+    if wanted not in POLICIES:
+        others = sorted((card for card in suitable if card.name != wanted), key=_best_first)
+        ranked = [Choice(wanted, "explicit"), *(Choice(card.name, FALLBACK + wanted) for card in others)]
+    elif len(suitable) == 1:
+        ranked = [Choice(suitable[0].name, "only-suitable")]
+    elif chosen:
+        ranked = _by_voice(suitable, default)
+    else:
+        ranked = _by_load(wanted, request.latency_budget_ms, suitable, loads, default)
+    may = request.fallback if request.fallback is not None else wanted in POLICIES
     # A model that is known to be down goes last, but is still tried when nothing else is left, or when the client
-    # named it and wants no other.
-    if wanted in POLICIES or request.fallback:
+    # wants no other.
+    if may or (wanted in POLICIES and not chosen):
         ranked.sort(key=lambda choice: not loads.get(choice.model, Load()).ready)
-    return ranked if request.fallback else ranked[:1]
+    return ranked if may else ranked[:1]
 
 
-def _order(
+def _best_first(card: ModelCard) -> int:
+    return -card.quality_rank
+
+
+def _by_voice(suitable: Sequence[ModelCard], default: str | None) -> list[Choice]:
+    """One name is one voice of one model, whatever the policy and the load: who sends a text sentence by sentence
+    hears one speaker. The default model's voice comes first, then the best model's, then the first configured one's."""
+    first, *others = sorted(suitable, key=lambda card: (card.name != default, _best_first(card)))
+    return [Choice(first.name, "voice"), *(Choice(card.name, FALLBACK + first.name) for card in others)]
+
+
+def _by_load(
     wanted: str,
     budget_ms: float | None,
     suitable: Sequence[ModelCard],
     loads: Mapping[str, Load],
     default: str | None,
 ) -> list[Choice]:
+    """For requests that leave the speaker open."""
+
     def expected_s(card: ModelCard) -> float:
         return loads.get(card.name, Load()).expected_first_audio_s()
 
-    fastest = sorted(suitable, key=lambda card: (expected_s(card), -card.quality_rank))
-    best = sorted(suitable, key=lambda card: (-card.quality_rank, expected_s(card)))
-    if wanted not in POLICIES:
-        others = [Choice(card.name, f"fallback:{wanted}") for card in best if card.name != wanted]
-        return [Choice(wanted, "explicit"), *others]
-    if len(suitable) == 1:
-        return [Choice(suitable[0].name, "only-suitable")]
+    fastest = sorted(suitable, key=lambda card: (expected_s(card), _best_first(card)))
+    best = sorted(suitable, key=lambda card: (_best_first(card), expected_s(card)))
     if budget_ms is not None:
         within = [card for card in best if expected_s(card) * 1000 <= budget_ms]
         beyond = [Choice(card.name, "fastest:budget-unmet") for card in fastest if card not in within]
@@ -133,5 +169,53 @@ def _order(
         return [Choice(card.name, "fastest") for card in fastest]
     if wanted == "auto" and default is not None and any(card.name == default for card in suitable):
         rest = [card for card in best if card.name != default]
-        return [Choice(default, "default"), *(Choice(card.name, "fallback:default") for card in rest)]
+        return [Choice(default, "default"), *(Choice(card.name, FALLBACK + default) for card in rest)]
     return [Choice(card.name, "best-quality") for card in best]
+
+
+def moves_on(request: SpeechRequest, failure: SpeechError) -> bool:
+    """Whether the next model may be tried after `failure`.
+
+    Bad input is bad for every model. A full model is up: another speaker in its place only where the client named
+    none, or said that it may be.
+    """
+    if isinstance(failure, Overloaded):
+        return request.fallback is True or not names_voice(request)
+    return failure.status > Overloaded.status
+
+
+def stand_in(choice: Choice, first: Choice) -> Choice:
+    """`choice` as it is told to the client after the `first` one has failed."""
+    wanted = first.instead_of or first.model
+    return choice if choice.model == wanted else Choice(choice.model, FALLBACK + wanted)
+
+
+def names_voice(request: SpeechRequest) -> bool:
+    """Whether the client has said who is to speak."""
+    return request.voice is not None or request.reference_audio is not None
+
+
+def no_such_voice(voice: str | None) -> NotFound:
+    return NotFound(
+        f"voice {voice!r} does not exist; GET /v1/audio/voices lists all",
+        param="voice",
+        code="voice_not_found",
+    )
+
+
+def served_language(written: str | None, cards: Sequence[ModelCard]) -> str | None:
+    """The code of the language that a request names; None where it is to be told from the text.
+
+    Raises InvalidRequest that says what is spoken here.
+    """
+    if written is None or written.strip().lower() == "auto":
+        return None
+    served = list(dict.fromkeys(language for card in cards for language in card.languages))
+    code = language_code(written, served)
+    if code in served:
+        return code
+    listed = ", ".join(f"{known} ({english_name(known)})" for known in sorted(served))
+    raise InvalidRequest(
+        f"language {written[:40]!r} is not spoken here; spoken are {listed}; auto has it told from the text",
+        param="language",
+    )

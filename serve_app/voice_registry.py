@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
 
-from deployments.core.catalogue import OPENAI_VOICES, VoiceCard
+from deployments.core.catalogue import OPENAI_VOICES, VoiceCard, fold
 from deployments.core.errors import Conflict, InvalidRequest, NotFound, SpeechError, Unavailable
 from deployments.core.logs import logger
 from deployments.core.pipeline import Pipeline
@@ -19,7 +19,6 @@ from deployments.voices.registered_voice import (
     RegisteredVoice,
     VoiceChanges,
     VoiceDamaged,
-    fold,
     voice_not_found,
 )
 from deployments.voices.store import VoiceStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,11 @@ OPENAI_VOICES = (
     *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"),
     *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
 )
+
+
+def fold(name: str) -> str:
+    """Names that differ only in case, or in how an accent is written, are the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).strip().casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,12 @@ class VoiceCard:
     def names(self) -> tuple[str, ...]:
         """What a request may call it, beside its name for people."""
         return (self.id, *self.aliases)
+
+    def spelled(self, name: str) -> str | None:
+        """The one of `names` that is meant by `name`, in whatever case it is written; None where none is."""
+        if name in self.names:
+            return name
+        return next((own for own in self.names if fold(own) == fold(name)), None)
 
 
 @dataclass(frozen=True, slots=True)

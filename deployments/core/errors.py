@@ -67,6 +67,14 @@ class UnsupportedMedia(SpeechError):
     default_code = "unsupported_media_type"
 
 
+class OutOfRange(SpeechError):
+    """A part of a file was asked for that it does not have."""
+
+    status = 416
+    type = "invalid_request_error"
+    default_code = "range_not_satisfiable"
+
+
 class Overloaded(SpeechError):
     """The queue is full. Always says when to come back."""
 

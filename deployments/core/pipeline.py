@@ -33,6 +33,7 @@ class Plan:
     )
     voice_cache: str | None = None
     ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # for the client, told before the first audio
 
 
 @dataclass(frozen=True, slots=True)

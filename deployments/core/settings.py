@@ -66,4 +66,11 @@ def invalid(error: ValidationError) -> InvalidRequest:
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     param = str(first["loc"][0]) if first["loc"] else None
-    return InvalidRequest(f"{place}: {first['msg'].removeprefix('Value error, ')}", param=param)
+    return InvalidRequest(f"{place}: {said(first)}", param=param)
+
+
+def said(fault: Mapping[str, Any]) -> str:
+    """One of pydantic's `errors()` in words."""
+    if fault["type"] == "missing":
+        return "is missing"
+    return str(fault["msg"]).removeprefix("Value error, ")

@@ -45,7 +45,9 @@ class SpeechRequest:
     params: Mapping[str, object] = field(default_factory=dict)  # validated by the model's own Params
     pause_ms: float | None = None
     latency_budget_ms: float | None = None
-    fallback: bool = True
+    fallback: bool | None = (
+        None  # may another model answer? None: a policy's choice may change, a named model may not
+    )
     stream: bool = True
     deadline: Deadline = NEVER  # for the first audio; the router sets one where the client did not
 
@@ -61,6 +63,7 @@ class StreamStart:
     tempo: float = 1.0  # what is left of `speed` for a time stretch after synthesis
     voice_cache: str | None = None  # "hit" or "miss" where the model encodes voices
     ignored: tuple[str, ...] = ()  # fields of the request that this model cannot honour
+    warnings: tuple[str, ...] = ()  # what a listener may miss, as far as it is known before any audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class StreamEnd:
 
     audio_s: float
     stage_s: Mapping[str, float] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # all of them: those of the start, and what was found while speaking
 
 
 @dataclass(frozen=True, slots=True)

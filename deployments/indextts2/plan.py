@@ -81,7 +81,6 @@ class IndexPlan(Plan):
     synthesis: Synthesis
     seed: int
     pause_s: float
-    warnings: tuple[str, ...]
     speaker_s: float  # spent on voice and emotion
 
 

@@ -33,7 +33,8 @@ from deployments.streaming.read_ahead import ReadAhead
 from deployments.streaming.scheduler import ScheduledStream, Scheduler
 from deployments.text.check import check_length
 from deployments.text.cuts import CutText, Segment
-from deployments.text.language import detect_language
+from deployments.text.language import script_language
+from deployments.text.language_names import english_name
 from deployments.weights.registry import find_model
 
 NATIVE_SPEED = (0.5, 2.0)  # beyond this range the network slurs; the rest is a time stretch
@@ -115,8 +116,7 @@ class Pipeline(pipeline.Pipeline):
         self._learnt.setdefault(language, LearntPace(measured))
 
     async def plan(self, request: SpeechRequest) -> Plan:
-        language = request.language or detect_language(request.text)
-        voice = self._voice(request.voice, language)
+        voice = self._voice(request.voice, request.language or script_language(request.text))
         _check_scripts(request.text)
         if voice.language not in self._learnt:
             await self._learn(voice.language)
@@ -126,10 +126,14 @@ class Pipeline(pipeline.Pipeline):
             request, voice, request.speed / native, ignored=(*ignored, *Params.unknown(request.params))
         )
 
-    def _voice(self, wanted: str | None, language: str) -> VoiceCard:
-        """The voice named, or the one of an alias; aliases and the default follow the language of the text."""
-        defaults = self._settings.default_voices
-        name = self._settings.voice_aliases.get(wanted, wanted) if wanted else self._default_voice(language)
+    def _voice(self, wanted: str | None, language: str | None) -> VoiceCard:
+        """The voice named, or the one of an alias; aliases and the default follow the language.
+
+        `language` is None where it cannot be told from a text: then every voice may speak it.
+        """
+        if not wanted:
+            return self._voices[self._default_voice(language or "en")]
+        name = self._settings.voice_aliases.get(wanted, wanted)
         if name not in self._voices:
             raise NotFound(
                 f"voice {wanted!r} does not exist in model {self.card.name!r}; GET /v1/audio/voices lists all",
@@ -137,15 +141,17 @@ class Pipeline(pipeline.Pipeline):
                 code="voice_not_found",
             )
         voice = self._voices[name]
-        if language != "zh" or voice.language == "zh":
+        if language is None or voice.language == language:
             return voice
-        same = [v for v in self._voices.values() if v.language == "zh" and v.gender == voice.gender]
-        if wanted == name or not same:
-            examples = ", ".join(v.id for v in self._voices.values() if v.language == "zh")
+        speakers = [other for other in self._voices.values() if other.language == language]
+        if wanted == name or not speakers:
+            examples = ", ".join(other.id for other in speakers) or "none"
             raise InvalidRequest(
-                f"voice {name!r} does not speak Chinese; voices that do: {examples}", param="voice"
+                f"voice {name!r} does not speak {english_name(language)}; voices that do: {examples}",
+                param="voice",
             )
-        return next((v for v in same if v.id == defaults.get("zh")), same[0])
+        usual = self._settings.default_voices.get(language)
+        return min(speakers, key=lambda other: (other.gender != voice.gender, other.id != usual))
 
     def _default_voice(self, language: str) -> str:
         """The configured voice of a language, else any that speaks it, else the English one."""

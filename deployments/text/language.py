@@ -29,3 +29,9 @@ def detect_language(text: str) -> Language:
     if hangul > han + kana:
         return "ko"
     return "ja" if kana > _LEAST_KANA * (han + kana) else "zh"
+
+
+def script_language(text: str) -> Language | None:
+    """The language where the script tells it; None where it does not, as for Latin."""
+    language = detect_language(text)
+    return None if language == "en" else language

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from deployments.core.catalogue import VoiceCard
+from deployments.core.catalogue import VoiceCard, fold
 from deployments.core.logs import logger
 from deployments.voices.files import Files
-from deployments.voices.registered_voice import RegisteredVoice, VoiceDamaged, fold, is_id
+from deployments.voices.registered_voice import RegisteredVoice, VoiceDamaged, is_id
 
 MANIFEST = "voice.json"
 

@@ -13,7 +13,7 @@ from functools import cache
 
 from pydantic import TypeAdapter, ValidationError
 
-from deployments.core.catalogue import ANY_LANGUAGE, VoiceCard
+from deployments.core.catalogue import ANY_LANGUAGE, VoiceCard, fold
 from deployments.core.errors import InvalidRequest, NotFound, SpeechError
 
 MAX_NAME_CHARS = 100
@@ -153,11 +153,6 @@ def clean_name(name: str, param: str) -> str:
             param=param,
         )
     return name
-
-
-def fold(name: str) -> str:
-    """Names that differ only in case, or in how an accent is written, are the same."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).strip().casefold())
 
 
 def name_hash(name: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from deployments.core.catalogue import fold
 from deployments.core.errors import Conflict, NotFound, Unavailable
 from deployments.core.logs import logger
 from deployments.voices.decode import decode_reference
@@ -25,7 +26,6 @@ from deployments.voices.registered_voice import (
     VoiceChanges,
     VoiceDamaged,
     check_id,
-    fold,
     is_id,
     name_hash,
     new_id,

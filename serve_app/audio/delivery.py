@@ -78,6 +78,11 @@ class Delivery:
     def duration_s(self) -> float:
         return self.samples_sent / self.sample_rate_hz
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a listener may miss, each once; complete when the audio is."""
+        return tuple(dict.fromkeys((*self.start.warnings, *(self.end.warnings if self.end else ()))))
+
     async def samples(self) -> AsyncGenerator[Samples, None]:
         """Samples at the output rate, in pieces of at most 0.25 s. Raises if the stream was cut."""
         conversion = await in_thread(_Conversion, self.start, self.sample_rate_hz)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import unquote
 
 import httpx
 import typer
@@ -83,6 +84,8 @@ def _fetch(url: str, body: dict[str, Any], output: Path) -> None:
     finally:
         part.unlink(missing_ok=True)
     headers = received.headers
+    if warnings := headers.get("x-warnings"):
+        console.print(f"warning: {unquote(warnings)}", style="yellow", markup=False, soft_wrap=True)
     duration_s = _duration_s(output, int(headers.get("x-sample-rate", "24000")))
     console.print(
         f"{output}: {duration_s:.2f} s by {headers.get('x-model', '?')} / {headers.get('x-voice', '?')}; "

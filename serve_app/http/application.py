@@ -10,7 +10,10 @@ from serve_app.config import Limits
 from serve_app.http import errors
 from serve_app.http.batch import batch_routes
 from serve_app.http.catalogue import catalogue_routes
+from serve_app.http.cross_origin import CrossOrigin
+from serve_app.http.framing import CleanPaths, HeadForGet, WholeForOldHttp
 from serve_app.http.limits import BodyLimit
+from serve_app.http.packed_body import PackedBody
 from serve_app.http.service import SpeechService
 from serve_app.http.speech import speech_routes
 from serve_app.http.system import docs_routes, page_routes, system_routes
@@ -18,7 +21,7 @@ from serve_app.http.voices import voice_routes
 from serve_app.http.websocket.session import websocket_routes
 
 
-def create_api(service: SpeechService, limits: Limits) -> FastAPI:
+def create_api(service: SpeechService, limits: Limits, cors_origins: tuple[str, ...] = ()) -> FastAPI:
     app = FastAPI(
         title="Voicegraph",
         version=version("voicegraph"),
@@ -29,7 +32,14 @@ def create_api(service: SpeechService, limits: Limits) -> FastAPI:
         strict_content_type=False,  # small clients name no type for their JSON
     )
     errors.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(PackedBody, max_bytes=limits.max_body_bytes)
     app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes)
+    app.add_middleware(HeadForGet)
+    app.add_middleware(CleanPaths)
+    if cors_origins:
+        app.add_middleware(CrossOrigin, origins=cors_origins)
+    app.add_middleware(WholeForOldHttp)
     app.include_router(speech_routes(service))
     app.include_router(batch_routes(service))
     app.include_router(websocket_routes(service, limits))

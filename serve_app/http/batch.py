@@ -20,7 +20,7 @@ from serve_app.audio.delivery import Delivery
 from serve_app.audio.encoders import FORMATS, output_rate_hz
 from serve_app.http.batch_body import BatchBody
 from serve_app.http.errors import UNFORESEEN, error_body
-from serve_app.http.fields import ignored_header, ignored_names
+from serve_app.http.headers import ignored_header, ignored_names
 from serve_app.http.schema import SpeechBody
 from serve_app.http.service import SpeechService, retry_when_full
 from serve_app.http.streaming import ClosingStream, usage
@@ -121,6 +121,7 @@ class Batch:
             "voice": delivery.start.voice,
             "sample_rate": delivery.sample_rate_hz,
             "duration_s": round(delivery.duration_s, 3),
+            "warnings": list(delivery.warnings),
             "ignored": ignored_names(self._body.item_ignored(index, body, delivery.start.ignored)),
         }
 

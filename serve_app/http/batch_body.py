@@ -8,7 +8,7 @@ from pydantic import Field, WithJsonSchema
 
 from deployments.core.errors import InvalidRequest
 from serve_app.http.emotion import FlatEmotion
-from serve_app.http.fields import validated
+from serve_app.http.fields import Decimal, validated, without_nulls
 from serve_app.http.schema import SpeechBody, SpeechSettings
 
 MAX_ITEMS = 64
@@ -27,7 +27,7 @@ class BatchBody(SpeechSettings):
     """The fields of `POST /v1/audio/speech` are defaults. What is wrong with an item fails that item alone."""
 
     items: list[Item] = Field(min_length=1, max_length=MAX_ITEMS)
-    deadline_s: float = Field(
+    deadline_s: Decimal = Field(
         100.0, gt=0, le=3600, allow_inf_nan=False, description="items not made by then fail"
     )
 
@@ -39,7 +39,7 @@ class BatchBody(SpeechSettings):
     def defaults(self, content: dict[str, Any]) -> dict[str, Any]:
         """What holds for all items, of `content`, the body as the client wrote it."""
         others = {"items", "deadline_s", *UNUSED}
-        return {name: value for name, value in content.items() if name not in others}
+        return {name: value for name, value in without_nulls(content).items() if name not in others}
 
     def item(self, index: int, defaults: dict[str, Any]) -> SpeechBody:
         """Item `index`, with what it does not say taken from `defaults`. Raises InvalidRequest."""
@@ -48,11 +48,11 @@ class BatchBody(SpeechSettings):
             raise InvalidRequest(
                 f"an item must be a JSON object with input, not {type(item).__name__}", param="items"
             )
-        return validated({**_merged(defaults, item), "stream": False}, SpeechBody)
+        return validated({**_merged(defaults, without_nulls(item)), "stream": False}, SpeechBody)
 
     def item_ignored(self, index: int, body: SpeechBody, of_model: tuple[str, ...]) -> list[str]:
         """Fields of item `index`, read as `body`, that change nothing; `of_model`: as the model says."""
-        return sorted({*body.ignored(of_model), *(UNUSED & self.items[index].keys())})
+        return sorted({*body.ignored(of_model), *(UNUSED & without_nulls(self.items[index]).keys())})
 
 
 def _merged(defaults: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from pydantic import BaseModel
 
 from deployments.core.catalogue import Catalogue, ModelCard, VoiceCard
 from deployments.core.errors import NotFound
+from serve_app.config import POLICIES
 from serve_app.http.service import SpeechService
+from serve_app.routing import resolve
 
 CREATED = 1_760_000_000  # models have no date of their own; OpenAI's clients expect a number
 
@@ -106,14 +108,13 @@ def catalogue_routes(service: SpeechService) -> APIRouter:
 
     @routes.get("/v1/audio/voices", summary="Voices, with their aliases")
     async def voices(
-        model: str | None = Query(None, description="only voices of this model"),
+        model: str | None = Query(None, description="only voices of this model; a policy: all"),
         legacy: bool = Query(False, description="names only, for clients that expect strings"),
     ) -> VoiceList | VoiceNames:
         catalogue = await service.catalogue()
-        if model is not None and model not in {card.name for card in catalogue.models}:
-            raise NotFound(f"model {model!r} does not exist", param="model", code="model_not_found")
+        wanted = "auto" if model is None else resolve(model, catalogue.models, catalogue.model_aliases)
         chosen = [
-            voice for voice in catalogue.voices if model is None or model in models_of(voice, catalogue)
+            voice for voice in catalogue.voices if wanted in POLICIES or wanted in models_of(voice, catalogue)
         ]
         if legacy:
             return VoiceNames(voices=[voice.id for voice in chosen])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deployments.core.errors import InvalidRequest
 from deployments.core.speech import Emotion
-from serve_app.http.fields import DATA_URL, MAX_TEXT_CHARS, read_recording, validated
+from serve_app.http.fields import DATA_URL, MAX_TEXT_CHARS, Decimal, read_recording, validated, without_nulls
 
 Weight = Annotated[float, Field(ge=0, le=1.2, allow_inf_nan=False)]
 Vector = Annotated[
@@ -23,7 +23,7 @@ Text = Annotated[
     str, Field(min_length=1, max_length=MAX_TEXT_CHARS, description="a description of the emotion")
 ]
 Audio = Annotated[str, Field(description=f"a recording to take the emotion from: {DATA_URL}")]
-Alpha = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="strength")]
+Alpha = Annotated[Decimal, Field(ge=0, le=1, allow_inf_nan=False, description="strength")]
 
 
 class EmotionBody(BaseModel):
@@ -36,6 +36,11 @@ class EmotionBody(BaseModel):
     text: Text | None = None
     alpha: Alpha | None = None
     random: bool = Field(False, description="any example of each emotion, not the one nearest to the voice")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, values: Any) -> Any:
+        return without_nulls(values)
 
     def emotion(self) -> Emotion:
         """Raises InvalidRequest unless there is exactly one source."""

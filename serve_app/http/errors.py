@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from deployments.core.errors import InvalidRequest, SpeechError
 from deployments.core.logs import RequestLogger
+from deployments.core.settings import said
 
 # What FastAPI says of JSON that is not UTF-8, nested too deeply or holds numbers of thousands of digits.
 BODY_UNREADABLE = "There was an error parsing the body"
@@ -74,7 +75,10 @@ def install(app: FastAPI) -> None:
         )
         message = f"{request.method} {request.url.path}: {error.detail}"
         body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
-        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+        headers = dict(error.headers or {})
+        if "GET" in headers.get("Allow", ""):
+            headers["Allow"] += ", HEAD"
+        return JSONResponse(body, status_code=error.status_code, headers=headers)
 
     @app.exception_handler(ClientDisconnect)
     async def client_left(request: Request, error: ClientDisconnect) -> Response:
@@ -101,8 +105,7 @@ def _of_validation(error: RequestValidationError) -> InvalidRequest:
             "the body must be a JSON object, sent as Content-Type: application/json", code="invalid_json"
         )
     place = ".".join(str(part) for part in rest)
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return InvalidRequest(f"{place}: {message}", param=str(rest[0]) if rest else None)
+    return InvalidRequest(f"{place}: {said(first)}", param=str(rest[0]) if rest else None)
 
 
 def _unreadable(request: Request, reason: str) -> InvalidRequest:

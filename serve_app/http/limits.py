@@ -53,5 +53,8 @@ class BodyLimit:
         return len(declared) > MOST_DIGITS or int(declared) > self._max_bytes
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = TooLarge(f"the request body is larger than {self._max_bytes} bytes", code="body_too_large")
-        await error_response(error)(scope, receive, send)
+        await error_response(too_large(self._max_bytes))(scope, receive, send)
+
+
+def too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(f"the request body is larger than {max_bytes} bytes", code="body_too_large")

@@ -13,11 +13,34 @@ from deployments.core.speech import Emotion, SpeechRequest
 from deployments.voices.workers import Workers
 from serve_app.audio.encoders import MAX_RATE_HZ, MIN_RATE_HZ
 from serve_app.http.emotion import EmotionBody, FlatEmotion, check_emotion
-from serve_app.http.fields import DATA_URL, MAX_TEXT_CHARS, Language, VoiceName, read_recording, validated
+from serve_app.http.fields import (
+    DATA_URL,
+    MAX_TEXT_CHARS,
+    Decimal,
+    Language,
+    VoiceName,
+    Whole,
+    read_recording,
+    validated,
+    without_nulls,
+)
 
 FLAT_EMOTION = tuple(FlatEmotion.model_fields)
 RECORDINGS = Workers("recordings", 2)  # decode what requests bring
 MAX_NAME_CHARS = 200
+VOICE_NAMES = ("speaker", "speaker_id")  # further names of `voice`
+SAY_NOTHING = ("instructions", "ref_text")  # texts that clients send empty where they have none
+INSTEAD = {
+    "model": "send a name that GET /v1/models lists, or leave it out for auto",
+    **dict.fromkeys(
+        ("voice", *VOICE_NAMES),
+        "send a name that GET /v1/audio/voices lists, or leave it out for the default voice",
+    ),
+    "response_format": "send one of mp3, opus, aac, flac, wav, pcm, or leave it out for mp3",
+    "stream_format": "send audio or sse, or leave it out for audio",
+    "language": "send a code such as en, or leave it out to have it told from the text",
+}
+ELSE = "leave it out, or send null, for the default"
 
 
 class SpeechSettings(FlatEmotion):
@@ -34,21 +57,21 @@ class SpeechSettings(FlatEmotion):
     )
     voice: VoiceName | None = Field(
         None,
-        validation_alias=AliasChoices("voice", "speaker", "speaker_id"),
+        validation_alias=AliasChoices("voice", *VOICE_NAMES),
         description="see GET /v1/audio/voices; the default follows the language of the text",
     )
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
-    speed: float = Field(1.0, ge=0.25, le=4.0, allow_inf_nan=False)
+    speed: Decimal = Field(1.0, ge=0.25, le=4.0, allow_inf_nan=False)
     stream_format: Literal["audio", "sse"] = "audio"
     stream: bool = Field(True, description="false: one buffered answer with exact sizes")
-    sample_rate: int | None = Field(None, ge=MIN_RATE_HZ, le=MAX_RATE_HZ)
+    sample_rate: Whole | None = Field(None, ge=MIN_RATE_HZ, le=MAX_RATE_HZ)
     instructions: str | None = Field(
         None,
         max_length=MAX_TEXT_CHARS,
         description="how to speak; a description of the emotion to models that know emotions",
     )
-    language: Language | None = Field(None, description="ISO 639-1; default: told from the script")
-    seed: int | None = Field(None, ge=0, le=2**63 - 1)
+    language: Language | None = None
+    seed: Whole | None = Field(None, ge=0, le=2**63 - 1)
     quality: str | None = Field(
         None,
         max_length=MAX_NAME_CHARS,
@@ -60,22 +83,34 @@ class SpeechSettings(FlatEmotion):
     extra_params: dict[str, Any] | None = Field(
         None, description="emo_… and parameters of the model, the same as fields of the request itself"
     )
-    pause_ms: float | None = Field(None, ge=0, le=5000, allow_inf_nan=False, description="between segments")
-    latency_budget_ms: float | None = Field(None, gt=0, allow_inf_nan=False)
-    fallback: bool = Field(True, description="may use another model before the first byte")
+    pause_ms: Decimal | None = Field(None, ge=0, le=5000, allow_inf_nan=False, description="between segments")
+    latency_budget_ms: Decimal | None = Field(None, gt=0, allow_inf_nan=False)
+    fallback: bool | None = Field(
+        None,
+        description="may another model answer before the first byte? Default: where auto, fast or quality chose the "
+        "model yes, where one is named no",
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _null_voice_is_no_voice(cls, values: Any) -> Any:
-        # Else `"voice": null` would win over `speaker`.
-        if isinstance(values, dict) and values.get("voice", "") is None:
-            return {name: value for name, value in values.items() if name != "voice"}
-        return values
+    def _as_meant(cls, values: Any) -> Any:
+        """Null is absent, nothing that names something is empty, and `extra_params` are unpacked."""
+        if not isinstance(values, dict):
+            return values
+        values = without_nulls(values)
+        for name, value in list(values.items()):
+            text = value.get("id") if isinstance(value, dict) else value
+            if not isinstance(text, str) or text.strip() or name not in (*cls.model_fields, *VOICE_NAMES):
+                continue
+            if name in SAY_NOTHING:
+                del values[name]
+            elif name != "input":  # of which the check of texts knows more to say
+                raise InvalidRequest(f"{name}: is empty; {INSTEAD.get(name, ELSE)}", param=name)
+        return cls._unpacked(values)
 
-    @model_validator(mode="before")
     @classmethod
-    def _unpack_extra_params(cls, values: Any) -> Any:
-        extra = values.get("extra_params") if isinstance(values, dict) else None
+    def _unpacked(cls, values: dict[str, Any]) -> dict[str, Any]:
+        extra = without_nulls(values.get("extra_params"))
         if not isinstance(extra, dict):
             return values
         for name in extra.keys() & values.keys():

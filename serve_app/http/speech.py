@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 import uuid
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
 from deployments.core.errors import InvalidRequest
 from serve_app.audio.delivery import Delivery
 from serve_app.audio.encoders import FORMATS, output_rate_hz
-from serve_app.http.fields import ignored_header
+from serve_app.http.headers import header_value, ignored_header, warnings_header
 from serve_app.http.schema import SpeechBody
 from serve_app.http.service import SpeechService
 from serve_app.http.streaming import ClosingStream, sse_events
 
-PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 AUDIO_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -55,6 +53,7 @@ def speech_routes(service: SpeechService) -> APIRouter:
         data = await delivery.whole()
         elapsed_s = time.monotonic() - arrived_s
         headers["X-Audio-Duration"] = f"{delivery.duration_s:.3f}"
+        headers.update(warnings_header(delivery.warnings))
         headers["X-RTF"] = f"{elapsed_s / max(delivery.duration_s, 1e-9):.3f}"
         return Response(data, media_type=fmt.media_type, headers=headers)
 
@@ -65,17 +64,12 @@ def _headers(delivery: Delivery, body: SpeechBody, first_audio_s: float) -> dict
     start = delivery.start
     headers = {
         **NO_BUFFERING,
-        "X-Model": _header_value(start.model),
-        "X-Voice": _header_value(start.voice),
+        "X-Model": header_value(start.model),
+        "X-Voice": header_value(start.voice),
         "X-Sample-Rate": str(delivery.sample_rate_hz),
-        "X-Route-Reason": _header_value(start.reason),
+        "X-Route-Reason": header_value(start.reason),
         "Server-Timing": f"first_audio;dur={first_audio_s * 1000:.1f}",
     }
     if start.voice_cache:
         headers["X-Cache"] = start.voice_cache
-    return headers | ignored_header(body.ignored(start.ignored))
-
-
-def _header_value(text: str) -> str:
-    """Voices may have names in any script; what ASCII does not have is percent-encoded."""
-    return quote(text, safe=PRINTABLE)
+    return headers | ignored_header(body.ignored(start.ignored)) | warnings_header(start.warnings)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Form, Request, Response, UploadFile
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deployments.core.catalogue import Catalogue
 from deployments.core.errors import InvalidRequest, UnsupportedMedia
 from deployments.voices.library import Outcome
 from deployments.voices.registered_voice import MAX_NAME_CHARS, NewVoice, RegisteredVoice, VoiceChanges
+from serve_app.http.byte_ranges import file_response
 from serve_app.http.catalogue import VoiceEntry, voice_entry
-from serve_app.http.fields import MAX_TEXT_CHARS, VoiceLanguage, ignored_header
+from serve_app.http.fields import MAX_TEXT_CHARS, VoiceLanguage, without_nulls
+from serve_app.http.headers import ignored_header
 from serve_app.http.service import SpeechService
 
 LISTS = ("aliases", "aliases[]")
+NEEDED = ("name", "audio_sample")
+NULLS = ("null", "undefined")
 FAULTS: dict[int | str, dict[str, Any]] = {
     400: {"description": "A field or the recording cannot be used; the message says why"},
     404: {"description": "There is no such voice"},
@@ -47,6 +52,14 @@ class VoiceForm(BaseModel):
     aliases: list[str] = Field([], description="further names; also as one part, separated by commas")
     php_aliases: list[str] = Field([], alias="aliases[]", description="the same, as some clients write lists")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, values: Any) -> Any:
+        """A browser's FormData makes these words of null and undefined."""
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if name in NEEDED or value not in NULLS}
+
     def new_voice(self, audio: bytes) -> NewVoice:
         written = (alias for part in (*self.aliases, *self.php_aliases) for alias in part.split(","))
         return NewVoice(
@@ -56,7 +69,7 @@ class VoiceForm(BaseModel):
             language=self.language,
             consent=self.consent,
             reference_text=self.ref_text,
-            aliases=tuple(alias for alias in written if alias.strip()),
+            aliases=tuple(alias for alias in written if alias.strip() not in ("", *NULLS)),
         )
 
 
@@ -71,6 +84,11 @@ class VoicePatch(BaseModel):
     aliases: list[Annotated[str, Field(max_length=100)]] | None = Field(
         None, description="replaces all aliases"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, values: Any) -> Any:
+        return without_nulls(values)
 
     def changes(self) -> VoiceChanges:
         """Raises InvalidRequest if nothing is named."""
@@ -134,7 +152,7 @@ def voice_routes(service: SpeechService) -> APIRouter:
     async def voice(voice_id: str) -> UploadedVoice | VoiceEntry:
         catalogue = await service.catalogue()
         for known in catalogue.voices:
-            if not known.uploaded and voice_id in known.names:
+            if not known.uploaded and known.spelled(voice_id) is not None:
                 return voice_entry(known, catalogue)
         return _uploaded(await service.registered_voice(voice_id), catalogue)
 
@@ -159,13 +177,19 @@ def voice_routes(service: SpeechService) -> APIRouter:
         "/v1/audio/voices/{voice_id}/sample",
         summary="The recording of an uploaded voice",
         response_class=Response,
-        responses={200: {"content": {"audio/*": {}}}, **_only(400, 404, 503)},
+        responses={
+            200: {"content": {"audio/*": {}}},
+            206: {"description": "The part that Range names", "content": {"audio/*": {}}},
+            416: {"description": "The recording has no such part"},
+            **_only(400, 404, 503),
+        },
     )
-    async def sample(voice_id: str) -> Response:
+    async def sample(voice_id: str, request: Request) -> Response:
         media_type, data = await service.voice_sample(voice_id)
         # The bytes come from a stranger: a browser must not guess that they are something else.
         headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache"}
-        return Response(data, media_type=media_type, headers=headers)
+        etag = hashlib.sha256(data).hexdigest()[:32]
+        return file_response(request, data, media_type, etag, headers)
 
     @routes.post(
         "/v1/audio/voices/{voice_id}/preload",
@@ -192,7 +216,7 @@ async def _check_form(request: Request) -> None:
     for name, count in counts.items():
         if count > 1 and name not in LISTS and name in VoiceForm.model_fields:
             raise InvalidRequest(f"{name}: is given more than once", param=name)
-    if not form.get("name"):
+    if form.get("name") in ("", None, *NULLS):
         raise InvalidRequest("name: is missing; it is what requests will call the voice", param="name")
     if "audio_sample" not in form:
         raise InvalidRequest("audio_sample: is missing; send one recording", param="audio_sample")

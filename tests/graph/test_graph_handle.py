@@ -49,17 +49,20 @@ async def test_leaving_early_stops_the_stage(cluster: Cluster) -> None:
 
 
 async def test_another_model_answers_before_the_first_audio(cluster: Cluster) -> None:
-    events = connect().events("one two three", model="off")
+    events = connect().events("one two three", model="off", fallback=True)
     start = await anext(events)
     await events.aclose()
     assert isinstance(start, StreamStart)
     assert start.model != "off"
     assert start.reason == "fallback:off"
+    assert "model 'off' cannot answer now" in start.warnings[0]
+    assert (await connect().speak("one two", model="off", fallback=True)).warnings == start.warnings
 
 
-async def test_no_fallback_where_the_client_forbids_it(cluster: Cluster) -> None:
+@pytest.mark.parametrize("fallback", [None, False])
+async def test_no_other_model_where_one_is_named(cluster: Cluster, fallback: bool | None) -> None:
     with pytest.raises(Unavailable, match="switched off") as error:
-        await connect().speak("one two", model="off", fallback=False)
+        await connect().speak("one two", model="off", fallback=fallback)
     assert error.value.retry_after_s == 1
 
 

@@ -23,6 +23,7 @@ import psutil
 import pytest
 from cluster import free_port
 from measuring import needs
+from old_http import speak_in_old_http
 
 from serve_app.quality.listener import word_errors
 from serve_app.quality.recogniser import Recogniser
@@ -105,6 +106,22 @@ def test_it_says_what_to_do_next(serving: Serving) -> None:
 
 def test_the_default_model_answers(serving: Serving) -> None:
     assert len(serving.speak("Ready.", response_format="pcm", stream=True)) > 10_000
+
+
+@pytest.mark.parametrize("stream_format", ["audio", "sse"])
+def test_a_client_of_http_1_0_gets_no_chunks(serving: Serving, port: int, stream_format: str) -> None:
+    head, body = speak_in_old_http(port, "/v1/audio/speech", stream_format=stream_format)
+    assert "200" in head.splitlines()[0]
+    assert "transfer-encoding" not in head
+    assert f"content-length: {len(body)}" in head
+
+
+def test_head_slashes_and_preflight_pass_the_front_proxy(serving: Serving) -> None:
+    assert httpx.head(f"{serving.url}/readyz").status_code == httpx.codes.OK
+    assert httpx.get(f"{serving.url}/v1//models/").status_code == httpx.codes.OK
+    asked = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
+    answer = httpx.options(f"{serving.url}/v1/audio/speech", headers=asked)
+    assert answer.headers["access-control-allow-origin"] == asked["Origin"]
 
 
 def test_both_models_are_offered(serving: Serving) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from deployments.core.errors import InvalidRequest, TooLarge
-from serve_app.http.fields import validated
+from serve_app.http.fields import validated, without_nulls
 from serve_app.http.schema import SpeechSettings
 from serve_app.http.websocket.text_pieces import Granularity
 
@@ -84,7 +84,7 @@ def read_message(frame: dict[str, Any], max_bytes: int) -> Message:
     if not isinstance(kind, str) or kind not in TYPES:
         shown = "missing" if kind is None else f"{str(kind)[:60]!r}, which is unknown"
         raise InvalidRequest(f"type: is {shown}; known are {', '.join(TYPES)}", param="type")
-    message: Message = validated(content, TYPES[kind])
+    message: Message = validated(without_nulls(content), TYPES[kind])
     return message
 
 

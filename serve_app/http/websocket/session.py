@@ -21,7 +21,7 @@ from deployments.core.speech import SpeechRequest
 from serve_app.audio.encoders import FORMATS, output_rate_hz
 from serve_app.config import Limits
 from serve_app.http.errors import UNFORESEEN, error_body
-from serve_app.http.fields import ignored_names
+from serve_app.http.headers import ignored_names
 from serve_app.http.service import SpeechService
 from serve_app.http.websocket.messages import (
     InputCancel,
@@ -33,7 +33,7 @@ from serve_app.http.websocket.messages import (
     read_message,
 )
 from serve_app.http.websocket.utterance import Utterance
-from serve_app.routing import resolve
+from serve_app.routing import no_such_voice, resolve, served_language
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION = 1000, 1001, 1008  # RFC 6455, 7.4.1
 
@@ -152,16 +152,13 @@ class Session:
         # A session that names no voice does not wait for the place where voices are kept.
         catalogue = await self._service.catalogue(voices=voice is not None)
         resolve(request.model, catalogue.models, catalogue.model_aliases)
-        if voice is None or any(voice in known.names for known in catalogue.voices):
+        served_language(request.language, catalogue.models)
+        if voice is None or any(known.spelled(voice) for known in catalogue.voices):
             return
         try:
             await self._service.registered_voice(voice)
         except (InvalidRequest, NotFound):
-            raise NotFound(
-                f"voice {voice!r} does not exist; GET /v1/audio/voices lists all",
-                param="voice",
-                code="voice_not_found",
-            ) from None
+            raise no_such_voice(voice) from None
 
     def _utterance(self, text: str) -> None:
         """`text` belongs to the open utterance, or begins one."""
@@ -264,7 +261,14 @@ class Session:
         await self._socket.send_text(json.dumps(message))
 
 
-NOTHING_DONE = {"type": "audio.done", "utterance": None, "duration_s": 0.0, "total_bytes": 0, "failed": False}
+NOTHING_DONE: dict[str, Any] = {
+    "type": "audio.done",
+    "utterance": None,
+    "duration_s": 0.0,
+    "total_bytes": 0,
+    "failed": False,
+    "warnings": [],
+}
 
 
 def _start(utterance: Utterance) -> dict[str, Any]:
@@ -280,6 +284,7 @@ def _start(utterance: Utterance) -> dict[str, Any]:
         "media_type": utterance.fmt.media_type,
         "route_reason": start.reason,
         "ignored": ignored_names(utterance.config.ignored(start.ignored)),
+        "warnings": list(start.warnings),
     }
 
 
@@ -291,4 +296,5 @@ def _done(utterance: Utterance, *, cancelled: bool = False, failed: bool = False
         "total_bytes": utterance.bytes_sent,
         "cancelled": cancelled,
         "failed": failed,
+        "warnings": list(utterance.warnings),
     }

@@ -45,6 +45,7 @@ class Utterance:
         self.samples_sent = 0
         self.bytes_sent = 0
         self.start: StreamStart | None = None  # of the first piece; later ones keep its model and voice
+        self.warnings: dict[str, None] = {}  # of all pieces, each once
         self._service = service
         self._max_chars = max_chars
         self._text = TextPieces(config.split_granularity)
@@ -148,6 +149,7 @@ class Utterance:
             async for samples in delivery.samples():
                 yield samples
         finally:
+            self.warnings.update(dict.fromkeys(delivery.warnings))
             await delivery.close()
 
     async def _open_next(self, request: SpeechRequest, start: StreamStart) -> Delivery:

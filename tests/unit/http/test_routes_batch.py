@@ -60,6 +60,7 @@ async def test_items_in_order(client: httpx.AsyncClient) -> None:
         "voice": "anna",
         "sample_rate": RATE_HZ,
         "duration_s": 0.4,
+        "warnings": [],
         "ignored": [],
         "error": None,
     }

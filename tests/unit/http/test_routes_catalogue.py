@@ -114,3 +114,18 @@ async def test_every_route_documents_errors_and_none_that_is_never_sent(client: 
     error = document["components"]["schemas"]["ErrorFields"]
     assert error["properties"].keys() == {"message", "type", "param", "code"}
     assert "ValidationError" not in document["components"]["schemas"]
+
+
+@pytest.mark.parametrize("model", ["auto", "fast", "tts-1", "gpt-4o-mini-tts"])
+async def test_the_voices_of_a_policy_are_all(client: httpx.AsyncClient, model: str) -> None:
+    everything = (await client.get("/v1/audio/voices")).json()
+    assert (await client.get("/v1/audio/voices", params={"model": model})).json() == everything
+
+
+@pytest.mark.parametrize("model", ["", "nobody"])
+async def test_a_model_that_is_not_there_is_told_with_those_that_are(
+    client: httpx.AsyncClient, model: str
+) -> None:
+    answer = await client.get("/v1/audio/voices", params={"model": model})
+    assert answer.status_code == 404
+    assert "available: " in answer.json()["error"]["message"]

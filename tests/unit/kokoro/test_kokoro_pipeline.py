@@ -22,6 +22,12 @@ from deployments.core.errors import InvalidRequest, NotFound
         ("Bonjour.", {"language": "fr"}, "ff_siwis"),
         ("Hallo.", {"language": "de"}, "af_heart"),
         ("Hello my friends, 你好.", {}, "af_heart"),
+        ("Bonjour.", {"language": "fr", "voice": "marin"}, "ff_siwis"),
+        ("Bonjour.", {"language": "fr", "voice": "ash"}, "ff_siwis"),  # nobody else speaks French here
+        ("Hello.", {"language": "zh", "voice": "marin"}, "zf_xiaobei"),
+        ("Hello.", {"language": "zh", "voice": "ash"}, "zm_yunxi"),
+        ("Hello.", {"language": "en", "voice": "ash"}, "am_adam"),
+        ("Bonjour.", {"language": "fr", "voice": "ff_siwis"}, "ff_siwis"),
     ],
 )
 async def test_the_voice(text: str, fields: dict[str, Any], voice: str) -> None:
@@ -44,6 +50,25 @@ async def test_a_voice_that_does_not_speak_chinese() -> None:
     ) as e:
         await plan("你好。", voice="af_heart")
     assert e.value.param == "voice"
+
+
+@pytest.mark.parametrize(
+    ("language", "voice", "said"),
+    [
+        ("fr", "af_heart", "'af_heart' does not speak French; voices that do: ff_siwis"),
+        (
+            "en",
+            "zf_xiaobei",
+            "'zf_xiaobei' does not speak English; voices that do: af_heart, am_adam, bf_emma",
+        ),
+        ("de", "marin", "'af_heart' does not speak German; voices that do: none"),
+    ],
+)
+async def test_a_voice_that_does_not_speak_the_language(language: str, voice: str, said: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        await plan(language=language, voice=voice)
+    assert said in caught.value.message
+    assert caught.value.param == "voice"
 
 
 @pytest.mark.parametrize("text", ["Привет", "こんにちは", "안녕", "مرحبا", "Hello שלום", "你好ん"])

@@ -14,6 +14,14 @@ def test_the_defaults_stand_alone() -> None:
     config = Config(models=MODELS)
     assert config.limits == Limits()  # type: ignore[call-arg]
     assert config.model_aliases["tts-1"] == "fast"
+    assert "http://localhost:*" in config.cors_origins
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "https://a.example", "http://127.0.0.1:8080", "http://[::1]:*", "app://x"]
+)
+def test_origins(origin: str) -> None:
+    assert Config(models=MODELS, cors_origins=(origin,)).cors_origins == (origin,)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +38,9 @@ def test_the_defaults_stand_alone() -> None:
         ({"models": MODELS, "default_model": "other"}, "default_model: 'other' is not one of"),
         ({"models": MODELS, "model_aliases": {"kokoro": "fast"}}, "also the name of a model"),
         ({"models": MODELS, "model_aliases": {"x": "y"}}, "points to 'y'"),
+        ({"models": MODELS, "cors_origins": ["localhost"]}, "'localhost' is not an origin such as"),
+        ({"models": MODELS, "cors_origins": ["https://a.example/"]}, "without a path"),
+        ({"models": MODELS, "cors_origins": ["https://*.example"]}, "is not an origin"),
         ({"models": {"fast": {"kind": "kokoro"}}}, "'fast' is the name of a policy"),
         ({"models": {"auto": {"kind": "kokoro"}}}, "'auto' is the name of a policy"),
     ],

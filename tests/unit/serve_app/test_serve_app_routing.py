@@ -25,10 +25,15 @@ def models(
     loads: dict[str, Load] | None = None,
     default: str | None = None,
     budget_ms: float | None = None,
-    fallback: bool = True,
+    fallback: bool | None = None,
 ) -> list[Choice]:
-    request = SpeechRequest("id", "Hello.", model=model, latency_budget_ms=budget_ms, fallback=fallback)
-    return rank(request, needs or Needs(), CARDS, OPENAI_MODEL_ALIASES, loads or LOADS, default)
+    """A request names a voice where `needs` say that one is wanted."""
+    needs = needs or Needs()
+    named = "somebody" if needs.owners is not None or needs.voice_unknown else None
+    request = SpeechRequest(
+        "id", "Hello.", model=model, voice=named, latency_budget_ms=budget_ms, fallback=fallback
+    )
+    return rank(request, needs, CARDS, OPENAI_MODEL_ALIASES, loads or LOADS, default)
 
 
 def names(choices: list[Choice]) -> list[str]:
@@ -54,7 +59,8 @@ LOAD = st.builds(Load, st.none() | st.floats(0, 100), st.none() | st.floats(0, 1
     loads=st.dictionaries(NAME, LOAD),
     default=st.none() | NAME,
     budget_ms=st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
-    fallback=st.booleans(),
+    fallback=st.none() | st.booleans(),
+    voice=st.none() | st.just("somebody"),
 )
 def test_every_request_is_ranked_or_refused_with_a_reason(
     cards: list[ModelCard],
@@ -63,9 +69,12 @@ def test_every_request_is_ranked_or_refused_with_a_reason(
     loads: dict[str, Load],
     default: str | None,
     budget_ms: float | None,
-    fallback: bool,
+    fallback: bool | None,
+    voice: str | None,
 ) -> None:
-    request = SpeechRequest("id", "x", model=wanted, latency_budget_ms=budget_ms, fallback=fallback)
+    request = SpeechRequest(
+        "id", "x", model=wanted, voice=voice, latency_budget_ms=budget_ms, fallback=fallback
+    )
     known = {card.name: card for card in cards}
     target = OPENAI_MODEL_ALIASES.get(wanted, wanted)
     try:
@@ -81,12 +90,13 @@ def test_every_request_is_ranked_or_refused_with_a_reason(
     assert len(set(ranked)) == len(ranked) >= 1
     assert all(not needs.objections(known[name]) for name in ranked)
     assert all(choice.reason for choice in choices)
-    if not fallback:
+    may = target in POLICIES if fallback is None else fallback
+    if not may:
         assert len(ranked) == 1
     if target in known:
         ready = loads.get(target, Load()).ready
         assert ranked[0] == target or (fallback and not ready)
-    else:
+    elif may or voice is None:
         states = [loads.get(name, Load()).ready for name in ranked]
         assert states == sorted(states, reverse=True)  # whatever is down comes last
         suitable = [card for card in cards if not needs.objections(card)]
@@ -94,10 +104,14 @@ def test_every_request_is_ranked_or_refused_with_a_reason(
             assert not any(loads.get(card.name, Load()).ready for card in suitable)
 
 
-def test_a_name_is_obeyed_and_the_others_stand_by() -> None:
-    assert names(models("voxcpm")) == ["voxcpm", "indextts2", "kokoro"]
-    assert models("voxcpm")[0].reason == "explicit"
-    assert names(models("voxcpm", fallback=False)) == ["voxcpm"]
+def test_a_name_is_obeyed_and_the_others_stand_by_where_the_client_allows_it() -> None:
+    for fallback in (None, False):
+        assert models("voxcpm", fallback=fallback) == [Choice("voxcpm", "explicit")]
+    assert models("voxcpm", fallback=True) == [
+        Choice("voxcpm", "explicit"),
+        Choice("indextts2", "fallback:voxcpm"),
+        Choice("kokoro", "fallback:voxcpm"),
+    ]
 
 
 def test_policies() -> None:
@@ -126,7 +140,8 @@ def test_a_model_that_is_down_is_tried_last_and_without_fallback_not_chosen_free
     assert names(models("quality", loads=down)) == ["voxcpm", "kokoro", "indextts2"]
     assert names(models("quality", loads=down, fallback=False)) == ["voxcpm"]
     assert names(models("indextts2", loads=down, fallback=False)) == ["indextts2"]
-    assert names(models("indextts2", loads=down)) == ["voxcpm", "kokoro", "indextts2"]
+    assert names(models("indextts2", loads=down)) == ["indextts2"]
+    assert names(models("indextts2", loads=down, fallback=True)) == ["voxcpm", "kokoro", "indextts2"]
 
 
 def test_what_a_request_needs_rules_models_out() -> None:
@@ -140,7 +155,7 @@ def test_what_a_request_needs_rules_models_out() -> None:
 def test_refusals_say_why() -> None:
     with pytest.raises(InvalidRequest, match=r"'kokoro' cannot clone a voice and has no emotion control"):
         models("kokoro", Needs(cloning=True, emotion=True))
-    with pytest.raises(InvalidRequest, match=r"kokoro does not speak 'xx'; indextts2 does not speak 'xx'"):
+    with pytest.raises(InvalidRequest, match=r"kokoro does not speak 'xx', but en, zh; indextts2 does"):
         models("auto", Needs(language="xx"))
     with pytest.raises(
         NotFound, match=r"'gpt' does not exist; available: auto, fast, gpt-4o-mini-tts, indextts2"
@@ -155,9 +170,9 @@ def test_aliases_resolve_once() -> None:
 
 def test_a_voice_that_may_just_have_been_uploaded_is_looked_for_by_models_that_clone() -> None:
     unknown = Needs(voice_unknown=True)
-    assert names(models("fast", unknown)) == ["voxcpm", "indextts2", "kokoro"]
-    assert names(models("auto", unknown, default="kokoro")) == ["indextts2", "voxcpm", "kokoro"]
-    assert names(models("kokoro", unknown)) == ["kokoro", "indextts2", "voxcpm"]
+    assert names(models("fast", unknown)) == ["indextts2", "voxcpm"]
+    assert names(models("auto", unknown, default="voxcpm")) == ["voxcpm", "indextts2"]
+    assert names(models("kokoro", unknown)) == ["kokoro"]
     assert names(models("fast", Needs(voice_unknown=True, language="ja"))) == ["voxcpm"]
 
 

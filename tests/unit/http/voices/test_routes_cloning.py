@@ -49,7 +49,7 @@ async def test_one_off_voice(http: AsyncClient, service: VoiceService, clip: Cli
 
 
 @pytest.mark.parametrize(
-    "place", ["https://host/a.wav", "http://host/a.wav", "/etc/passwd", "file:///a", "a.wav", ""]
+    "place", ["https://host/a.wav", "http://host/a.wav", "/etc/passwd", "file:///a", "a.wav", "data"]
 )
 @pytest.mark.parametrize("field", ["ref_audio", "emo_audio", "emotion.audio"])
 async def test_nothing_is_fetched_or_opened(
@@ -146,8 +146,7 @@ async def test_parameters_reach_the_model_as_the_client_wrote_them(
         "temperature": 0.7,
         "max_text_tokens_per_segment": 60,
     }
-    params["num_beams"] = None  # as if it were not there
-    request, ignored = await received(http, service, quality="fast", **params)
+    request, ignored = await received(http, service, quality="fast", num_beams=None, **params)
     assert (request.quality, dict(request.params), ignored) == ("fast", params, "")
 
 

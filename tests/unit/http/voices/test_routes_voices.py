@@ -111,7 +111,7 @@ async def test_patch(http: AsyncClient, clip: Clip) -> None:
     for body, param in (
         ({}, None),
         ({"colour": "red"}, "colour"),
-        ({"language": "German"}, "language"),
+        ({"language": "Klingon"}, "language"),
         ({"name": 3}, "name"),
         ({"name": ""}, "name"),
         ({"aliases": "c"}, "aliases"),
@@ -186,7 +186,7 @@ async def test_recordings_that_serve_with_a_note(
         ({"name": "x" * 101}, "name", "1 to 100"),
         ({"name": "a\nb"}, "name", "printable"),
         ({"name": ["a", "b"]}, "name", "more than once"),
-        ({"language": "English"}, "language", "language: 'English' is not a code of ISO 639-1"),
+        ({"language": "Klingon"}, "language", "language: 'Klingon' is no language that is known here"),
         ({"ref_text": "x" * 4097}, "ref_text", "4096"),
         ({"description": "x" * 4097}, "description", "4096"),
         ({"aliases": [f"n{i}" for i in range(17)]}, "aliases", "at most 16"),
@@ -260,3 +260,29 @@ async def test_the_form_is_documented(http: AsyncClient) -> None:
     form = body_schema(document, VOICES)
     assert form["properties"]["audio_sample"]["format"] == "binary"
     assert "$defs" not in str(document)
+
+
+async def test_what_a_browser_makes_of_null_is_absent(http: AsyncClient, clip: Clip) -> None:
+    fields = {"description": "null", "language": "undefined", "ref_text": "null", "aliases": "undefined"}
+    voice = (await upload(http, clip(), **fields)).json()
+    assert (voice["description"], voice["language"], voice["ref_text"], voice["aliases"]) == (
+        "",
+        "mul",
+        "",
+        [],
+    )
+    status, param, message = fault(await upload(http, clip(), name="null"))
+    assert (status, param) == (400, "name")
+    assert "is missing" in message
+
+
+@pytest.mark.parametrize(
+    ("written", "code"), [("English", "en"), ("zh-CN", "zh"), ("de_DE", "de"), ("auto", "mul")]
+)
+async def test_the_language_of_a_voice(http: AsyncClient, clip: Clip, written: str, code: str) -> None:
+    assert (await upload(http, clip(), language=written)).json()["language"] == code
+
+
+@pytest.mark.parametrize("name", ["ANNA", "Alloy", "änne"])
+async def test_a_voice_of_a_model_is_found_in_any_case(http: AsyncClient, name: str) -> None:
+    assert (await http.get(f"{VOICES}/{name}")).json()["id"] == "anna"

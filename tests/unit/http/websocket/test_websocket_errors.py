@@ -65,7 +65,9 @@ async def test_a_bad_message_changes_nothing(
         ({"ref_text": "hello"}, "ref_text"),
         ({"ref_audio": "https://example.com/a.wav"}, "ref_audio"),
         ({"audio_encoding": "hex"}, "audio_encoding"),
-        ({"split_granularity": None}, "split_granularity"),
+        ({"split_granularity": "word"}, "split_granularity"),
+        ({"language": "Klingon"}, "language"),
+        ({"voice": ""}, "voice"),
     ],
 )
 async def test_a_first_configuration_that_is_wrong_ends_the_session(

@@ -43,6 +43,7 @@ async def test_an_utterance(talk: Talk, speaker: Speaker) -> None:
         "media_type": "audio/pcm",
         "route_reason": "test",
         "ignored": ["instructions", "stream_format", "wishes"],
+        "warnings": [],
     }
     assert seconds(audio) == pytest.approx(5 * WORD_S + 0.3, abs=0.001)
     assert done == {
@@ -52,6 +53,7 @@ async def test_an_utterance(talk: Talk, speaker: Speaker) -> None:
         "total_bytes": len(audio),
         "cancelled": False,
         "failed": False,
+        "warnings": [],
     }
     assert [(request.text, request.seed) for request in speaker.requests] == [
         ("One two three.", 3),
