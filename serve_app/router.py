@@ -118,7 +118,7 @@ class Router:
         deadline = request.deadline
         if deadline is NEVER or deadline.left_s > limits.first_audio_timeout_s:
             deadline = Deadline.after(limits.first_audio_timeout_s)
-        text = check_text(request.text, max_chars=limits.max_input_chars)
+        text = check_text(request.text, max_chars=limits.max_input_chars, cleaning=request.text_cleaning)
         return replace(request, text=text, deadline=deadline)
 
     def _choices(self, request: SpeechRequest) -> list[Choice]:

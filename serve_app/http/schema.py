@@ -61,6 +61,10 @@ class SpeechSettings(FlatEmotion):
         None, description="emo_… and parameters of the model, the same as fields of the request itself"
     )
     pause_ms: float | None = Field(None, ge=0, le=5000, allow_inf_nan=False, description="between segments")
+    text_cleaning: bool = Field(
+        True,
+        description="markup (HTML, SSML, Markdown) and emoji are not read out; false: spoken as they are written",
+    )
     latency_budget_ms: float | None = Field(None, gt=0, allow_inf_nan=False)
     fallback: bool = Field(True, description="may use another model before the first byte")
 
@@ -127,6 +131,7 @@ class SpeechSettings(FlatEmotion):
             quality=self.quality,
             params=self.params,
             pause_ms=self.pause_ms,
+            text_cleaning=self.text_cleaning,
             latency_budget_ms=self.latency_budget_ms,
             fallback=self.fallback,
             stream=self.stream,

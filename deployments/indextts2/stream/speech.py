@@ -62,13 +62,21 @@ class SpeechStream:
         request is running any more."""
         try:
             self._advance()
+            pause_s = 0.0
             while (segment := await self._next()) is not None:
                 text, stream = segment
-                if stream.index > 0 and self._pause_s > 0:
-                    yield self._counted(silence(self._pause_s, self._sample_rate_hz), stream.index - 1)
+                if pause_s > 0:
+                    yield self._counted(silence(pause_s, self._sample_rate_hz), stream.index - 1)
+                lead_s = text.lead_s
                 async for samples in stream.samples():
+                    if lead_s > 0:  # not earlier: what comes first tells that the model speaks
+                        yield self._counted(silence(lead_s, self._sample_rate_hz), stream.index)
+                        lead_s = 0.0
                     yield self._counted(samples, stream.index)
                 self._finish(text, stream)
+                pause_s = self._pause_after_s(text)
+            if self._started and self._started[-1][0].pause_after_s is not None and pause_s > 0:
+                yield self._counted(silence(pause_s, self._sample_rate_hz), len(self._started) - 1)
         finally:
             self._closed = True
             # All are told to stop before any is waited for: the waiting may be cut short.
@@ -124,10 +132,14 @@ class SpeechStream:
 
     def _begin(self, text: TextSegment) -> None:
         index = len(self._started)
-        self._playback.expect(index, len(text.ids) * self._speeds.audio_s_per_token + self._pause_s)
+        audio_s = len(text.ids) * self._speeds.audio_s_per_token
+        self._playback.expect(index, audio_s + self._pause_after_s(text))
         stream = self._start(index, text)
         stream.when_all_codes_are_there = self._codes_are_there
         self._started.append((text, stream))
+
+    def _pause_after_s(self, text: TextSegment) -> float:
+        return self._pause_s if text.pause_after_s is None else text.pause_after_s
 
     def _codes_are_there(self) -> None:
         self._advance()

@@ -20,12 +20,15 @@ _GROUP_CHARS = 300
 
 @dataclass(frozen=True)
 class TextSegment:
-    """What one run of the GPT speaks. `warnings` are for the client: nothing in them stops the synthesis."""
+    """What one run of the GPT speaks. `warnings` are for the client: nothing in them stops the synthesis. Silence that
+    the text itself asks for: `lead_s` before its first word, `pause_after_s` in place of the usual pause."""
 
     pieces: tuple[str, ...]
     ids: tuple[int, ...]
     ends_paragraph: bool = False
     warnings: tuple[str, ...] = ()
+    pause_after_s: float | None = None
+    lead_s: float = 0.0
 
     @property
     def text(self) -> str:
