@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,11 +19,14 @@ from deployments.indextts2.text.segments import (
     split_tokens,
 )
 from deployments.indextts2.text.tokenizer import WORD_START, BpeTokenizer, pretokenize
+from deployments.text.chinese.numbers import spell_chinese_numbers
 from deployments.text.clauses import Boundary, split_clauses, split_paragraphs
 from deployments.text.fst import TextFst
+from deployments.text.scripts import HAN
 
 _PAUSES = SENTENCE_ENDS | COMMAS | HYPHENS | {"'", "▁'", "…", "▁…", "▁!"}
 _GROUP_CHARS = 300
+_HAN = re.compile(f"[{HAN}]")
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,11 @@ class IndexTextFrontend:
         for paragraph in split_paragraphs(text):
             groups = _sentence_groups(paragraph)
             for index, group in enumerate(groups):
+                readable = spell_chinese_numbers(group) if _HAN.search(group) else group
                 inside = index < len(groups) - 1
                 quick = max(0, quick_tokens - spoken)
                 cut = partial(split_at_words, max_tokens=max_tokens, quick_tokens=quick)
-                for segment in self._segments(group, cut):
+                for segment in self._segments(readable, cut):
                     spoken += len(segment.ids)
                     yield replace(segment, ends_paragraph=False) if inside else segment
 
