@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from deployments.core.errors import InvalidRequest
-from deployments.indextts2.text.glossary import Glossary, Reading
 from deployments.indextts2.text.normalizer import NormalizedText, Normalizer
 from deployments.indextts2.text.segments import (
     COMMAS,
@@ -22,6 +21,7 @@ from deployments.indextts2.text.tokenizer import WORD_START, BpeTokenizer, preto
 from deployments.text.chinese.numbers import spell_chinese_numbers
 from deployments.text.clauses import Boundary, split_clauses, split_paragraphs
 from deployments.text.fst import TextFst
+from deployments.text.glossary import Glossary, Reading
 from deployments.text.scripts import HAN
 
 _PAUSES = SENTENCE_ENDS | COMMAS | HYPHENS | {"'", "▁'", "…", "▁…", "▁!"}
