@@ -171,6 +171,7 @@ class RequestFields(TypedDict, total=False):
     quality: str | None
     params: Mapping[str, object]
     pause_ms: float | None
+    text_cleaning: bool
     latency_budget_ms: float | None
     fallback: bool | None
     stream: bool

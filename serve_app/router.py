@@ -139,7 +139,7 @@ class Router:
         deadline = request.deadline
         if deadline is NEVER or deadline.left_s > limits.first_audio_timeout_s:
             deadline = Deadline.after(limits.first_audio_timeout_s)
-        text = check_text(request.text, max_chars=limits.max_input_chars)
+        text = check_text(request.text, max_chars=limits.max_input_chars, cleaning=request.text_cleaning)
         language = served_language(request.language, self._cards)
         return replace(request, text=text, language=language, deadline=deadline)
 

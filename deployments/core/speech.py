@@ -44,6 +44,7 @@ class SpeechRequest:
     quality: str | None = None  # the name of one of the model's presets
     params: Mapping[str, object] = field(default_factory=dict)  # validated by the model's own Params
     pause_ms: float | None = None
+    text_cleaning: bool = True  # markup and pictures in the text are not spoken
     latency_budget_ms: float | None = None
     fallback: bool | None = (
         None  # may another model answer? None: a policy's choice may change, a named model may not

@@ -6,7 +6,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.segment import Synthesis
 from deployments.indextts2.text.frontend import IndexTextFrontend, TextSegment
 from deployments.text.check import check_length
+from deployments.text.pauses import Stretch, stretches
 from deployments.voices.library import ProfileFound, VoiceLibrary
 from deployments.voices.profile import EncodedProfile
 from deployments.voices.reference import Recording, ReferenceAudio
@@ -180,7 +181,8 @@ class Planner:
         return await library.profile(recording, MODEL_KIND, version, encode, **more)
 
     def texts(self, plan: IndexPlan) -> Iterator[TextSegment]:
-        """Segments of the text, made while they are consumed; whole segments are cut exactly as published.
+        """Segments of the text, made while they are consumed; whole segments are cut exactly as published, save where
+        the text asks for a pause.
 
         Raises InvalidRequest where the text takes too long to speak.
         """
@@ -188,10 +190,9 @@ class Planner:
         check_length(plan.request.text, chars_per_s=CHARS_PER_S, longest_s=longest_s)
         frontend, most = self._facts.frontend, plan.params.max_text_tokens_per_segment
         assert most is not None
-        if plan.params.whole_segments:
-            yield from frontend.segments(plan.request.text, most)
-        else:
-            yield from frontend.iter_segments(plan.request.text, most)
+        cut = frontend.segments if plan.params.whole_segments else frontend.iter_segments
+        for stretch in stretches(plan.request.text):
+            yield from _with_pauses(iter(cut(stretch.text, most)), stretch, plan.tempo)
 
     async def _encode(self, request_id: str, recording: ReferenceAudio) -> EncodedProfile:
         # No deadline: others may wait for the same profile, and the next request will want it.
@@ -214,3 +215,19 @@ class Planner:
             if error.code not in INSTRUCTIONS_UNUSABLE:
                 raise
             return EmotionReading(), ("instructions",)
+
+
+def _with_pauses(segments: Iterator[TextSegment], stretch: Stretch, tempo: float) -> Iterator[TextSegment]:
+    """Segments of one stretch with its pauses, which last as long when the audio is played at `tempo`."""
+    first = next(segments, None)
+    if first is None:
+        return
+    segment = replace(first, lead_s=stretch.lead_s * tempo)
+    if stretch.pause_s is None:
+        yield segment
+        yield from segments  # none is held back to see whether it is the last
+        return
+    for following in segments:
+        yield segment
+        segment = following
+    yield replace(segment, pause_after_s=stretch.pause_s * tempo)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 
 import jieba
 import regex
 from misaki.zh import ZHG2P
 
 from deployments.core.errors import InvalidRequest
+from deployments.kokoro.polyphones import pinyin_of
+from deployments.text.chinese.numbers import spell_chinese_numbers
 from deployments.text.fst import WetextFst
 
 HAN = regex.compile(r"\p{Han}+")
@@ -49,7 +52,7 @@ class ChineseG2P:
         """Raises InvalidRequest for a character whose pronunciation is in no dictionary."""
         if not HAN.search(text) and ALPHABETIC_RUN.search(text):
             return self._english(text)
-        text = self._numbers(text, "zh")
+        text = self._numbers(spell_chinese_numbers(text), "zh")
         parts, end = [], 0
         for match in ALPHABETIC_RUN.finditer(text):
             parts += [self._mandarin(text[end : match.start()]), self._english(match.group())]
@@ -59,25 +62,33 @@ class ChineseG2P:
 
     def _mandarin(self, text: str) -> str:
         text = ZHG2P.map_punctuation(text.translate(WORDS))
-        phonemes = HAN.sub(lambda run: " ".join(_word(word) for word in jieba.lcut(run.group())), text)
+        phonemes = HAN.sub(lambda run: _run(run.group()), text)
         return phonemes.replace("\u032f", "")  # marks diphthongs; not in the network's alphabet
 
 
-def _word(word: str) -> str:
-    try:
-        return str(ZHG2P.word2ipa(word))
-    except ValueError:
-        unknown = "".join(dict.fromkeys(char for char in word if not _is_known(char)))
+def _run(run: str) -> str:
+    """Phonemes of Chinese characters, with spaces between words."""
+    words = jieba.lcut(run)
+    readings = pinyin_of(words)
+    unknown = dict.fromkeys(
+        char
+        for word, reading in zip(words, readings, strict=True)
+        for char, pinyin in zip(word, reading, strict=True)
+        if _syllable(pinyin) is None
+    )
+    if unknown:
         raise InvalidRequest(
-            f"kokoro does not know how to pronounce {unknown or word!r}",
+            f"kokoro does not know how to pronounce {''.join(unknown)!r}",
             param="input",
             code="unsupported_characters",
-        ) from None
+        )
+    return " ".join("".join(_syllable(pinyin) or "" for pinyin in reading) for reading in readings)
 
 
-def _is_known(char: str) -> bool:
+@lru_cache(maxsize=4096)
+def _syllable(pinyin: str) -> str | None:
+    """Phonemes; None where it is no syllable of Mandarin, but a character that no dictionary has."""
     try:
-        ZHG2P.word2ipa(char)
+        return str(ZHG2P.py2ipa(pinyin))
     except ValueError:
-        return False
-    return True
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from deployments.core.metrics import Reply, StageMetrics
 from deployments.core.stages import replica_name
@@ -24,7 +25,11 @@ class Kokoro:
 
     async def __init__(self, settings: KokoroSettings) -> None:  # type: ignore[misc]  # Serve awaits it
         def load() -> tuple[KokoroModel, Pace]:
-            model = KokoroModel(find_model(settings.checkpoint), threads=settings.threads)
+            model = KokoroModel(
+                find_model(settings.checkpoint),
+                threads=settings.threads,
+                glossary=Path(settings.glossary) if settings.glossary else None,
+            )
             model.warm_up(settings.warm_languages)
             return model, model.pace()
 

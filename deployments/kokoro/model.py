@@ -19,10 +19,12 @@ from deployments.engine.step_model import Outcome
 from deployments.kokoro.job import DEFAULT_CHARS_PER_S, UNSPEAKABLE, KokoroJob, Spoken
 from deployments.kokoro.network import MAX_PHONEMES, KokoroNetwork
 from deployments.kokoro.phonemes import Phonemizer, split_phonemes
-from deployments.kokoro.voices import KokoroVoice, find_voices
+from deployments.kokoro.voices import LANGUAGES, KokoroVoice, find_voices
 from deployments.streaming.cost import Pace, PieceCost
+from deployments.text.glossary import Glossary
 
 WARM_UP = {"en": "Ready when you are.", "zh": "你好。"}
+SPOKEN = tuple(language for language, _ in LANGUAGES.values())
 MEASURED = ("Ready.", "Ready to speak when you are.")
 LONG_PIECE = 200  # phonemes, of a segment that has more than the network takes: what others wait for
 PAIR_GAINS = 0.92  # two at once must take so much of what one after the other takes
@@ -46,14 +48,14 @@ class KokoroModel:
     """Satisfies StepModel[KokoroJob, Row, Spoken]. A segment takes all threads of a session, so a step speaks of one:
     `cost` counts segments. Two engines may run one model, each for segments that take one thread."""
 
-    def __init__(self, directory: Path, *, threads: int) -> None:
-        """Raises CheckpointError if no voices are there."""
+    def __init__(self, directory: Path, *, threads: int, glossary: Path | None = None) -> None:
+        """Raises CheckpointError if no voices are there, or the glossary cannot be read."""
         self.voices: dict[str, KokoroVoice] = find_voices(directory / "voices")
         self._threads = threads
         self._network = KokoroNetwork(directory, threads)
         # A second session takes 200 MB: only where two segments may be spoken side by side.
         self._one_thread = KokoroNetwork(directory, 1) if threads == 2 else self._network
-        self._phonemizer = Phonemizer()
+        self._phonemizer = Phonemizer(Glossary.load(glossary, SPOKEN) if glossary else None)
 
     def warm_up(self, languages: Iterable[str]) -> None:
         """Load dictionaries and let the session allocate, so that the first request pays for neither."""

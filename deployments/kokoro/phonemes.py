@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable
 
 from deployments.kokoro.network import MAX_PHONEMES
+from deployments.text.glossary import Glossary
 from deployments.text.scripts import HAN
 
 ToPhonemes = Callable[[str], str]
@@ -22,7 +23,8 @@ HALF_WIDTH = {
 class Phonemizer:
     """Turns text of an accent (see `voices.LANGUAGES`) into Kokoro's phoneme alphabet. Converters load on first use."""
 
-    def __init__(self) -> None:
+    def __init__(self, glossary: Glossary | None = None) -> None:
+        self._glossary = glossary or Glossary()
         self._converters: dict[str, ToPhonemes] = {}
 
     def phonemes(self, text: str, accent: str) -> str:
@@ -30,6 +32,7 @@ class Phonemizer:
         Chinese, alphabets within Chinese as English. Raises InvalidRequest for characters without a pronunciation."""
         # NFC joins letters with their accents, and replaces compatibility ideographs by the usual ones.
         text = unicodedata.normalize("NFC", text).translate(HALF_WIDTH)
+        text = self._glossary.apply(text, accent.split("-", maxsplit=1)[0])
         if accent == "zh":
             return self._convert(text, accent)
         # espeak would read every Chinese character as "Chinese letter".

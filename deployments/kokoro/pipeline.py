@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
+import numpy as np
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
@@ -207,7 +208,9 @@ class Pipeline(pipeline.Pipeline):
                     speaks = True
                     audio = trim(spoken.samples, SAMPLE_RATE_HZ, keep_lead_s=LEAD_S, keep_tail_s=TAIL_S)
                     learnt.observe(units, spoken.work_s, len(audio) / SAMPLE_RATE_HZ, alone=alone)
-                pause_s = 0.0 if last or not speaks else _pause_s(plan, segment.pause_after_s, native)
+                    if segment.lead_s > 0:
+                        audio = np.concatenate([silence(segment.lead_s * plan.tempo, SAMPLE_RATE_HZ), audio])
+                pause_s = _pause_s(plan, segment, native) if speaks else 0.0
                 playback.sent(index, (len(audio) / SAMPLE_RATE_HZ + pause_s) / plan.tempo)
                 if not last:
                     turn = self._scheduler.ask(stream)
@@ -239,7 +242,7 @@ def _pieces(plan: Plan, native: float, pace: Pace, longest_s: float) -> tuple[Pi
     planner = PiecePlanner(
         CutText(plan.request.text, max_chars=LIMITS.max_width),
         1 / (DEFAULT_CHARS_PER_S * native),
-        pause_s=lambda natural_s: _pause_s(plan, natural_s, native),
+        pause_s=lambda natural_s: _natural_pause_s(plan, natural_s, native),
         heard=plan.request.stream or seeded,
         limits=LIMITS,
     )
@@ -262,8 +265,16 @@ def _job(
     )
 
 
-def _pause_s(plan: Plan, natural_s: float, native: float) -> float:
-    """Silence to insert. Natural pauses shrink with the speed; one that was asked for is to last as long in the end.
+def _pause_s(plan: Plan, segment: Segment, native: float) -> float:
+    """Silence to insert after a segment. Natural pauses shrink with the speed; one that was asked for, by the text or
+    by `pause_ms`, is to last as long in the end."""
+    if segment.pause_asked:
+        return segment.pause_after_s * plan.tempo
+    return _natural_pause_s(plan, segment.pause_after_s, native)
+
+
+def _natural_pause_s(plan: Plan, natural_s: float, native: float) -> float:
+    """What becomes of the pause that belongs to a mark.
 
     Where there is none by nature, inside a clause, there is none: where a clause is cut depends on the load.
     """

@@ -41,6 +41,10 @@ class KokoroSettings(Settings):
         {"en": "af_heart", "zh": "zf_xiaobei"}, description="voice by language"
     )
     voice_aliases: dict[str, str] = Field(default_factory=lambda: dict(OPENAI_ALIASES))
+    glossary: str | None = Field(
+        None,
+        description="a YAML file of terms and how they are read, `TERM: READING` or `TERM: {zh: READING, en: READING}`",
+    )
     warm_languages: tuple[str, ...] = Field(("en", "zh"), description="dictionaries loaded at start")
 
     @field_validator("default_voices")

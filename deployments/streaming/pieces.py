@@ -195,6 +195,8 @@ class PiecePlanner:
         return min(large, key=lambda cut: (cut.rank, -cut.width))
 
     def _pause_s(self, cut: Cut) -> float:
+        if cut.asked_s is not None:
+            return cut.asked_s
         return 0.0 if cut.width >= self._text.width else self._pause(self._text.pause_s(cut))
 
 

@@ -6,6 +6,8 @@ import re
 import unicodedata
 
 from deployments.core.errors import InvalidRequest
+from deployments.text.cleaning.clean import clean_text
+from deployments.text.pauses import MOST_PAUSE_S, MOST_PAUSES_S, asked_pauses_s
 from deployments.text.scripts import is_speakable, longest_width
 
 # C0 and C1 controls except line feed; NEL, line and paragraph separators become line feeds before.
@@ -13,10 +15,13 @@ _CONTROLS = re.compile(r"[\x01-\x09\x0b-\x1f\x7f-\x9f]")
 _LINE_BREAKS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _INVISIBLE = re.compile("[\ufeff\u200b\u2060]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Nobody can read them, and some stand for pauses.
+_PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010ffff]")
 
 
-def check_text(text: str, *, max_chars: int) -> str:
-    """The text with `\\n` as its only control character, without outer whitespace and invisible marks.
+def check_text(text: str, *, max_chars: int, cleaning: bool = False) -> str:
+    """The text with `\\n` as its only control character, without outer whitespace and invisible marks; with `cleaning`
+    also without markup and pictures (see clean_text).
 
     Raises InvalidRequest (param "input") that says why the text cannot be spoken. `max_chars`
     counts code points as sent.
@@ -39,12 +44,18 @@ def check_text(text: str, *, max_chars: int) -> str:
             "invalid_character",
         )
     cleaned = _INVISIBLE.sub("", _CONTROLS.sub(" ", _LINE_BREAKS.sub("\n", text))).strip()
-    if not cleaned:
+    written = cleaned
+    if cleaning:
+        cleaned = clean_text(cleaned)
+        _check_pauses(asked_pauses_s(cleaned))
+    else:
+        cleaned = _PRIVATE.sub("", cleaned).strip()
+    if not written:
         raise _refuse("The input is empty; send the text to be spoken.", "input_empty")
     if not is_speakable(cleaned):
+        kind = "markup" if is_speakable(written) else _unspeakable_kind(written)
         raise _refuse(
-            f"The input holds only {_unspeakable_kind(cleaned)}: there is nothing to speak."
-            " Send at least one word or number.",
+            f"The input holds only {kind}: there is nothing to speak. Send at least one word or number.",
             "input_not_speakable",
         )
     return cleaned
@@ -62,6 +73,16 @@ def check_length(text: str, *, chars_per_s: float, longest_s: float) -> None:
             f"The input takes about {audio_s:.0f} s to speak; at most {longest_s:g} s are allowed. Send it in several "
             "requests. Numbers are read digit by digit, and words of more than 50 letters letter by letter.",
             "input_too_long",
+        )
+
+
+def _check_pauses(pauses_s: list[float]) -> None:
+    longest_s, all_s = max(pauses_s, default=0.0), sum(pauses_s)
+    if longest_s > MOST_PAUSE_S or all_s > MOST_PAUSES_S:
+        raise _refuse(
+            f"The input asks for pauses of {all_s:g} s, the longest of them {longest_s:g} s; {MOST_PAUSE_S:g} s are"
+            f" allowed for each and {MOST_PAUSES_S:g} s for all. Shorten them, or send the text in several requests.",
+            "pause_too_long",
         )
 
 

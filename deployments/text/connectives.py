@@ -53,6 +53,7 @@ _CONNECTIVE_ZH = re.compile(
 # These lean on the character before them.
 _ENCLITIC_ZH = frozenset("的地得了着过吗呢吧啊呀嘛们个只条件次年月日时分秒岁元はがをにでともへやねよか")
 
+_NUMERALS_ZH = frozenset("第零〇一二三四五六七八九十百千万亿两点负")
 _PLACE = re.compile(rf"(?<=\s)(?=\S)|(?<=[{HAN}{KANA}])(?=[{HAN}{KANA}A-Za-z])|(?<=[A-Za-z])(?=[{HAN}])")
 _NEXT_WORD = re.compile(r"[\w'’]+")
 _LAST_WORD = re.compile(r"([\w'’]+)\W*$")
@@ -87,7 +88,8 @@ def _last_spoken(text: str) -> int:
 
 def _rank(text: str, place: int) -> int:
     if is_unspaced(text[place]):
-        if text[place] in _ENCLITIC_ZH:
+        number = text[place] in _NUMERALS_ZH and text[place - 1] in _NUMERALS_ZH
+        if number or text[place] in _ENCLITIC_ZH:
             return _TIGHT
         connective = _CONNECTIVE_ZH.match(text, place)
         return 2 - min(2, len(connective.group())) if connective else 2

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployments.text.clauses import Boundary, split_clauses, split_paragraphs
 from deployments.text.connectives import cut_places, hard_cut
+from deployments.text.pauses import stretches
 from deployments.text.scripts import is_speakable, spoken_width
 
 LEAST_WIDTH = 14  # of either part of a clause that is cut: a word alone is spoken like a sentence
@@ -23,11 +24,14 @@ PAUSE_S: dict[Boundary, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of text and the silence that belongs after it."""
+    """A piece of text and the silence that belongs after it, which is exact where the text itself asks for it
+    (`pause_asked`); `lead_s` of silence it asks for before its first word."""
 
     text: str
     boundary: Boundary
     pause_after_s: float
+    pause_asked: bool = False
+    lead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Cut:
     width: int
     boundary: Boundary
     rank: int = 0  # of a cut between words: 0 at a conjunction, the higher the worse
+    asked_s: float | None = None  # the pause that the text asks for there
 
 
 class CutText:
@@ -47,7 +52,16 @@ class CutText:
     def __init__(self, text: str, *, max_chars: int) -> None:
         self._text = ""
         self.cuts: list[Cut] = []
-        width = 0
+        parts = stretches(text)
+        self._lead_s = parts[0].lead_s
+        for part in parts:
+            self._add(part.text, max_chars)
+            if part.pause_s is not None and self.cuts:
+                self.cuts[-1] = replace(self.cuts[-1], asked_s=part.pause_s)
+
+    def _add(self, text: str, max_chars: int) -> None:
+        """What lies between two pauses that were asked for; its last cut is the end of a paragraph."""
+        width = self.width
         for paragraph in _speakable_paragraphs(text):
             for clause in split_clauses(paragraph):
                 for cut in _inside(clause.text, max_chars):
@@ -70,10 +84,13 @@ class CutText:
     def piece(self, begin: Cut | None, end: Cut) -> Segment:
         """What lies between two cuts; the pause after the last piece is 0."""
         text = self._text[begin.chars if begin else 0 : end.chars].strip()
-        return Segment(text, end.boundary, self.pause_s(end))
+        lead_s = self._lead_s if begin is None else 0.0
+        return Segment(text, end.boundary, self.pause_s(end), end.asked_s is not None, lead_s)
 
     def pause_s(self, cut: Cut) -> float:
-        """The natural pause after a piece that ends there."""
+        """The pause after a piece that ends there: the one that is asked for, else the natural one."""
+        if cut.asked_s is not None:
+            return cut.asked_s
         return 0.0 if cut is self.cuts[-1] else PAUSE_S[cut.boundary]
 
 

@@ -84,6 +84,10 @@ class SpeechSettings(FlatEmotion):
         None, description="emo_… and parameters of the model, the same as fields of the request itself"
     )
     pause_ms: Decimal | None = Field(None, ge=0, le=5000, allow_inf_nan=False, description="between segments")
+    text_cleaning: bool = Field(
+        True,
+        description="markup (HTML, SSML, Markdown) and emoji are not read out; false: spoken as they are written",
+    )
     latency_budget_ms: Decimal | None = Field(None, gt=0, allow_inf_nan=False)
     fallback: bool | None = Field(
         None,
@@ -162,6 +166,7 @@ class SpeechSettings(FlatEmotion):
             quality=self.quality,
             params=self.params,
             pause_ms=self.pause_ms,
+            text_cleaning=self.text_cleaning,
             latency_budget_ms=self.latency_budget_ms,
             fallback=self.fallback,
             stream=self.stream,

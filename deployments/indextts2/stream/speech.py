@@ -63,17 +63,25 @@ class SpeechStream:
         request is running any more."""
         try:
             self._advance()
+            pause_s = 0.0
             while (segment := await self._next()) is not None:
                 text, stream = segment
-                if self._speaks and self._pause_s > 0:
-                    yield self._counted(silence(self._pause_s, self._sample_rate_hz), stream.index - 1)
+                if self._speaks and pause_s > 0:
+                    yield self._counted(silence(pause_s, self._sample_rate_hz), stream.index - 1)
+                lead_s = text.lead_s
                 async for samples in stream.samples():
+                    if lead_s > 0:  # not earlier: what comes first tells that the model speaks
+                        yield self._counted(silence(lead_s, self._sample_rate_hz), stream.index)
+                        lead_s = 0.0
                     yield self._counted(samples, stream.index)
                 if stream.mute and self._speaks:
                     yield self._counted(silence(MUTE_PAUSE_S, self._sample_rate_hz), stream.index)
                 self._finish(text, stream)
+                pause_s = self._pause_after_s(text)
             if not self._speaks:
                 raise _mute()
+            if self._started[-1][0].pause_after_s is not None and pause_s > 0:
+                yield self._counted(silence(pause_s, self._sample_rate_hz), len(self._started) - 1)
         finally:
             self._closed = True
             # All are told to stop before any is waited for: the waiting may be cut short.
@@ -129,10 +137,14 @@ class SpeechStream:
 
     def _begin(self, text: TextSegment) -> None:
         index = len(self._started)
-        self._playback.expect(index, len(text.ids) * self._speeds.audio_s_per_token + self._pause_s)
+        audio_s = len(text.ids) * self._speeds.audio_s_per_token
+        self._playback.expect(index, audio_s + self._pause_after_s(text))
         stream = self._start(index, text)
         stream.when_all_codes_are_there = self._codes_are_there
         self._started.append((text, stream))
+
+    def _pause_after_s(self, text: TextSegment) -> float:
+        return self._pause_s if text.pause_after_s is None else text.pause_after_s
 
     def _codes_are_there(self) -> None:
         self._advance()

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from deployments.core.errors import InvalidRequest
-from deployments.indextts2.text.glossary import Glossary, Reading
 from deployments.indextts2.text.normalizer import NormalizedText, Normalizer
-from deployments.indextts2.text.segments import COMMAS, HYPHENS, SENTENCE_ENDS, split_tokens
+from deployments.indextts2.text.segments import (
+    COMMAS,
+    HYPHENS,
+    SENTENCE_ENDS,
+    split_at_words,
+    split_tokens,
+)
 from deployments.indextts2.text.tokenizer import WORD_START, BpeTokenizer, pretokenize
+from deployments.text.chinese.numbers import spell_chinese_numbers
 from deployments.text.clauses import Boundary, Clause, split_clauses, split_paragraphs
 from deployments.text.connectives import cut_places, hard_cut
 from deployments.text.fst import TextFst
+from deployments.text.glossary import Glossary, Reading
+from deployments.text.scripts import HAN
 
 _PAUSES = SENTENCE_ENDS | COMMAS | HYPHENS | {"'", "▁'", "…", "▁…", "▁!"}
 _GROUP_CHARS = 300
 _ANNOTATION_CHARS = 100  # that a word with its reading may have
+_HAN = re.compile(f"[{HAN}]")
 
 
 @dataclass(frozen=True)
 class TextSegment:
-    """What one run of the GPT speaks. `warnings` are for the client: nothing in them stops the synthesis."""
+    """What one run of the GPT speaks. `warnings` are for the client: nothing in them stops the synthesis. Silence that
+    the text itself asks for: `lead_s` before its first word, `pause_after_s` in place of the usual pause."""
 
     pieces: tuple[str, ...]
     ids: tuple[int, ...]
     ends_paragraph: bool = False
     warnings: tuple[str, ...] = ()
+    pause_after_s: float | None = None
+    lead_s: float = 0.0
 
     @property
     def text(self) -> str:
@@ -61,6 +75,9 @@ class IndexTextFrontend:
         Raises InvalidRequest when the Chinese grammar cannot read the text, which otherwise would be spoken
         as nothing.
         """
+        return self._segments(text, partial(split_tokens, max_tokens=max_tokens, quick_tokens=quick_tokens))
+
+    def _segments(self, text: str, cut: Callable[[list[str]], list[list[str]]]) -> list[TextSegment]:
         tokens, normalized = self._tokens(text)
         warnings: list[str] = []
         if normalized and normalized.fst_failed:
@@ -71,14 +88,14 @@ class IndexTextFrontend:
                     code="input_not_speakable",
                 )
             warnings.append("numbers, dates and units could not be normalised and are spoken as written")
-        split = split_tokens(tokens, max_tokens, quick_tokens)
+        split = cut(tokens)
         return [
             self._segment(pieces, warnings, last=index == len(split) - 1)
             for index, pieces in enumerate(split)
         ]
 
     def iter_segments(self, text: str, max_tokens: int = 120, quick_tokens: int = 0) -> Iterator[TextSegment]:
-        """As `segments`, made while they are consumed, from a few sentences at a time.
+        """Segments of whole words, made while they are consumed, from a few sentences at a time.
 
         For streaming: the grammars take up to 0.2 ms a character and hold the GIL, so that a long text in one
         piece would delay the first audio and stall all threads. It also heals line breaks: the English
@@ -89,8 +106,11 @@ class IndexTextFrontend:
         for paragraph in split_paragraphs(text):
             groups = _sentence_groups(paragraph)
             for index, group in enumerate(groups):
+                readable = spell_chinese_numbers(group) if _HAN.search(group) else group
                 inside = index < len(groups) - 1
-                for segment in self.segments(group, max_tokens, max(0, quick_tokens - spoken)):
+                quick = max(0, quick_tokens - spoken)
+                cut = partial(split_at_words, max_tokens=max_tokens, quick_tokens=quick)
+                for segment in self._segments(readable, cut):
                     spoken += len(segment.ids)
                     yield replace(segment, ends_paragraph=False) if inside else segment
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deployments.core.logs import logger
-from deployments.indextts2.text.glossary import Glossary, longest_first
 from deployments.indextts2.text.route import Route, correct_pinyin, find_pinyin, language_route
 from deployments.text.fst import TextFst, WetextFst
+from deployments.text.glossary import Glossary, longest_first
 
 # Punctuation reduced to what the vocabulary holds (indextts2-front.md 10.2, step 9).
 # Order is part of the published behaviour: the first entry that matches wins, so "，，，" is never reached.

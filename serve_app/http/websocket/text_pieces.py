@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deployments.text.clauses import Boundary, split_clauses, split_paragraphs
+from deployments.text.cleaning.clean import clean_text
 from deployments.text.cuts import PAUSE_S
 from deployments.text.scripts import is_speakable, word_ends
 
@@ -26,11 +27,14 @@ class TextPieces:
     """Gathers text and gives each piece as soon as nothing that may follow can change it.
 
     The pieces depend on the whole text alone, not on how it was cut when it arrived. Text without letters and digits
-    joins the piece before; on a line of its own it is left out, as there is nothing to speak.
+    joins the piece before; on a line of its own it is left out, as there is nothing to speak. With `cleaning`, what is
+    nothing but markup joins the piece after it.
     """
 
-    def __init__(self, granularity: Granularity) -> None:
+    def __init__(self, granularity: Granularity, *, cleaning: bool = False) -> None:
         self._granularity = granularity
+        self._cleaning = cleaning
+        self._markup = ""  # of paragraphs in which there was nothing to say
         self._paragraph = 0  # the first not yet given completely
         self._given = 0  # characters of that paragraph
         self.text = ""
@@ -52,6 +56,8 @@ class TextPieces:
             grows = number + 1 == len(paragraphs) and not complete
             pieces += self._cut_paragraph(paragraphs[number], grows=grows)
             if not grows:
+                if is_speakable(markup := paragraphs[number][self._given :]):
+                    self._markup += markup + "\n"
                 self._paragraph, self._given = number + 1, 0
         return pieces
 
@@ -68,11 +74,13 @@ class TextPieces:
                 break
             text = paragraph[self._given : end]
             if end > self._given and self._is_piece(text, clause.boundary):
-                pieces.append(TextPiece(text.strip(), PAUSE_S[clause.boundary]))
-                self._given = end
+                pieces.append(TextPiece((self._markup + text).strip(), PAUSE_S[clause.boundary]))
+                self._given, self._markup = end, ""
         return pieces
 
     def _is_piece(self, text: str, boundary: Boundary) -> bool:
+        if self._cleaning and not is_speakable(clean_text(text)):
+            return False
         if boundary >= Boundary.SENTENCE:
             return True
         return self._granularity == "clause" and word_ends(text)[-1][1] >= FEWEST_WORDS

@@ -48,7 +48,7 @@ class Utterance:
         self.warnings: dict[str, None] = {}  # of all pieces, each once
         self._service = service
         self._max_chars = max_chars
-        self._text = TextPieces(config.split_granularity)
+        self._text = TextPieces(config.split_granularity, cleaning=config.text_cleaning)
         self._pieces: asyncio.Queue[TextPiece | None] = asyncio.Queue()
         self._started = asyncio.Event()
         self._free = asyncio.Semaphore(PIECES_AT_ONCE)
@@ -115,7 +115,7 @@ class Utterance:
                 work.cancel()
             await asyncio.gather(*(work.aclose() for work in working))
         if pause_s is None:
-            check_text(self._text.text, max_chars=self._max_chars)
+            check_text(self._text.text, max_chars=self._max_chars, cleaning=self.config.text_cleaning)
             raise SpeechError("the text was not cut into any piece")
 
     def _pause_s(self, piece: TextPiece) -> float:

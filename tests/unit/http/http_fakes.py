@@ -97,7 +97,7 @@ class FakeService:
         self.requests.append(request)
         self.opened += 1
         try:
-            check_text(request.text, max_chars=4096)
+            check_text(request.text, max_chars=4096, cleaning=request.text_cleaning)
             resolve(request.model, [CARD, OTHER], OPENAI_MODEL_ALIASES)
             names = {name for voice in VOICES for name in (voice.id, *voice.aliases)}
             if request.voice is not None and request.voice not in names:

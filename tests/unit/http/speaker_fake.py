@@ -36,7 +36,7 @@ class Speaker:
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
         self.requests.append(request)
         judge(request)
-        words = check_text(request.text, max_chars=MAX_CHARS).split()
+        words = check_text(request.text, max_chars=MAX_CHARS, cleaning=request.text_cleaning).split()
         if "full" in words and self.refusals:
             self.refusals -= 1
             raise Overloaded("full", retry_after_s=0.02)

@@ -283,7 +283,7 @@ FIELDS = st.sampled_from(
     (
         *("input", "model", "voice", "speaker", "response_format", "speed", "stream_format", "stream"),
         *("sample_rate", "instructions", "language", "seed", "pause_ms", "latency_budget_ms", "fallback"),
-        *("extra_params", "lexicon"),
+        *("extra_params", "lexicon", "text_cleaning"),
     )
 )
 

@@ -173,6 +173,7 @@ async def test_the_request_reaches_the_service_as_it_was_meant(
         "seed": 7,
         "language": "de",
         "pause_ms": 0,
+        "text_cleaning": False,
         "latency_budget_ms": 250.5,
         "fallback": False,
         "stream": False,
@@ -182,7 +183,8 @@ async def test_the_request_reaches_the_service_as_it_was_meant(
     (request,) = service.requests
     assert request.request_id == "abc"
     assert request.text == body["input"]
-    for name in ("model", "speed", "seed", "language", "pause_ms", "latency_budget_ms", "fallback", "stream"):
+    same = ("model", "speed", "seed", "language", "pause_ms", "latency_budget_ms", "fallback", "stream")
+    for name in (*same, "text_cleaning"):
         assert getattr(request, name) == body[name]
 
 

@@ -24,6 +24,7 @@ from deployments.indextts2.speaker.emotion import normalize_weights
 from deployments.indextts2.stream.segment import MUTE_PAUSE_S, REDRAWN, SegmentStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import IndexTextFrontend
+from deployments.text.pauses import pause_mark
 from deployments.voices.library import VoiceLibrary
 from deployments.voices.registered_voice import NewVoice
 from deployments.voices.store import VoiceStore
@@ -147,6 +148,21 @@ async def test_the_pause_may_be_chosen(bench: Bench, asked: float | None, pause_
     pipeline, graph = bench.pipeline()
     chunks, _ = await heard(pipeline, request(LONG, pause_ms=asked))
     assert np.array_equal(joined(chunks), expected(graph.stages, chunks[-1].segment + 1, pause_s))
+
+
+@pytest.mark.parametrize("quality", ["fast", "reference"])
+@pytest.mark.parametrize("speed", [1.0, 2.0])
+async def test_the_text_may_ask_for_pauses(bench: Bench, quality: str, speed: float) -> None:
+    pipeline, graph = bench.pipeline()
+    text = f"{pause_mark(0.5)}Wait{pause_mark(1.0)}for it.{pause_mark(2.0)}"
+    chunks, end = await heard(pipeline, request(text, pause_ms=300, speed=speed, quality=quality))
+    rate_hz, stages = GEOMETRY.sample_rate_hz, graph.stages
+    silences = [np.zeros(round(pause_s * speed * rate_hz), np.float32) for pause_s in (0.5, 1.0, 2.0)]
+    first, second = stages.expected(0), stages.expected(1)
+    assert np.array_equal(
+        joined(chunks), np.concatenate([silences[0], first, silences[1], second, silences[2]])
+    )
+    assert end.audio_s == pytest.approx(len(joined(chunks)) / rate_hz)
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ class FakeNetwork:
 
 
 class FakePhonemizer:
-    def __init__(self) -> None:
+    def __init__(self, glossary: object = None) -> None:
         self.texts: list[str] = []
 
     def phonemes(self, text: str, accent: str) -> str:

@@ -11,6 +11,7 @@ from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import InvalidRequest, Overloaded, Unavailable
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
 from deployments.streaming.playback import FIRST_DUE_S
+from deployments.text.pauses import pause_mark
 
 
 async def test_all_of_the_text_is_spoken_in_order_and_the_end_says_how_long() -> None:
@@ -40,6 +41,22 @@ async def test_a_pause_that_was_asked_for_is_as_long_at_any_speed(speed: float) 
     tempo = (await plan(text, speed=speed)).tempo
     _, pause, *_ = await spoken(Stage(), text, pause_ms=400, speed=speed)
     assert len(pause.samples) / RATE_HZ / tempo == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("speed", [0.25, 1.0, 4.0])
+async def test_a_pause_that_the_text_asks_for_is_exact_whatever_else_is_asked(speed: float) -> None:
+    text = f"{pause_mark(0.5)}Wait{pause_mark(1.0)}for it.{pause_mark(2.0)}"
+    tempo = (await plan(text, speed=speed)).tempo
+    stage = Stage()
+    first, middle, second, last, _ = await spoken(stage, text, pause_ms=400, speed=speed)
+    assert [job.text for job in stage.jobs] == ["Wait", "for it."]
+    lead = round(0.5 * tempo * RATE_HZ)
+    assert not first.samples[:lead].any()
+    assert len(first.samples) == lead + len(second.samples)
+    assert len(middle.samples) / RATE_HZ / tempo == pytest.approx(1.0)
+    assert len(last.samples) / RATE_HZ / tempo == pytest.approx(2.0)
+    assert not middle.samples.any()
+    assert not last.samples.any()
 
 
 async def test_no_pause_inside_a_clause_though_it_was_asked_for() -> None:

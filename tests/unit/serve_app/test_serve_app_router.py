@@ -45,6 +45,16 @@ async def test_a_request(route: Route) -> None:
     assert there.idle()
 
 
+async def test_the_model_gets_clean_text_unless_the_request_says_otherwise(route: Route) -> None:
+    model = ScriptedModel("one")
+    there = await route(model)
+    await there.events(text="**Hello** <b>there</b>")
+    await there.events(text="**Hello** <b>there</b>", text_cleaning=False)
+    assert [request.text for request in model.plans] == ["Hello there", "**Hello** <b>there</b>"]
+    error = failure_of(await there.events(text="<p></p>"))
+    assert (error.status, error.code, error.param) == (400, "input_not_speakable", "input")
+
+
 # Models keep out of each other's way
 
 

@@ -13,6 +13,9 @@ from http_fakes import make_app
 from session_client import Talk, talking
 from speaker_fake import SMALL, WORD_S, Speaker
 
+from deployments.text.check import check_text
+from deployments.text.pauses import pause_mark
+
 RATE_HZ = 24_000
 
 
@@ -99,6 +102,16 @@ async def test_granularity(talk: Talk, speaker: Speaker, granularity: str, reque
     talk.send("input.done")
     await talk.utterance()
     assert [request.text for request in speaker.requests] == requests
+
+
+async def test_markup_is_no_piece_of_its_own(talk: Talk, speaker: Speaker) -> None:
+    talk.configure()
+    talk.say("<speak>\n", "</p>\n<p>\nOne.\n<break time='1s'/>\nTwo", " three.\n```python\n")
+    talk.send("input.done")
+    *_, done = await talk.utterance()
+    assert done["failed"] is False
+    cleaned = [check_text(request.text, max_chars=999, cleaning=True) for request in speaker.requests]
+    assert cleaned == ["One.", f"{pause_mark(1.0)}\nTwo three."]
 
 
 @pytest.mark.parametrize("name", ["mp3", "opus", "aac", "flac", "wav"])

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from deployments.core.errors import CheckpointError, InvalidRequest
 from deployments.indextts2.text.frontend import IndexTextFrontend
-from deployments.indextts2.text.glossary import Glossary
 from deployments.indextts2.text.normalizer import Normalizer, hide, letters, map_characters, restore
 from deployments.indextts2.text.segments import split_tokens
 from deployments.indextts2.text.tokenizer import pretokenize
 from deployments.text.fst import WetextFst
+from deployments.text.glossary import Glossary
 
 
 @pytest.fixture(scope="module")
@@ -137,26 +137,6 @@ def test_pretokenised_text_has_single_cjk_items_and_is_stable(text: str) -> None
     once = pretokenize(text)
     assert once == once.strip()
     assert pretokenize(once) == once or once != once.upper()  # a few letters have no stable upper case
-
-
-def test_glossary_errors_name_file_and_entry(tmp_path: Path) -> None:
-    path = tmp_path / "glossary.yaml"
-    for content, says in (
-        ("3.5: x", "3.5"),
-        ("a: {fr: b}", "'a'"),
-        ("- a", "list"),
-        ("a: [", "cannot be read"),
-    ):
-        path.write_text(content)
-        with pytest.raises(CheckpointError, match=says) as caught:
-            Glossary.load(path)
-        assert "glossary.yaml" in str(caught.value)
-
-
-def test_glossary_falls_back_to_the_terms_own_spelling() -> None:
-    glossary = Glossary({"Foo": {"zh": "福"}, r"a\1": r"b\2"})
-    assert glossary.apply(r"FOO A\1", "en") == r"Foo b\2"
-    assert glossary.apply("foo", "zh") == "福"
 
 
 def test_missing_or_damaged_tokenizer_names_the_file(tmp_path: Path) -> None:
