@@ -30,6 +30,7 @@ from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
 from deployments.streaming.playback import Playback
+from deployments.text.scripts import check_scripts
 from deployments.voices.library import CloningPipeline, Outcome, VoiceLibrary
 from deployments.voices.reference import Recording
 from deployments.voices.registered_voice import RegisteredVoice
@@ -113,6 +114,7 @@ class Pipeline(CloningPipeline):
         return reference_warnings(duration_s)
 
     async def plan(self, request: SpeechRequest) -> IndexPlan:
+        check_scripts(request.text, self.card.name, self.card.languages)
         return await self._planner.plan(request, self._voice_library)
 
     def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
@@ -170,7 +172,7 @@ def _card(name: str, settings: IndexTTSSettings, facts: CheckpointFacts, default
         name=name,
         kind="indextts2",
         sample_rate_hz=facts.sample_rate_hz,
-        languages=("zh", "en"),
+        languages=facts.languages,
         default_voice=default_voice,
         cloning=True,
         emotion=True,

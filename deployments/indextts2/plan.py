@@ -26,6 +26,7 @@ from deployments.indextts2.speaker.job import EncodeJob
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.segment import Synthesis
 from deployments.indextts2.text.frontend import IndexTextFrontend, TextSegment
+from deployments.text.language import detect_language
 from deployments.voices.library import ProfileFound, VoiceLibrary
 from deployments.voices.profile import EncodedProfile
 from deployments.voices.reference import Recording, ReferenceAudio
@@ -56,13 +57,18 @@ class CheckpointFacts:
         files.require("text")
         return CheckpointFacts(
             directory=files.directory,
-            frontend=IndexTextFrontend(files.path("bpe"), files.find("glossary")),
+            frontend=IndexTextFrontend(files.path("bpe"), files.find("glossary"), languages=files.languages),
             sample_rate_hz=int(files.section("s2mel", "preprocess_params")["sr"]),
             frames_per_code=files.frames_per_code,
             # The published segmentation may repeat a closing quote, which makes a segment one token longer.
             max_text_tokens=files.gpt_dims.max_text_tokens - 1,
             max_codes=files.gpt_dims.max_mel_tokens - 1,
         )
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO 639-1"""
+        return self.frontend.languages
 
     def limits(self) -> dict[str, int]:
         """The largest values of the parameters that the checkpoint bounds."""
@@ -179,13 +185,14 @@ class Planner:
         return await library.profile(recording, MODEL_KIND, version, encode, **more)
 
     def texts(self, plan: IndexPlan) -> Iterator[TextSegment]:
-        """Segments of the text, made while they are consumed; whole segments are cut exactly as published."""
+        """Segments of the text, made while they are consumed; whole segments are read and cut as published."""
         frontend, most = self._facts.frontend, plan.params.max_text_tokens_per_segment
         assert most is not None
         if plan.params.whole_segments:
             yield from frontend.segments(plan.request.text, most)
         else:
-            yield from frontend.iter_segments(plan.request.text, most)
+            language = plan.request.language or detect_language(plan.request.text)
+            yield from frontend.iter_segments(plan.request.text, most, language=language)
 
     async def _encode(self, request_id: str, recording: ReferenceAudio) -> EncodedProfile:
         # No deadline: others may wait for the same profile, and the next request will want it.

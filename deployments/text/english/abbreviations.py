@@ -33,8 +33,29 @@ _TITLES = {
     "Sta": "Santa",
 }
 # After a name.
-_STREETS = {"St": "Street", "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Dr": "Drive", "Ln": "Lane", "Hwy": "Highway", "Sq": "Square", "Pl": "Place", "Ct": "Court", "Pkwy": "Parkway"}
-_ENDINGS = {"Jr": "Junior", "Sr": "Senior", "Inc": "Incorporated", "Ltd": "Limited", "Corp": "Corporation", "Co": "Company", "Bros": "Brothers", "Esq": "Esquire"}
+_STREETS = {
+    "St": "Street",
+    "Ave": "Avenue",
+    "Blvd": "Boulevard",
+    "Rd": "Road",
+    "Dr": "Drive",
+    "Ln": "Lane",
+    "Hwy": "Highway",
+    "Sq": "Square",
+    "Pl": "Place",
+    "Ct": "Court",
+    "Pkwy": "Parkway",
+}
+_ENDINGS = {
+    "Jr": "Junior",
+    "Sr": "Senior",
+    "Inc": "Incorporated",
+    "Ltd": "Limited",
+    "Corp": "Corporation",
+    "Co": "Company",
+    "Bros": "Brothers",
+    "Esq": "Esquire",
+}
 _ANYWHERE = {
     "vs": "versus",
     "approx": "approximately",
@@ -85,8 +106,32 @@ _BEFORE_NUMBERS = {
     "mk": "mark",
     "par": "paragraph",
 }
-_DAYS = {"Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday", "Thur": "Thursday", "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday"}
-_MONTHS = {"Jan": "January", "Feb": "February", "Mar": "March", "Apr": "April", "Jun": "June", "Jul": "July", "Aug": "August", "Sep": "September", "Sept": "September", "Oct": "October", "Nov": "November", "Dec": "December"}
+_DAYS = {
+    "Mon": "Monday",
+    "Tue": "Tuesday",
+    "Tues": "Tuesday",
+    "Wed": "Wednesday",
+    "Thu": "Thursday",
+    "Thur": "Thursday",
+    "Thurs": "Thursday",
+    "Fri": "Friday",
+    "Sat": "Saturday",
+    "Sun": "Sunday",
+}
+_MONTHS = {
+    "Jan": "January",
+    "Feb": "February",
+    "Mar": "March",
+    "Apr": "April",
+    "Jun": "June",
+    "Jul": "July",
+    "Aug": "August",
+    "Sep": "September",
+    "Sept": "September",
+    "Oct": "October",
+    "Nov": "November",
+    "Dec": "December",
+}
 
 
 def _ended(match: re.Match[str], words: str) -> str:
@@ -122,7 +167,8 @@ def _before_number(match: re.Match[str]) -> str:
 
 _STREET = alternatives(_STREETS)
 _STREET_NAME = (
-    r"(?P<name>(?:\b(?!(?:The|In|On|At|And|To|From|By|For|With|Of|Near|Is|Was)\b)[A-Z][a-z]+|\d(?:st|nd|rd|th)) )"
+    r"(?P<name>(?:\b(?!(?:The|In|On|At|And|To|From|By|For|With|Of|Near|Is|Was)\b)[A-Z][a-z]+"
+    r"|\d(?:st|nd|rd|th)) )"
 )
 # Those that may begin a sentence.
 _CAPITAL = ("Vs", "Approx", "E.g", "I.e", "Cf", "Dept", "Tel", "Ext", "Incl")
@@ -133,8 +179,13 @@ ABBREVIATIONS: list[Rule] = [
     rule(rf"{_STREET_NAME}(?P<short>{_STREET})\.(?=\s*(?:[,;:!?)a-z]|$))", _street),
     rule(rf"(?:(?<=\d )|(?<=[Oo]n )){_STREET_NAME}(?P<short>{_STREET})\.(?=\s[A-Z])", _street),
     rule(rf"{_STREET_NAME}(?P<short>Ave|Blvd|Rd|Hwy|Pkwy|Ln)\.", _street),
-    rule(rf"(?:(?<=\d )|(?<=[Oo]n )){_STREET_NAME}(?P<short>{_STREET})(?=[,;]|\s*$|\.$|\s(?:and|in|is|at|near)\b)", _street),
-    rule(rf"\b(?P<short>{alternatives(_TITLES)})\.\s?(?=[A-Z&]|and [A-Z])", lambda m: _TITLES[m["short"]] + " "),
+    rule(
+        rf"(?:(?<=\d )|(?<=[Oo]n )){_STREET_NAME}(?P<short>{_STREET})(?=[,;]|\s*$|\.$|\s(?:and|in|is|at|near)\b)",
+        _street,
+    ),
+    rule(
+        rf"\b(?P<short>{alternatives(_TITLES)})\.\s?(?=[A-Z&]|and [A-Z])", lambda m: _TITLES[m["short"]] + " "
+    ),
     rule(r"\bSt (?=[A-Z][a-z])", "Saint "),
     rule(r"\b(?P<short>Mr|Mrs|Dr|Prof) (?=[A-Z])", lambda m: _TITLES[m["short"]] + " "),
     rule(r"\bMs\.\s?(?=[A-Z])", "Ms "),
@@ -151,6 +202,9 @@ ABBREVIATIONS: list[Rule] = [
     rule(r"\b[Nn]/[Aa]\b", "not applicable"),
     rule(r"\band/or\b", "and or"),
     rule(r"\bPh\.?D\.?(?!\w)", "P H D"),
-    rule(rf"\b(?P<short>{alternatives(_DAYS)})\.(?=,?\s(?:\d|{alternatives(_MONTHS)}))", lambda m: _DAYS[m["short"]]),
+    rule(
+        rf"\b(?P<short>{alternatives(_DAYS)})\.(?=,?\s(?:\d|{alternatives(_MONTHS)}))",
+        lambda m: _DAYS[m["short"]],
+    ),
     rule(rf"\b(?P<short>{alternatives(_MONTHS)})\.(?=\s[\d'’])", lambda m: _MONTHS[m["short"]]),
 ]

@@ -6,22 +6,24 @@ import re
 
 from deployments.text.english.codes import letters
 from deployments.text.english.numbers import cardinal, code, integer, spell
-from deployments.text.english.rules import Rule, alternatives, rule
+from deployments.text.english.rules import Rule, alternatives, rule, words
 
 _SAID_AS_WORDS = frozenset(
-    "com org net edu gov mil info biz dev app page blog shop store cloud online site tech news work local test "
-    "example gmail yahoo html json yaml toml java ruby rust docs bin exe log zip wav rar tar conf".split()
+    words(
+        "com org net edu gov mil info biz dev app page blog shop store cloud online site tech news work local test "
+        "example gmail yahoo html json yaml toml java ruby rust docs bin exe log zip wav rar tar conf"
+    )
 )
 # What a bare word with a dot ends in where it is an address or a file. Words such as "in" and "it" are not here.
-_DOMAINS = (
-    "com org net edu gov mil info biz dev app io ai co uk de fr eu ca au jp cn ch nl se es pt br ru pl tv gg ly xyz "
-    "page blog shop store cloud online site tech news wiki"
-).split()
-_FILES = (
-    "pdf txt md py js ts jsx tsx html htm css json yaml yml toml csv tsv xml doc docx xls xlsx ppt pptx png jpg jpeg "
-    "gif svg webp mp3 mp4 wav flac ogg mkv avi mov zip tar gz exe dmg iso log ini cfg conf sh bat cpp java rb rs go "
-    "ipynb onnx safetensors bin net"
-).split()
+_DOMAINS = words(
+    "com org net edu gov mil info biz dev app io ai co uk de fr eu ca au jp cn ch nl se es pt br ru pl tv gg ly "
+    "xyz page blog shop store cloud online site tech news wiki"
+)
+_FILES = words(
+    "pdf txt md py js ts jsx tsx html htm css json yaml yml toml csv tsv xml doc docx xls xlsx ppt pptx png jpg "
+    "jpeg gif svg webp mp3 mp4 wav flac ogg mkv avi mov zip tar gz exe dmg iso log ini cfg conf sh bat cpp java "
+    "rb rs go ipynb onnx safetensors bin net"
+)
 _SIGNS = {
     ".": "dot",
     "@": "at",
@@ -89,7 +91,9 @@ ADDRESSES: list[Rule] = [
         _ip,
     ),
     rule(rf"\bwww\.[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,8}}{_TAIL}", _address, ignore_case=True),
-    rule(rf"(?<![\w.@/-])(?:[a-z0-9][\w-]{{0,62}}\.){{1,8}}{alternatives(_DOMAINS)}\b(?!\.\w){_TAIL}", _address),
+    rule(
+        rf"(?<![\w.@/-])(?:[a-z0-9][\w-]{{0,62}}\.){{1,8}}{alternatives(_DOMAINS)}\b(?!\.\w){_TAIL}", _address
+    ),
     rule(rf"(?<![\w.@-])(?:\w[\w-]{{0,62}}\.){{1,8}}{alternatives(_FILES)}\b(?!\.\w)", _address),
     rule(r"(?<!\w)\.(?=(?:NET|net)\b)", "dot "),
     rule(r"\b(?P<v>[vV]\.?\s?)(?P<parts>\d+(?:\.\d+)*)(?![\w]|\.\d)", _version),

@@ -12,7 +12,17 @@ _HYPHENS = dict.fromkeys("\u2010\u2011\ufe63\uff0d", "-")
 _PRIMES = {"′": "'", "″": '"', "\uff07": "'", "\uff02": '"'}
 _UNITS = {"℃": "°C", "℉": "°F", "μ": "µ", "Ω": "Ω", "K": "K", "Å": "Å", "㎏": "kg", "㎞": "km", "㎡": "m²"}
 _SLASHES = dict.fromkeys("\u2044\u2215", "/")
-_SIGNS = {"№": "No. ", "＄": "$", "￥": "¥", "￡": "£", "％": "%", "＋": "+", "＝": "=", "℅": "care of", "℡": "telephone"}
+_SIGNS = {
+    "№": "No. ",
+    "＄": "$",
+    "￥": "¥",
+    "￡": "£",
+    "％": "%",
+    "＋": "+",
+    "＝": "=",
+    "℅": "care of",
+    "℡": "telephone",
+}
 _SIMPLE = str.maketrans({**_HYPHENS, **_PRIMES, **_UNITS, **_SLASHES, **_SIGNS})
 _ODD = re.compile(r"[^\x00-\x7f]")
 _ROMAN = re.compile("[Ⅰ-ⅿ]+")

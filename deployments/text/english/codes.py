@@ -45,21 +45,35 @@ def _dialled(match: re.Match[str]) -> str:
     return match["word"] + ", ".join(spell(group) for group in re.findall(r"\d+", match["groups"]))
 
 
-_KEYS = r"(?:pin|pin code|passcode|password|code|otp|zip|zip code|postcode|account number|card number|extension|ext)"
-_DIAL = rf"\b(?P<word>(?:call|dial|phone|tel|telephone|fax|mobile|cell|text|ring|whatsapp|hotline|{_KEYS})\b\.?(?:\s(?:is|me at|us at|at|on|number|now|him at|her at))?[:#]?\s)"
+_KEYS = r"(?:pin code|pin|passcode|password|code|otp|zip code|zip|postcode|account number|card number|extension|ext)"
+_DIAL = (
+    rf"\b(?P<word>(?:call|dial|phone|tel|telephone|fax|mobile|cell|text|ring|whatsapp|hotline|{_KEYS})\b\.?"
+    r"(?:\s(?:is|me at|us at|at|on|number|now|him at|her at))?[:#]?\s)"
+)
 _GAP = "[ \u00a0.-]"
 
 TELEPHONES: list[Rule] = [
     rule(r"(?P<groups>\+\d[\d\s().-]{5,20}\d)(?!\w)", _groups),
-    rule(rf"(?<![\w.,:/-])(?P<groups>(?:1{_GAP})?(?:\(\d{{3}}\)\s?-?|\d{{3}}{_GAP})\d{{3}}{_GAP}\d{{4}})(?![\w-])", _groups),
-    rule(rf"(?<![\w.,:/-])(?<!\d\s)(?P<groups>\(?0\d{{1,4}}\)?(?:[ -]\d{{2,5}}){{1,4}})(?![\w-])", _groups),
+    rule(
+        rf"(?<![\w.,:/-])(?P<groups>(?:1{_GAP})?(?:\(\d{{3}}\)\s?-?|\d{{3}}{_GAP})\d{{3}}{_GAP}\d{{4}})(?![\w-])",
+        _groups,
+    ),
+    rule(r"(?<![\w.,:/-])(?<!\d\s)(?P<groups>\(?0\d{1,4}\)?(?:[ -]\d{2,5}){1,4})(?![\w-])", _groups),
     rule(r"(?<![\w.,:/-])(?P<groups>555-\d{4})(?![\w-])", _groups),
     rule(r"(?<![\w.,:/-])(?P<groups>1-8\d\d)(?=-[A-Z])", _groups),
     # social security, bank cards
-    rule(r"(?<![\w.,:/-])(?P<groups>\d{3}-\d{2}-\d{4}|\d{4}(?:[ -]\d{4}){2,4}|\d{4}[ -]\d{6}[ -]\d{5})(?![\w-])", _groups),
-    rule(rf"\b(?P<word>{_KEYS}\b(?:\s(?:is|number))?[:#]?\s)(?P<groups>\d{{3,}})(?![\w%]|[,.]\d|[ -]\d)", _dialled, ignore_case=True),
     rule(
-        _DIAL + r"(?P<groups>\d{3}(?!\d)(?![,.]\d|[ -]\d)|\d{2,5}(?:[ -]\d{2,5})+(?![\w-]|,\d)|\d{5,}(?![,.]?\d))",
+        r"(?<![\w.,:/-])(?P<groups>\d{3}-\d{2}-\d{4}|\d{4}(?:[ -]\d{4}){2,4}|\d{4}[ -]\d{6}[ -]\d{5})(?![\w-])",
+        _groups,
+    ),
+    rule(
+        rf"\b(?P<word>{_KEYS}\b(?:\s(?:is|number))?[:#]?\s)(?P<groups>\d{{3,}})(?![\w%]|[,.]\d|[ -]\d)",
+        _dialled,
+        ignore_case=True,
+    ),
+    rule(
+        _DIAL
+        + r"(?P<groups>\d{3}(?!\d)(?![,.]\d|[ -]\d)|\d{2,5}(?:[ -]\d{2,5})+(?![\w-]|,\d)|\d{5,}(?![,.]?\d))",
         _dialled,
         ignore_case=True,
     ),
@@ -71,5 +85,8 @@ CODES: list[Rule] = [
     # B2B, A4, 4K, R2-D2, i7-9700K
     rule(rf"(?<![\w]){_CODE}(?:-[^\W_]*\d[^\W_]*)*(?!\w)", _code),
     # F-16, COVID-19, and with letters only before: i-5
-    rule(rf"(?<!\w)(?P<name>{_LETTER}+)-(?P<number>\d{{1,4}})(?![\w,]|\.\d)", lambda m: f"{_run(m['name'])} {code(m['number'])}"),
+    rule(
+        rf"(?<!\w)(?P<name>{_LETTER}+)-(?P<number>\d{{1,4}})(?![\w,]|\.\d)",
+        lambda m: f"{_run(m['name'])} {code(m['number'])}",
+    ),
 ]

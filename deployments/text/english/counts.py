@@ -50,9 +50,18 @@ def _chain(match: re.Match[str]) -> str:
 
 
 COUNTS: list[Rule] = [
-    rule(rf"{_START}(?:(?P<first>{NUMBER}){DASH})?(?P<amount>{MINUS}{NUMBER})\s?(?P<scale>{_BARE}){_END}", _scaled),
-    rule(rf"{_START}(?:(?P<first>{NUMBER}){DASH})?(?P<amount>{NUMBER})(?P<scale>[BTK]){_END}{_PLURAL}", _scaled),
-    rule(rf"{_START}(?P<digits>\d{{1,3}}(?:,\d{{3}})+|\d+)(?:st|nd|rd|th|ˢᵗ|ⁿᵈ|ʳᵈ|ᵗʰ)\b", _ordinal, ignore_case=True),
+    rule(
+        rf"{_START}(?:(?P<first>{NUMBER}){DASH})?(?P<amount>{MINUS}{NUMBER})\s?(?P<scale>{_BARE}){_END}",
+        _scaled,
+    ),
+    rule(
+        rf"{_START}(?:(?P<first>{NUMBER}){DASH})?(?P<amount>{NUMBER})(?P<scale>[BTK]){_END}{_PLURAL}", _scaled
+    ),
+    rule(
+        rf"{_START}(?P<digits>\d{{1,3}}(?:,\d{{3}})+|\d+)(?:st|nd|rd|th|ˢᵗ|ⁿᵈ|ʳᵈ|ᵗʰ)\b",
+        _ordinal,
+        ignore_case=True,
+    ),
     rule(rf"{_START}(?P<digits>\d+)['’]?s\b", _plural),
     rule(rf"{_START}\d+(?:[-\u2010-\u2013]\d+){{2,}}{_END}", _chain),
     rule(rf"{_START}(?P<first>{MINUS}{NUMBER}){DASH}(?P<last>{NUMBER})(?!\w)", _range),
@@ -60,7 +69,10 @@ COUNTS: list[Rule] = [
 NUMBERS: list[Rule] = [
     rule(r"(?<=[^\W\d_])-(?=\d)", " "),
     rule(r"(?<=\d)-(?=[^\W\d_])", " "),
-    rule(r"(?<![\w.,])(?P<amount>[-\u2212\u2013](?<![\w)\]][-\u2212\u2013])" + NUMBER + ")", lambda m: number(m["amount"])),
+    rule(
+        r"(?<![\w.,])(?P<amount>[-\u2212\u2013](?<![\w)\]][-\u2212\u2013])" + NUMBER + ")",
+        lambda m: number(m["amount"]),
+    ),
     rule(NUMBER, lambda m: number(m.group())),
     rule(r"\d+", lambda m: f" {spell(m.group())} "),
 ]

@@ -20,7 +20,10 @@ _DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?"
 _YEAR = r"(?P<year>[12]\d{3})(?![\w]|[.,]\d|[-/]\d)"
 _LAST_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # Before a number of four digits these make it a year.
-_BEFORE_YEAR = r"(?:in|since|until|till|circa|during|by|from|of|year|before|after|the|around|early|late|mid|spring|summer|autumn|fall|winter|©|copyright|between|and|to|AD|anno|class)"
+_BEFORE_YEAR = (
+    r"(?:in|since|until|till|circa|during|by|from|of|year|before|after|the|around|early|late|mid|spring|summer|autumn"
+    r"|fall|winter|©|copyright|between|and|to|AD|anno|class)"
+)
 _COUNT_WORDS = re.compile(
     r"(?:only|about|over|under|nearly|almost|some|exactly|than|least|most|approximately|roughly|up to|all|"
     r"these|those|another|first|last|next|were|are|with|have|has|had|sold|won|lost|bought|need|needs|every)\s$",
@@ -111,7 +114,9 @@ def _year_range(match: re.Match[str]) -> str:
 def _likely_year(match: re.Match[str]) -> str:
     """A number of four digits alone: a year, unless things are counted."""
     digits, text = match["year"], match.string
-    named = re.search(rf"\b{_BEFORE_YEAR}\s$", text[max(0, match.start() - 12) : match.start()], re.IGNORECASE)
+    named = re.search(
+        rf"\b{_BEFORE_YEAR}\s$", text[max(0, match.start() - 12) : match.start()], re.IGNORECASE
+    )
     counted = _COUNTED.match(text, match.end()) or _COUNT_WORDS.search(
         text, max(0, match.start() - 16), match.start()
     )
@@ -131,7 +136,10 @@ NUMERIC_DATES: list[Rule] = [
         r"(?<![\w./-])(?P<first>\d{1,2})(?P<sep>[/.-])(?P<second>\d{1,2})(?P=sep)(?P<year>[12]\d{3})(?![\w/-]|\.\d)",
         _numeric,
     ),
-    rule(r"(?<![\w./-])(?P<first>\d{1,2})(?P<sep>/)(?P<second>\d{1,2})/(?P<year>\d{2})(?![\w/-]|\.\d)", _numeric),
+    rule(
+        r"(?<![\w./-])(?P<first>\d{1,2})(?P<sep>/)(?P<second>\d{1,2})/(?P<year>\d{2})(?![\w/-]|\.\d)",
+        _numeric,
+    ),
 ]
 DATES: list[Rule] = [
     rule(
@@ -148,10 +156,19 @@ DATES: list[Rule] = [
     rule(r"(?<!\w)['’‘](?P<century>)(?P<decade>\d0)['’]?s\b", _decade),
     rule(r"(?<=\w-)(?P<century>1\d|20)(?P<decade>\d0)s\b", _decade),
     rule(r"(?<!\w)['’‘](?P<year>\d{2})(?![\w'’\"″]|[.,]\d)", lambda m: pair(m["year"])),
-    rule(rf"(?<![\w.,:/$€£-])(?P<first>1[1-9]\d\d|20\d\d){DASH}(?P<last>(?:1[1-9]|20)?\d\d)(?![\w-]|[.,/]\d)", _year_range),
-    rule(r"(?<![\w.,:/$€£-])(?P<first>1[89]\d\d|20\d\d)/(?P<last>\d\d)(?![\w/-]|[.,]\d)", lambda m: f"{year(m['first'])} {pair(m['last'])}"),
+    rule(
+        rf"(?<![\w.,:/$€£-])(?P<first>1[1-9]\d\d|20\d\d){DASH}(?P<last>(?:1[1-9]|20)?\d\d)(?![\w-]|[.,/]\d)",
+        _year_range,
+    ),
+    rule(
+        r"(?<![\w.,:/$€£-])(?P<first>1[89]\d\d|20\d\d)/(?P<last>\d\d)(?![\w/-]|[.,]\d)",
+        lambda m: f"{year(m['first'])} {pair(m['last'])}",
+    ),
 ]
 # After amounts and measures.
 YEARS: list[Rule] = [
-    rule(r"(?<![\w.,:/$€£+*=<>-])(?P<year>1\d{3}|20\d\d)(?![\w%°:/'\"-]|[.,]\d|\s?[-+*=<>×÷/^]\s?\d|\s?[€$£])", _likely_year),
+    rule(
+        r"(?<![\w.,:/$€£+*=<>-])(?P<year>1\d{3}|20\d\d)(?![\w%°:/'\"-]|[.,]\d|\s?[-+*=<>×÷/^]\s?\d|\s?[€$£])",
+        _likely_year,
+    ),
 ]

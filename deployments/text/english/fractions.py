@@ -66,7 +66,10 @@ def _chain(match: re.Match[str]) -> str:
 _MINUS = r"(?P<minus>(?<![\w.,%)-])[-\u2212])?"
 _END = r"(?![\w/]|[.,]\d)"
 FRACTIONS: list[Rule] = [
-    rule(rf"{_MINUS}(?:(?<![\w.,])(?P<whole>\d+|\d{{1,3}}(?:,\d{{3}})+)[\s-]?)?(?P<part>{VULGAR})(?=\w)", lambda m: _vulgar(m) + " "),
+    rule(
+        rf"{_MINUS}(?:(?<![\w.,])(?P<whole>\d+|\d{{1,3}}(?:,\d{{3}})+)[\s-]?)?(?P<part>{VULGAR})(?=\w)",
+        lambda m: _vulgar(m) + " ",
+    ),
     rule(rf"{_MINUS}(?:(?<![\w.,])(?P<whole>\d+|\d{{1,3}}(?:,\d{{3}})+)[\s-]?)?(?P<part>{VULGAR})", _vulgar),
     rule(rf"{_MINUS}(?<![\w.,/$€£])(?P<whole>\d{{1,3}})[\s-](?P<n>\d{{1,2}})/(?P<d>\d{{1,3}}){_END}", _mixed),
     rule(

@@ -8,7 +8,9 @@ from deployments.text.english.rules import Rule, rule
 
 _SPACE = "[ \u00a0\u202f\u2009\u2007\u2008'’_]"
 # A single group after a plain space may be a number of its own; these make it one.
-_LIST_NOUN = r"(?:pages|chapters|verses|items|rows|steps|days|sections|figures|tables|lines|questions|numbers|units)"
+_LIST_NOUN = (
+    r"(?:pages|chapters|verses|items|rows|steps|days|sections|figures|tables|lines|questions|numbers|units)"
+)
 _LIST = re.compile(rf"\b{_LIST_NOUN}\s$", re.IGNORECASE)
 
 
@@ -51,5 +53,7 @@ GROUPING: list[Rule] = [
     rule(r"(?<![\w.,])(?P<whole>\d{1,2}(?:,\d{2})+,\d{3})(?:\.(?P<decimals>\d+))?(?![\d]|[.,]\d)", _joined),
     rule(r"(?<![\w.,])(?P<whole>\d+),(?P<decimals>\d+)(?![\d]|[.,]\d)", _decimal_comma),
     # A list without spaces, unless the commas group thousands.
-    rule(r"(?<![\w.,])(?!\d{1,3}(?:,\d{3})+(?!\d|,\d))\d+(?:,\d+){2,}", lambda m: m.group().replace(",", ", ")),
+    rule(
+        r"(?<![\w.,])(?!\d{1,3}(?:,\d{3})+(?!\d|,\d))\d+(?:,\d+){2,}", lambda m: m.group().replace(",", ", ")
+    ),
 ]

@@ -13,7 +13,9 @@ _PER = alternatives(PER)
 _AFTER_UNIT = r"(?![A-Za-z0-9'’]|\^|[²³])"
 _POWERS = {"²": "square", "2": "square", "³": "cubic", "3": "cubic"}
 _OPEN_QUOTE = re.compile(r"(?:^|[\s(])[\"“](?=\w)[^\"”]*$")
-_NOUN = re.compile(r" (?!(?:and|or|by|x|to|in|on|at|of|for|with|tall|high|wide|long|deep|thick|is|was)\b)[a-z]")
+_NOUN = re.compile(
+    r" (?!(?:and|or|by|x|to|in|on|at|of|for|with|tall|high|wide|long|deep|thick|is|was)\b)[a-z]"
+)
 _LENGTHS = alternatives(("mm", "cm", "m", "km", "in", "ft", "mi", "yd", "nm", "µm", "dm"))
 
 
@@ -81,7 +83,9 @@ def _position(match: re.Match[str]) -> str:
     for name in ("minute", "second"):
         if amount := match[f"{name}s"]:
             said += f" {number(amount)} {name}" + ("" if is_one(amount) else "s")
-    toward = {"N": "north", "S": "south", "E": "east", "W": "west"}[match["toward"]] if match["toward"] else ""
+    toward = (
+        {"N": "north", "S": "south", "E": "east", "W": "west"}[match["toward"]] if match["toward"] else ""
+    )
     return f"{said} {toward}".rstrip()
 
 
@@ -100,29 +104,40 @@ MEASURES: list[Rule] = [
         r"(?P<toward>[NSEW])(?!\w)",
         _position,
     ),
-    rule(rf"{_START}(?P<degrees>\d+)°\s?(?P<minutes>\d+)['’](?:\s?(?P<seconds>{NUMBER})(?:[\"”]|''))?(?P<toward>)", _position),
+    rule(
+        rf"{_START}(?P<degrees>\d+)°\s?(?P<minutes>\d+)['’](?:\s?(?P<seconds>{NUMBER})(?:[\"”]|''))?(?P<toward>)",
+        _position,
+    ),
     rule(rf"{_START}{_RANGE}\s?°(?:\s?(?P<scale>[CFK])\b)?", _degrees),
     rule(rf"{_START}{_RANGE}\s(?P<scale>[CF])(?= (?:degrees|outside|today)\b)", _degrees),
     rule(rf"{_START}(?P<feet>\d+)\s?['’]\s?-?{_INCHES}\s?(?:[\"”]|''|’’)", _feet),
     rule(rf"{_START}(?P<feet>\d+)['’]{_INCHES}(?!\w|[.,]\d)", _feet),
     rule(rf"{_START}(?P<feet>\d+)\s?-?(?:ft|feet|foot)\.?\s?{_INCHES}\s?-?(?:in\b\.?|inch(?:es)?\b)", _feet),
-    rule(rf"(?<!['‘\w.,$€£/])(?P<feet>\d+)['’](?P<inches>)(?=\s(?:x|×|tall|high|wide|long|deep|board|ceiling|by)\b)", _feet),
+    rule(
+        r"(?<!['‘\w.,$€£/])(?P<feet>\d+)['’](?P<inches>)(?=\s(?:x|×|tall|high|wide|long|deep|board|ceiling|by)\b)",
+        _feet,
+    ),
     rule(rf"{_START}(?:(?P<first>{NUMBER}){DASH})?(?P<amount>{NUMBER})(?:''|[\"”])(?!\w)", _inch_mark),
-    rule(rf"{_START}(?:(?P<first>{NUMBER}){DASH})?(?P<amount>{NUMBER})(?P<hyphen>[\s-])in\b\.?(?P<per>)(?=[,;)]|$|\.$|\s(?:wide|long|tall|high|deep|thick)\b)",
-         lambda m: _first(m) + _inches(m["amount"])),
+    rule(
+        rf"{_START}(?:(?P<first>{NUMBER}){DASH})?(?P<amount>{NUMBER})(?P<hyphen>[\s-])in\b\.?(?P<per>)(?=[,;)]|$|\.$|\s(?:wide|long|tall|high|deep|thick)\b)",
+        lambda m: _first(m) + _inches(m["amount"]),
+    ),
     rule(
         rf"{_START}(?:(?P<whole>\d+)\s)?(?P<n>\d{{1,2}})/(?P<d>\d{{1,3}})\s?-?(?P<unit>{_UNIT}){_AFTER_UNIT}\.?(?!\s[A-Z])",
         _of_fraction,
     ),
     rule(rf"{_START}{_RANGE}\s?(?P<unit>{_LENGTHS})(?P<power>[²³]|(?<=m)[23])(?!\w)", _powered),
-    rule(rf"{_START}{_RANGE}\s?(?:sq\.?|square)\s?(?P<unit>{_LENGTHS})\b\.?(?P<power>)", lambda m: f"{_first(m)}{number(m['amount'])} square {UNITS[m['unit']][1]}"),
+    rule(
+        rf"{_START}{_RANGE}\s?(?:sq\.?|square)\s?(?P<unit>{_LENGTHS})\b\.?(?P<power>)",
+        lambda m: f"{_first(m)}{number(m['amount'])} square {UNITS[m['unit']][1]}",
+    ),
     rule(
         rf"{_START}{_RANGE}(?:\s|(?P<hyphen>-))?(?!(?<=\d)(?<!\.\d)(?<!\.\d\d)s\b)(?P<unit>{_UNIT})(?:\s?/\s?(?P<per>{_PER}))?{_AFTER_UNIT}",
         _measure,
     ),
     # Without a number: measured in km/h
     rule(
-        rf"(?<![\w/])(?P<unit>km|m|mi|kg|g|mg|MB|GB|Mb|Gb|kB|KB)/(?P<per>h|s|min|L|l|m³|kg|day)(?![\w/])",
+        r"(?<![\w/])(?P<unit>km|m|mi|kg|g|mg|MB|GB|Mb|Gb|kB|KB)/(?P<per>h|s|min|L|l|m³|kg|day)(?![\w/])",
         lambda m: _named(m["unit"], m["per"], one=False),
     ),
 ]

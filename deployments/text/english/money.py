@@ -5,8 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from deployments.text.english.numbers import DASH, MINUS, NUMBER, SCALES, cardinal, integer, is_one, number, scaled
-from deployments.text.english.rules import Rule, alternatives, rule
+from deployments.text.english.numbers import (
+    DASH,
+    NUMBER,
+    SCALES,
+    cardinal,
+    integer,
+    is_one,
+    number,
+    scaled,
+)
+from deployments.text.english.rules import Rule, alternatives, rule, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,10 @@ _SCALE = rf"(?:[\s-]?(?P<scale>{alternatives(SCALES)})(?![\w/])(?!['’]))"
 _SCALE_TO = _SCALE.replace("<scale>", "<scale_to>")
 _SCALE_AFTER = rf"(?:\s?(?P<scale>{alternatives(SCALES)})(?!\w))"
 # What a price is often one of, in the singular: a $5 bill.
-_THING = r"(?=[ -](?:bill|note|coin|fine|fee|ticket|deal|gift card|discount|prize|question|check|cheque|voucher|budget|loan|house|tip)s?\b)"
+_THING = (
+    r"(?=[ -](?:bill|note|coin|fine|fee|ticket|deal|gift card|discount|prize|question|check|cheque|voucher|budget|loan"
+    r"|house|tip)s?\b)"
+)
 _UNTIL = rf"{DASH}(?P<sign_to>{_SIGN})?(?P<to>{NUMBER})(?![\d/]|[.,]\d){_SCALE_TO}?"
 _PER = {
     "mo": "month",
@@ -99,7 +111,10 @@ _PER = {
     "kWh": "kilowatt hour",
     "GB": "gigabyte",
     "sq ft": "square foot",
-    **{word: word for word in "month year hour week day night person user unit share barrel ounce ton mile piece".split()},
+    **{
+        word: word
+        for word in words("month year hour week day night person user unit share barrel ounce ton mile piece")
+    },
 }
 
 
@@ -134,11 +149,18 @@ def _sign_before(match: re.Match[str]) -> str:
         return _money(currency, amount, match["scale"], one_of=match["thing"] is not None)
     scale_to = match["scale_to"]
     last = _money(currency, match["to"], scale_to)
-    if match["sign_to"] and not match["scale"] and scale_to and float(match["amount"].replace(",", "")) >= 1000:
+    if (
+        match["sign_to"]
+        and not match["scale"]
+        and scale_to
+        and float(match["amount"].replace(",", "")) >= 1000
+    ):
         return f"{_money(currency, amount, None)} to {last}"
     first = scaled(match["amount"], match["scale"])
     # $5-10M: both are millions.
-    return f"{first} {SCALES[scale_to]} to {last}" if scale_to and not match["scale"] else f"{first} to {last}"
+    return (
+        f"{first} {SCALES[scale_to]} to {last}" if scale_to and not match["scale"] else f"{first} to {last}"
+    )
 
 
 def _sign_after(match: re.Match[str]) -> str:

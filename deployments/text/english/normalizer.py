@@ -54,7 +54,7 @@ _LONG_DIGITS = re.compile(r"\d{41,}")
 # A sentence that begins with a number begins with a capital: that tells sentences apart where the text is cut.
 _START_MARK = "\ufdd0"  # no character, so in no text
 _NUMBER_FIRST = re.compile(
-    r"(?:^|(?P<word>[\w.]*)(?P<end>[.!?…])[\"'”’)]*\s)[\"'“‘(]*(?=[-\u2212]?[^\w\s\"'“‘(.,!?…-]?\.?[\d½¼¾⅓⅔])"
+    r"(?:^|(?P<word>[\w.]{0,24})(?P<end>[.!?…])[\"'”’)]*\s)[\"'“‘(]*(?=[-\u2212]?[^\w\s\"'“‘(.,!?…-]?\.?[\d½¼¾⅓⅔])"
 )
 _MARKED = re.compile(f"{_START_MARK}([^\\w]*)(.?)")
 _GAPS = re.compile(r" {2,}")
@@ -93,7 +93,9 @@ def _sentences(text: str) -> Iterator[str]:
 def _sentence(text: str) -> str:
     if not _READ.search(text, 0, len(text) - 1 if text.endswith(".") else len(text)):
         return text
-    text = _LONG_DIGITS.sub(lambda match: f" {spell(match.group())} ", plain_characters(text.replace(_START_MARK, "")))
+    text = _LONG_DIGITS.sub(
+        lambda match: f" {spell(match.group())} ", plain_characters(text.replace(_START_MARK, ""))
+    )
     text = apply(_READINGS, _NUMBER_FIRST.sub(_marked, text))
     text = _MARKED.sub(lambda match: match.group(1) + match.group(2).upper(), text)
     return _GAP_BEFORE_MARK.sub("", _GAPS.sub(" ", text))

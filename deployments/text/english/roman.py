@@ -5,29 +5,37 @@ from __future__ import annotations
 import re
 
 from deployments.text.english.numbers import cardinal, ordinal
-from deployments.text.english.rules import Rule, alternatives, rule
+from deployments.text.english.rules import Rule, alternatives, rule, words
 
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _VALID = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _NUMBERED = alternatives(
-    "Chapter Chap. Part Act Scene Volume Vol. Book Section Article Appendix Title Phase Type Class Stage Level Grade War "
-    "Bowl Table Figure Fig. Canto Psalm Lesson Unit Episode Season Round Corps Army Division Schedule Annex Block Tier "
-    "Category Group Mark Mk. Symphony Sonata Concerto Quartet Opus Op. Fantasy Rocky Star Apollo Gemini Titan Saturn "
-    "Olympiad Games Factor Number No.".split()
+    words(
+        "Chapter Chap. Part Act Scene Volume Vol. Book Section Article Appendix Title Phase Type Class Stage Level "
+        "Grade War Bowl Table Figure Fig. Canto Psalm Lesson Unit Episode Season Round Corps Army Division Schedule "
+        "Annex Block Tier Category Group Mark Mk. Symphony Sonata Concerto Quartet Opus Op. Fantasy Rocky Star Apollo "
+        "Gemini Titan Saturn Olympiad Games Factor Number No."
+    )
 )
 _RULERS = alternatives(
-    "Henry Louis Charles George Edward Richard James William Elizabeth Mary Philip Frederick Friedrich Wilhelm Francis "
-    "Ferdinand Alexander Nicholas Peter Catherine Ivan Paul John Pius Benedict Gregory Leo Innocent Clement Urban Boniface "
-    "Sixtus Julius Adrian Martin Eugene Nicholas Victor Napoleon Leopold Albert Baldwin Otto Joseph Rudolf Rudolph Maximilian "
-    "Alfonso Carlos Felipe Juan Pedro Manuel Umberto Emmanuel Christian Gustav Gustavus Haakon Harald Olav Oscar Carl Robert "
-    "David Constantine Justinian Basil Michael Theodosius Ramses Ramesses Rameses Thutmose Amenhotep Ptolemy "
-    "Cleopatra Darius Xerxes Cyrus Mithridates Tiberius Selim Suleiman Mehmed Murad Abdul Casimir Sigismund Stanislaus "
-    "Wenceslaus Matthias Bela Margaret Isabella Anne Stephen Harold Edmund Rainier Hussein Abdullah Mohammed Tutankhamun".split()
+    words(
+        "Henry Louis Charles George Edward Richard James William Elizabeth Mary Philip Frederick Friedrich Wilhelm "
+        "Francis Ferdinand Alexander Nicholas Peter Catherine Ivan Paul John Pius Benedict Gregory Leo Innocent "
+        "Clement Urban Boniface Sixtus Julius Adrian Martin Eugene Victor Napoleon Leopold Albert Baldwin Otto Joseph "
+        "Rudolf Rudolph Maximilian Alfonso Carlos Felipe Juan Pedro Manuel Umberto Emmanuel Christian Gustav Gustavus "
+        "Haakon Harald Olav Oscar Carl Robert David Constantine Justinian Basil Michael Theodosius Ramses Ramesses "
+        "Rameses Thutmose Amenhotep Ptolemy Cleopatra Darius Xerxes Cyrus Mithridates Tiberius Selim Suleiman Mehmed "
+        "Murad Abdul Casimir Sigismund Stanislaus Wenceslaus Matthias Bela Margaret Isabella Anne Stephen Harold "
+        "Edmund Rainier Hussein Abdullah Mohammed Tutankhamun"
+    )
 )
 # Before one of these a letter is the pronoun or an initial.
-_AFTER_ONE = r"(?=\s*(?:[.,;:!?)'’]|$)|\s(?:of|was|and|in|had|ruled|became|died|is|or|with|to|from|reigned)\b)"
+_AFTER_ONE = (
+    r"(?=\s*(?:[.,;:!?)'’]|$)|\s(?:of|was|and|in|had|ruled|became|died|is|or|with|to|from|reigned)\b)"
+)
 _FUNCTION_WORDS = (
-    r"(?!(?:The|A|An|This|That|My|Your|His|Her|Our|Their|And|Or|But|If|When|In|On|At|By|For|To|Of|As|It|We|He|She|You|They|Is|No)\b)"
+    r"(?!(?:The|A|An|This|That|My|Your|His|Her|Our|Their|And|Or|But|If|When|In|On|At|By|For|To|Of|As|It|We|He|She|You"
+    r"|They|Is|No)\b)"
 )
 
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-Words = str | Callable[[re.Match[str]], str]
+Replacement = str | Callable[[re.Match[str]], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     pattern: re.Pattern[str]
-    words: Words
+    replacement: Replacement
     """A template as for `re.sub`, or a function of the match; one that gives the match back leaves it to later
     rules."""
 
@@ -29,18 +29,22 @@ def reading(trigger: str, rules: Sequence[Rule]) -> Reading:
     return Reading(re.compile(trigger), rules)
 
 
-def rule(pattern: str, words: Words, *, ignore_case: bool = False) -> Rule:
-    return Rule(re.compile(pattern, re.IGNORECASE if ignore_case else 0), words)
+def rule(pattern: str, replacement: Replacement, *, ignore_case: bool = False) -> Rule:
+    return Rule(re.compile(pattern, re.IGNORECASE if ignore_case else 0), replacement)
 
 
 def apply(readings: Iterable[Reading], text: str) -> str:
     for kind in readings:
         if kind.trigger.search(text):
             for each in kind.rules:
-                text = each.pattern.sub(each.words, text)
+                text = each.pattern.sub(each.replacement, text)
     return text
 
 
-def alternatives(words: Iterable[str]) -> str:
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+def alternatives(signs: Iterable[str]) -> str:
     """A group that matches one of the words, the longest first."""
-    return "(?:" + "|".join(sorted(map(re.escape, words), key=len, reverse=True)) + ")"
+    return "(?:" + "|".join(sorted(map(re.escape, signs), key=len, reverse=True)) + ")"

@@ -107,8 +107,8 @@ _OPERATOR = "|".join(sorted(map(re.escape, _OPERATORS), key=len, reverse=True))
 ARITHMETIC: list[Rule] = [
     rule(r"(?<!\w)#\s?(?=\d)", "number "),
     rule(r"(?<![\w.,])(?P<amount>\d+(?:\.\d+)?)[eE](?P<minus>[+-]?)(?P<power>\d{1,3})(?![\w.])", _scientific),
-    rule(r"(?<=[\w)\]])\^\(?(?P<digits>[-\u2212]?\d+)\)?", lambda m: _power(m)),
-    rule(r"(?<=[\w)\]])(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)(?=\w)", lambda m: _power(m)),
+    rule(r"(?<=[\w)\]])\^\(?(?P<digits>[-\u2212]?\d+)\)?", _power),
+    rule(r"(?<=[\w)\]])(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)(?=\w)", _power),
     rule(r"(?<=[\w)\]])(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)", lambda m: _power(m).rstrip()),
     rule(r"[⁺⁻]?(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: f" {cardinal(int(raised(m['power'])))} "),
     rule(r"[⁺⁻]", " "),
@@ -120,10 +120,19 @@ ARITHMETIC: list[Rule] = [
     rule(r"(?<=\d)\s?[x×](?=\s?\d+\s?=)", " times "),
     rule(r"(?<=\d)[x×](?=\d)", " by "),
     rule(r"(?<=\d) x (?=\d)", " by "),
-    rule(r"(?<![\w.,])(?P<amount>\d+(?:\.\d+)?)[x×](?!\w|\s?[-+*/=^²³])", lambda m: f"{number(m['amount'])} times"),
+    rule(
+        r"(?<![\w.,])(?P<amount>\d+(?:\.\d+)?)[x×](?!\w|\s?[-+*/=^²³])",
+        lambda m: f"{number(m['amount'])} times",
+    ),
     rule(r"(?<=\d)\*(?=\d)", " times "),
-    rule(rf"(?<={_OPERAND})(?: (?P<spaced>{_OPERATOR}) |(?P<tight>[+=×÷±≠≈≤≥<>]|[<>!=]=))(?=[-\u2212(]?[\w√π.∞])", lambda m: _spaced(_OPERATORS[m["spaced"] or m["tight"]])),
-    rule(r"(?<![\w)])(?P<sign>[~≈<>≤≥±+√=×]|[<>]=)\s?(?=[-\u2212]?\.?[$€£]?\d)", lambda m: f"{_BEFORE[m['sign']]} "),
+    rule(
+        rf"(?<={_OPERAND})(?: (?P<spaced>{_OPERATOR}) |(?P<tight>[+=×÷±≠≈≤≥<>]|[<>!=]=))(?=[-\u2212(]?[\w√π.∞])",
+        lambda m: _spaced(_OPERATORS[m["spaced"] or m["tight"]]),
+    ),
+    rule(
+        r"(?<![\w)])(?P<sign>[~≈<>≤≥±+√=×]|[<>]=)\s?(?=[-\u2212]?\.?[$€£]?\d)",
+        lambda m: f"{_BEFORE[m['sign']]} ",
+    ),
 ]
 SIGNS: list[Rule] = [
     rule(r"\b([A-Z])([A-Z])\s?&(?=\s?[A-Z]\b)", r"\1 \2 and "),

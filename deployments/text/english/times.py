@@ -51,7 +51,9 @@ def _colon(match: re.Match[str]) -> str:
     if len(parts) == 3 and all(len(part) == 2 for part in parts[1:]):
         names = ("hour", "minute", "second")
         counts = [int(part) for part in parts]
-        said = [f"{cardinal(n)} {name}{'' if n == 1 else 's'}" for n, name in zip(counts, names, strict=True) if n]
+        said = [
+            f"{cardinal(n)} {name}{'' if n == 1 else 's'}" for n, name in zip(counts, names, strict=True) if n
+        ]
         return " ".join(said) or "zero seconds"
     if len(parts) == 2 and len(parts[1]) == 2 and parts[1][0] != "0":
         return f"{cardinal(int(parts[0]))} {cardinal(int(parts[1]))}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def _regular(names: str) -> dict[str, tuple[str, str]]:
-    """"kg kilogram, g gram" """
+    """ "kg kilogram, g gram" """
     found = {}
     for entry in names.split(","):
         sign, name = entry.split(maxsplit=1)
@@ -15,20 +15,22 @@ def _regular(names: str) -> dict[str, tuple[str, str]]:
 # Sign -> one, many. Case counts: 5 m are meters, 5M are millions.
 UNITS: dict[str, tuple[str, str]] = {
     **_regular(
-        "nm nanometer, µm micrometer, um micrometer, mm millimeter, cm centimeter, dm decimeter, m meter, km kilometer,"
-        "mi mile, yd yard, yds yard, nmi nautical mile,"
-        "µg microgram, mcg microgram, mg milligram, g gram, kg kilogram, Kg kilogram, KG kilogram, lb pound,"
-        "lbs pound, oz ounce, ml milliliter, mL milliliter, cl centiliter, cL centiliter, dl deciliter, dL deciliter,"
-        "l liter, L liter, gal gallon, qt quart, tbsp tablespoon, tsp teaspoon, ha hectare, cc cubic centimeter,"
-        "ns nanosecond, µs microsecond, ms millisecond, s second, sec second, secs second, min minute, mins minute,"
-        "h hour, hr hour, hrs hour, yr year, yrs year, wk week, wks week, mo month, mos month,"
-        "kB kilobyte, KB kilobyte, MB megabyte, GB gigabyte, TB terabyte, PB petabyte, EB exabyte, KiB kibibyte, MiB mebibyte,"
-        "GiB gibibyte, TiB tebibyte, kb kilobit, Kb kilobit, Mb megabit, Gb gigabit, Tb terabit, kbit kilobit, Mbit megabit,"
-        "Gbit gigabit, W watt, mW milliwatt, kW kilowatt, KW kilowatt, MW megawatt, GW gigawatt, TW terawatt, Wh watt hour,"
-        "kWh kilowatt hour, KWh kilowatt hour, MWh megawatt hour, GWh gigawatt hour, TWh terawatt hour, V volt, mV millivolt,"
-        "kV kilovolt, mA milliampere, mAh milliampere hour, Ah ampere hour, Ω ohm, kΩ kiloohm, MΩ megaohm, kJ kilojoule,"
-        "MJ megajoule, kcal kilocalorie, cal calorie, Pa pascal, hPa hectopascal, kPa kilopascal, MPa megapascal,"
-        "Nm newton meter, kN kilonewton, dB decibel, px pixel, MP megapixel, sqm square meter, bps bit per second"
+        "nm nanometer, µm micrometer, um micrometer, mm millimeter, cm centimeter, dm decimeter, m meter, "
+        "km kilometer, mi mile, yd yard, yds yard, nmi nautical mile, µg microgram, mcg microgram, "
+        "mg milligram, g gram, kg kilogram, Kg kilogram, KG kilogram, lb pound, lbs pound, oz ounce, "
+        "ml milliliter, mL milliliter, cl centiliter, cL centiliter, dl deciliter, dL deciliter, l liter, "
+        "L liter, gal gallon, qt quart, tbsp tablespoon, tsp teaspoon, ha hectare, cc cubic centimeter, "
+        "ns nanosecond, µs microsecond, ms millisecond, s second, sec second, secs second, min minute, "
+        "mins minute, h hour, hr hour, hrs hour, yr year, yrs year, wk week, wks week, mo month, mos month, "
+        "kB kilobyte, KB kilobyte, MB megabyte, GB gigabyte, TB terabyte, PB petabyte, EB exabyte, "
+        "KiB kibibyte, MiB mebibyte, GiB gibibyte, TiB tebibyte, kb kilobit, Kb kilobit, Mb megabit, "
+        "Gb gigabit, Tb terabit, kbit kilobit, Mbit megabit, Gbit gigabit, W watt, mW milliwatt, kW kilowatt, "
+        "KW kilowatt, MW megawatt, GW gigawatt, TW terawatt, Wh watt hour, kWh kilowatt hour, "
+        "KWh kilowatt hour, MWh megawatt hour, GWh gigawatt hour, TWh terawatt hour, V volt, mV millivolt, "
+        "kV kilovolt, mA milliampere, mAh milliampere hour, Ah ampere hour, Ω ohm, kΩ kiloohm, MΩ megaohm, "
+        "kJ kilojoule, MJ megajoule, kcal kilocalorie, cal calorie, Pa pascal, hPa hectopascal, "
+        "kPa kilopascal, MPa megapascal, Nm newton meter, kN kilonewton, dB decibel, px pixel, MP megapixel, "
+        "sqm square meter"
     ),
     "ft": ("foot", "feet"),
     "in": ("inch", "inches"),
