@@ -112,7 +112,10 @@ MEASURES: list[Rule] = [
     rule(rf"{_START}{_RANGE}\s(?P<scale>[CF])(?= (?:degrees|outside|today)\b)", _degrees),
     rule(rf"{_START}(?P<feet>\d+)\s?['’]\s?-?{_INCHES}\s?(?:[\"”]|''|’’)", _feet),
     rule(rf"{_START}(?P<feet>\d+)['’]{_INCHES}(?!\w|[.,]\d)", _feet),
-    rule(rf"{_START}(?P<feet>\d+)\s?-?(?:ft|feet|foot)\.?\s?{_INCHES}\s?-?(?:in\b\.?|inch(?:es)?\b)", _feet),
+    rule(
+        rf"{_START}(?P<feet>\d+)\s?-?(?:ft|feet|foot)\.?\s?{_INCHES}\s?-?(?:in\b(?:\.(?!\s*$|\s[A-Z]))?|inch(?:es)?\b)",
+        _feet,
+    ),
     rule(
         r"(?<!['‘\w.,$€£/])(?P<feet>\d+)['’](?P<inches>)(?=\s(?:x|×|tall|high|wide|long|deep|board|ceiling|by)\b)",
         _feet,

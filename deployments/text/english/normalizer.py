@@ -47,7 +47,9 @@ _READINGS: list[Reading] = [
 # `<word|reading>` is for the model itself.
 _ANNOTATION = re.compile(r"(<[^|>\n]+\|[^>\n]+>)")
 # What some rule may match.
-_READ = re.compile(r"[^A-Za-z ,;:!?'’“”\"()-]|[IVXLC]{2}|[A-Z][a-z]+ [IVX]\b")
+_READ = re.compile(
+    r"[^A-Za-z ,;:!?'’“”\"()-]|[IVXLC]{2}|[A-Z][a-z]+ [IVX]\b|\b(?:vs|[JS]r|Dr|Mrs?|Prof|St)\b"
+)
 _SENTENCE_END = re.compile(r"\b([a-z]{2,})[.!?] (?=[A-Z])")
 # Longer ones are no numbers, and patterns would go through them again and again.
 _LONG_DIGITS = re.compile(r"\d{41,}")
