@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from fractions import Fraction
 
 from deployments.text.english.roman import roman_value
 from deployments.text.english.rules import Rule, rule
@@ -31,7 +32,7 @@ _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 
 
 def plain_characters(text: str) -> str:
-    """The text with its numbers in ASCII digits. Vulgar fractions stay, as do raised digits, which are exponents."""
+    """The text with its numbers in ASCII digits: 3½ as 3 1/2. Raised digits stay, because they are exponents."""
     if text.isascii():
         return text
     text = text.translate(_SIMPLE).translate(_LOWERED)
@@ -46,7 +47,7 @@ def raised(digits: str) -> str:
 def _roman(match: re.Match[str]) -> str:
     numeral = unicodedata.normalize("NFKC", match.group()).upper()
     value = roman_value(numeral)
-    return numeral if value is None else f" {value} "
+    return numeral if value is None else str(value)
 
 
 def _plain(match: re.Match[str]) -> str:
@@ -56,19 +57,10 @@ def _plain(match: re.Match[str]) -> str:
         return str(unicodedata.decimal(char))
     if char in _RAISED or category not in ("No", "Nl"):
         return char
-    value = unicodedata.numeric(char)
-    if value != int(value):
-        return char
-    return f" {int(value)} "
+    value = Fraction(unicodedata.numeric(char)).limit_denominator(160)
+    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
+    return f"{' ' if before.isalnum() else ''}{value}{' ' if after.isalnum() else ''}"
 
-
-_RAISED_RUN = "[" + "".join(_RAISED) + "]+"
-_FRACTIONS = "".join(
-    chr(code)
-    for code in (*range(0xBC, 0xBF), *range(0x2150, 0x218A))
-    if unicodedata.category(chr(code)) == "No" and unicodedata.numeric(chr(code)) % 1
-)
-VULGAR = f"[{_FRACTIONS}]"
 
 # ¹⁄₂, whose slash is plain by now
 RAISED_FRACTIONS: list[Rule] = [

@@ -82,6 +82,7 @@ TELEPHONES: list[Rule] = [
 _LETTER = r"[^\W\d_]"
 _CODE = rf"(?:{_LETTER}+\d+|\d+{_LETTER}+\d*)(?:[^\W_])*"
 CODES: list[Rule] = [
+    rule(r"(?<=[^\W\d_])-(?=\d+[^\W\d_])(?<![^\W_]\d[^\W\d_]-)", " "),
     # B2B, A4, 4K, R2-D2, i7-9700K
     rule(rf"(?<![\w]){_CODE}(?:-[^\W_]*\d[^\W_]*)*(?!\w)", _code),
     # F-16, COVID-19, and with letters only before: i-5

@@ -50,6 +50,7 @@ def _chain(match: re.Match[str]) -> str:
 
 
 COUNTS: list[Rule] = [
+    rule(r"(?<![\w.,-])50-50(?![\w-])", "fifty fifty"),
     rule(
         rf"{_START}(?:(?P<first>{NUMBER}){DASH})?(?P<amount>{MINUS}{NUMBER})\s?(?P<scale>{_BARE}){_END}",
         _scaled,

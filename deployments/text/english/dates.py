@@ -143,6 +143,10 @@ NUMERIC_DATES: list[Rule] = [
 ]
 DATES: list[Rule] = [
     rule(
+        r"(?<![\w./,-])(?P<month>0?[1-9]|1[0-2])/(?P<year>(?:19|20)\d\d)(?![\w/]|[.,]\d)",
+        lambda m: f"{MONTHS[int(m['month']) - 1]} {year(m['year'])}",
+    ),
+    rule(
         rf"\b{_MONTH}\s{_DAY}(?:{DASH}(?P<until>[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?)?(?![\w%:/]|[.,]\d)(?:,?\s{_YEAR})?",
         _month_day,
     ),

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from fractions import Fraction
 
-from deployments.text.english.characters import VULGAR
 from deployments.text.english.dates import MONTHS
 from deployments.text.english.numbers import NUMBER, cardinal, code, fraction, number, ordinal
 from deployments.text.english.rules import Rule, rule
@@ -23,15 +20,6 @@ def mixed(whole: int, said: str) -> str:
     return f"{cardinal(whole)} and {said}"
 
 
-def _vulgar(match: re.Match[str]) -> str:
-    value = Fraction(unicodedata.numeric(match["part"])).limit_denominator(20)
-    said = fraction(value.numerator, value.denominator)
-    minus = "minus " if match["minus"] else ""
-    if not match["whole"]:
-        return minus + said
-    return minus + mixed(int(match["whole"].replace(",", "")), said)
-
-
 def _mixed(match: re.Match[str]) -> str:
     n, d = int(match["n"]), int(match["d"])
     if not 0 < n < d:
@@ -39,9 +27,12 @@ def _mixed(match: re.Match[str]) -> str:
     return ("minus " if match["minus"] else "") + mixed(int(match["whole"]), fraction(n, d))
 
 
-def _slash(match: re.Match[str]) -> str:
-    text, n, d = match.group(), match["n"], match["d"]
-    if text in _SAYINGS:
+def _signed_slash(match: re.Match[str]) -> str:
+    return ("minus " if match["minus"] else "") + _slash(match["n"], match["d"])
+
+
+def _slash(n: str, d: str) -> str:
+    if f"{n}/{d}" in _SAYINGS:
         return f"{cardinal(int(n))} {cardinal(int(d))}"
     if "." in n or "." in d or (n == d and int(d) > 1):
         return f"{number(n)} out of {number(d)}"
@@ -66,11 +57,6 @@ def _chain(match: re.Match[str]) -> str:
 _MINUS = r"(?P<minus>(?<![\w.,%)-])[-\u2212])?"
 _END = r"(?![\w/]|[.,]\d)"
 FRACTIONS: list[Rule] = [
-    rule(
-        rf"{_MINUS}(?:(?<![\w.,])(?P<whole>\d+|\d{{1,3}}(?:,\d{{3}})+)[\s-]?)?(?P<part>{VULGAR})(?=\w)",
-        lambda m: _vulgar(m) + " ",
-    ),
-    rule(rf"{_MINUS}(?:(?<![\w.,])(?P<whole>\d+|\d{{1,3}}(?:,\d{{3}})+)[\s-]?)?(?P<part>{VULGAR})", _vulgar),
     rule(rf"{_MINUS}(?<![\w.,/$€£])(?P<whole>\d{{1,3}})[\s-](?P<n>\d{{1,2}})/(?P<d>\d{{1,3}}){_END}", _mixed),
     rule(
         rf"\b(?P<on>on|On|due|dated) (?P<month>\d{{1,2}})/(?P<day>\d{{1,2}}){_END}"
@@ -78,5 +64,5 @@ FRACTIONS: list[Rule] = [
         _day,
     ),
     rule(rf"(?<![\w.,/$€£])\d+(?:/\d+){{2,}}{_END}", _chain),
-    rule(rf"(?<![\w.,/$€£])(?P<n>{NUMBER})/(?P<d>{NUMBER}){_END}", _slash),
+    rule(rf"(?<![\w.,/$€£]){_MINUS}(?P<n>{NUMBER})/(?P<d>{NUMBER}){_END}", _signed_slash),
 ]

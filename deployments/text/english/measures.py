@@ -13,6 +13,7 @@ _PER = alternatives(PER)
 _AFTER_UNIT = r"(?![A-Za-z0-9'’]|\^|[²³])"
 _POWERS = {"²": "square", "2": "square", "³": "cubic", "3": "cubic"}
 _OPEN_QUOTE = re.compile(r"(?:^|[\s(])[\"“](?=\w)[^\"”]*$")
+_OPEN_SINGLE = re.compile(r"(?:^|[\s(])['‘](?=\w)(?!\d0s)(?:[^'’]|(?<=\w)['’](?=\w))*$")
 _NOUN = re.compile(
     r" (?!(?:and|or|by|x|to|in|on|at|of|for|with|tall|high|wide|long|deep|thick|is|was)\b)[a-z]"
 )
@@ -45,9 +46,10 @@ def _first(match: re.Match[str]) -> str:
 
 def _of_fraction(match: re.Match[str]) -> str:
     said = fraction(int(match["n"]), int(match["d"]))
+    one, many = UNITS[match["unit"]] if match["unit"] in UNITS else UNITS["in"]
     if match["whole"]:
-        return f"{cardinal(int(match['whole']))} and {_a(said)} {UNITS[match['unit']][1]}"
-    return f"{said} {UNITS[match['unit']][0]}"
+        return f"{cardinal(int(match['whole']))} and {_a(said)} {many}"
+    return f"{said} {one}"
 
 
 def _a(said: str) -> str:
@@ -76,6 +78,11 @@ def _inch_mark(match: re.Match[str]) -> str:
     if _NOUN.match(match.string, match.end()):  # a 27" monitor
         return f"{_first(match)}{number(match['amount'])} inch"
     return _first(match) + _inches(match["amount"])
+
+
+def _foot_mark(match: re.Match[str]) -> str:
+    """A single quote after a number closes a quotation if one is open."""
+    return match.group() if _OPEN_SINGLE.search(match.string, 0, match.start()) else _feet(match)
 
 
 def _position(match: re.Match[str]) -> str:
@@ -125,6 +132,11 @@ MEASURES: list[Rule] = [
         rf"{_START}(?:(?P<first>{NUMBER}){DASH})?(?P<amount>{NUMBER})(?P<hyphen>[\s-])in\b\.?(?P<per>)(?=[,;)]|$|\.$|\s(?:wide|long|tall|high|deep|thick)\b)",
         lambda m: _first(m) + _inches(m["amount"]),
     ),
+    rule(
+        rf"{_START}(?:(?P<whole>\d+)[\s-])?(?P<n>\d{{1,2}})/(?P<d>\d{{1,3}})\s?(?P<unit>[\"”])(?!\w)",
+        _of_fraction,
+    ),
+    rule(r"(?<!['‘\w.,$€£/])(?P<feet>\d+)['’](?P<inches>)(?![\w\"”'’])", _foot_mark),
     rule(
         rf"{_START}(?:(?P<whole>\d+)\s)?(?P<n>\d{{1,2}})/(?P<d>\d{{1,3}})\s?-?(?P<unit>{_UNIT}){_AFTER_UNIT}\.?(?!\s[A-Z])",
         _of_fraction,

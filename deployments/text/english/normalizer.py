@@ -9,7 +9,7 @@ from deployments.text.abbreviations import stop_ends_sentence
 from deployments.text.clauses import split_paragraphs
 from deployments.text.english.abbreviations import ABBREVIATIONS
 from deployments.text.english.addresses import ADDRESSES
-from deployments.text.english.characters import RAISED_FRACTIONS, VULGAR, plain_characters
+from deployments.text.english.characters import RAISED_FRACTIONS, plain_characters
 from deployments.text.english.codes import CODES, TELEPHONES
 from deployments.text.english.counts import COUNTS, NUMBERS
 from deployments.text.english.dates import DATES, NUMERIC_DATES, YEARS
@@ -37,7 +37,7 @@ _READINGS: list[Reading] = [
     reading(r"[$€£¥₹₽₩₿₺₪₴₦₱฿₫¢]|[A-Z]{3}", MONEY),
     reading(r"\d|\b[kmMGg]\w*/", MEASURES),
     reading(r"[-+*=<>~^×÷±√≠≈≤≥−#⁰¹²³⁴-⁹⁺⁻]|\d[eExX ]", ARITHMETIC),
-    reading(rf"\d/|{VULGAR}", FRACTIONS),
+    reading(r"\d/", FRACTIONS),
     reading(r"\d", YEARS),
     reading(r"\d", COUNTS),
     reading(r"\d", CODES),
@@ -56,7 +56,7 @@ _LONG_DIGITS = re.compile(r"\d{41,}")
 # A sentence that begins with a number begins with a capital: that tells sentences apart where the text is cut.
 _START_MARK = "\ufdd0"  # no character, so in no text
 _NUMBER_FIRST = re.compile(
-    r"(?:^|(?P<word>[\w.]{0,24})(?P<end>[.!?…])[\"'”’)]*\s)[\"'“‘(]*(?=[-\u2212]?[^\w\s\"'“‘(.,!?…-]?\.?[\d½¼¾⅓⅔])"
+    r"(?:^|(?P<word>[\w.]{0,24})(?P<end>[.!?…])[\"'”’)]*\s)[\"'“‘(]*(?=[-\u2212]?[^\w\s\"'“‘(.,!?…-]?\.?[\d])"
 )
 _MARKED = re.compile(f"{_START_MARK}([^\\w]*)(.?)")
 _GAPS = re.compile(r" {2,}")

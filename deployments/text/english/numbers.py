@@ -15,8 +15,8 @@ MINUS = r"(?:(?<![\w)\].,%°'\"’”-])[-\u2010\u2011\u2012\u2013\u2212])?"  # 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SCALES = {
     **dict.fromkeys(("k", "K", "thousand"), "thousand"),
-    **dict.fromkeys(("m", "M", "mn", "mm", "MM", "mil", "mln", "million"), "million"),
-    **dict.fromkeys(("b", "B", "bn", "Bn", "BN", "bln", "billion"), "billion"),
+    **dict.fromkeys(("m", "M", "mn", "mm", "MM", "mil", "mln", "Mio", "million"), "million"),
+    **dict.fromkeys(("b", "B", "bn", "Bn", "BN", "bln", "Mrd", "billion"), "billion"),
     **dict.fromkeys(("t", "T", "tn", "trn", "trillion"), "trillion"),
     "lakh": "lakh",
     "crore": "crore",

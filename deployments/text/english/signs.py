@@ -105,7 +105,7 @@ _OPERAND = r"[\w)\]²³π√∞.]"
 _OPERATOR = "|".join(sorted(map(re.escape, _OPERATORS), key=len, reverse=True))
 # Before fractions, ranges and numbers.
 ARITHMETIC: list[Rule] = [
-    rule(r"(?<!\w)#\s?(?=\d)", "number "),
+    rule(r"(?<!\w)#(?=\d)", "number "),
     rule(r"(?<![\w.,])(?P<amount>\d+(?:\.\d+)?)[eE](?P<minus>[+-]?)(?P<power>\d{1,3})(?![\w.])", _scientific),
     rule(r"(?<=[\w)\]])\^\(?(?P<digits>[-\u2212]?\d+)\)?", _power),
     rule(r"(?<=[\w)\]])(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)(?=\w)", _power),

@@ -53,7 +53,11 @@ She scored 9.5/10 today. => She scored nine point five out of ten today.
 It is 10/10 for me. => It is ten out of ten for me.
 Split it 50/50 please. => Split it fifty fifty please.
 About 7 3/4 hours. => About seven and three quarters hours.
+A change of −½ point. => A change of minus one half point.
+Use 1/2" pipe. => Use one half inch pipe.
+A chance of 50-50. => A chance of fifty fifty.
 # money
+It costs €1,5 Mio. => It costs one point five million euros.
 It cost $3.2M last year. => It cost three point two million dollars last year.
 They raised €4bn today. => They raised four billion euros today.
 It is £15k a year. => It is fifteen thousand pounds a year.
@@ -192,6 +196,7 @@ In the 1800s it began. => In the eighteen hundreds it began.
 Back in '99 it began. => Back in ninety nine it began.
 The 2023/24 season. => The twenty twenty three twenty four season.
 In 500 BC it began. => In five hundred BC it began.
+Valid to 12/2027 only. => Valid to December twenty twenty seven only.
 # ordinals
 The 1st and 2nd. => The first and second.
 The 3rd and 21st. => The third and twenty first.
@@ -267,6 +272,7 @@ An i7-9700K chip. => An I seven ninety seven hundred K chip.
 Drink H2O now. => Drink H two O now.
 Take Route 66 now. => Take Route sixty six now.
 A 747 landed. => A seven hundred and forty seven landed.
+A GPT-4o chat. => A GPT four O chat. | A G P T four O chat.
 # addresses
 Mail jane_roe@mail.org now. => Mail jane underscore roe at mail dot org now.
 Mail info@example.co.uk now. => Mail info at example dot C O dot U K now.
@@ -294,7 +300,7 @@ It is √2 now. => It is square root of two now.
 The angle π is here. => The angle pi is here.
 So 6.02e23 is big. => So six point zero two times ten to the power of twenty three is big.
 # signs
-See #5 below. => See number five below.
+Read "#5" now. => Read "number five" now.
 Use C# now. => Use C sharp now.
 Use C++ now. => Use C plus plus now.
 Tom & Jerry came. => Tom and Jerry came.

@@ -152,9 +152,9 @@ def test_english_of_a_bilingual_checkpoint_keeps_its_numbers(frontend: IndexText
     assert heard("7") == "SEVEN"
     assert heard("7天", "zh") == "七 天"
     assert heard("No. We are open 24/7.") == "NO. WE ARE OPEN TWENTY FOUR SEVEN."
-    # The grammar fails on this sentence, and would leave all of it as written.
-    assert heard("It is \u22125 °C, at $5 or #3.") == (
-        "IT IS MINUS FIVE DEGREES CELSIUS, AT FIVE DOLLARS OR NUMBER THREE."
+    # The grammar fails on this minus, and would leave all of it as written.
+    assert heard("It is \u22125 °C, at $5 or ($3).") == (
+        "IT IS MINUS FIVE DEGREES CELSIUS, AT FIVE DOLLARS OR 'THREE DOLLARS'."
     )
 
 
