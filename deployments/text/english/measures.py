@@ -12,8 +12,8 @@ _UNIT = alternatives(name for name in UNITS if name not in WORD_LIKE)
 _PER = alternatives(PER)
 _AFTER_UNIT = r"(?![A-Za-z0-9'’]|\^|[²³])"
 _POWERS = {"²": "square", "2": "square", "³": "cubic", "3": "cubic"}
-_OPEN_QUOTE = re.compile(r"(?:^|[\s(])[\"“](?=\w)[^\"”]*$")
-_OPEN_SINGLE = re.compile(r"(?:^|[\s(])['‘](?=\w)(?!\d0s)(?:[^'’]|(?<=\w)['’](?=\w))*$")
+_OPEN_QUOTE = re.compile(r"(?:^|[\s(])[\"“](?!\s)[^\"”]*$")
+_OPEN_SINGLE = re.compile(r"(?:^|[\s(])['‘](?!\s)(?!\d0s)(?:[^'’]|(?<=\w)['’](?=\w))*$")
 _NOUN = re.compile(
     r" (?!(?:and|or|by|x|to|in|on|at|of|for|with|tall|high|wide|long|deep|thick|is|was)\b)[a-z]"
 )
@@ -47,9 +47,10 @@ def _first(match: re.Match[str]) -> str:
 def _of_fraction(match: re.Match[str]) -> str:
     said = fraction(int(match["n"]), int(match["d"]))
     one, many = UNITS[match["unit"]] if match["unit"] in UNITS else UNITS["in"]
+    minus = "minus " if match["minus"] else ""
     if match["whole"]:
-        return f"{cardinal(int(match['whole']))} and {_a(said)} {many}"
-    return f"{said} {one}"
+        return f"{minus}{cardinal(int(match['whole']))} and {_a(said)} {many}"
+    return f"{minus}{said} {one}"
 
 
 def _a(said: str) -> str:
@@ -133,12 +134,12 @@ MEASURES: list[Rule] = [
         lambda m: _first(m) + _inches(m["amount"]),
     ),
     rule(
-        rf"{_START}(?:(?P<whole>\d+)[\s-])?(?P<n>\d{{1,2}})/(?P<d>\d{{1,3}})\s?(?P<unit>[\"”])(?!\w)",
+        rf"{_START}(?P<minus>{MINUS})(?:(?P<whole>\d+)[\s-])?(?P<n>\d{{1,2}})/(?P<d>\d{{1,3}})\s?(?P<unit>[\"”])(?!\w)",
         _of_fraction,
     ),
     rule(r"(?<!['‘\w.,$€£/])(?P<feet>\d+)['’](?P<inches>)(?![\w\"”'’])", _foot_mark),
     rule(
-        rf"{_START}(?:(?P<whole>\d+)\s)?(?P<n>\d{{1,2}})/(?P<d>\d{{1,3}})\s?-?(?P<unit>{_UNIT}){_AFTER_UNIT}\.?(?!\s[A-Z])",
+        rf"{_START}(?P<minus>{MINUS})(?:(?P<whole>\d+)\s)?(?P<n>\d{{1,2}})/(?P<d>\d{{1,3}})\s?-?(?P<unit>{_UNIT}){_AFTER_UNIT}\.?(?!\s[A-Z])",
         _of_fraction,
     ),
     rule(rf"{_START}{_RANGE}\s?(?P<unit>{_LENGTHS})(?P<power>[²³]|(?<=m)[23])(?!\w)", _powered),

@@ -11,7 +11,9 @@ MOST_DIGITS = 15
 # A number as `grouping` leaves it: commas between thousands, a point before decimals.
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\d.])\.\d+)"
 DASH = r"(?:[-\u2010-\u2015]|\s[-\u2010-\u2013]\s)"  # between two numbers
-MINUS = r"(?:(?<![\w)\].,%°'\"’”-])[-\u2010\u2011\u2012\u2013\u2212])?"  # before one
+MINUS = (  # before one, not between two; a quote before it opens a quotation
+    r"(?:(?:(?<![\w)\].,%°'\"’”-])|(?<=\s['\"])|(?<=^['\"]))[-\u2010\u2011\u2012\u2013\u2212])?"
+)
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SCALES = {
     **dict.fromkeys(("k", "K", "thousand"), "thousand"),

@@ -142,6 +142,10 @@ Up 15% today. => Up fifteen percent today.
 Up 2.5 % today. => Up two point five percent today.
 Between 5-10% of it. => Between five to ten percent of it.
 About 3 mg/L of it. => About three milligrams per liter of it.
+He read "-5 kg" now. => He read "minus five kilograms" now.
+It was -1/2 kg off. => It was minus one half kilogram off.
+She said "$5" or "6" now. => She said "five dollars" or "six" now.
+The board is 5' long. => The board is five feet long.
 # phones
 Call (415) 555-0123 now. => Call four one five, five five five, zero one two three now.
 Call +1 415 555 0123 now. => Call plus one, four one five, five five five, zero one two three now.
