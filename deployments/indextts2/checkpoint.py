@@ -212,6 +212,20 @@ class IndexTTSCheckpoint:
         return tuple(rows)
 
     @property
+    def languages(self) -> tuple[str, ...] | None:
+        """ISO 639-1 codes that config.yaml lists under `languages`; None where it has no such entry, as published."""
+        languages = self.config.get("languages")
+        if languages is None:
+            return None
+        if (
+            not isinstance(languages, list)
+            or not languages
+            or not all(isinstance(code, str) for code in languages)
+        ):
+            raise CheckpointError("config.yaml: languages must be a list of language codes such as en")
+        return tuple(languages)
+
+    @property
     def semantic_layer(self) -> int:
         """The w2v-BERT layer whose output is the feature: `semantic_layer`, at the top or under `nano`."""
         nano = self.config.get("nano")

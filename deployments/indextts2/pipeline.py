@@ -38,7 +38,7 @@ from deployments.streaming.admission import WEIGHT, SharedStream, StreamAdmissio
 from deployments.streaming.crowd_cost import CrowdCost, mixed
 from deployments.streaming.playback import Playback
 from deployments.streaming.read_ahead import ReadAhead
-from deployments.text.scripts import spoken_width
+from deployments.text.scripts import check_scripts, spoken_width
 from deployments.voices.library import CloningPipeline, Outcome, VoiceLibrary
 from deployments.voices.reference import Recording
 from deployments.voices.registered_voice import RegisteredVoice
@@ -159,6 +159,7 @@ class Pipeline(CloningPipeline):
         return reference_warnings(duration_s)
 
     async def plan(self, request: SpeechRequest) -> IndexPlan:
+        check_scripts(request.text, self.card.name, self.card.languages)
         return await self._planner.plan(request, self._voice_library)
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
@@ -233,7 +234,7 @@ def _card(name: str, settings: IndexTTSSettings, facts: CheckpointFacts, default
         name=name,
         kind="indextts2",
         sample_rate_hz=facts.sample_rate_hz,
-        languages=("zh", "en"),
+        languages=facts.languages,
         default_voice=default_voice,
         cloning=True,
         emotion=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -27,6 +27,7 @@ from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.segment import Synthesis
 from deployments.indextts2.text.frontend import IndexTextFrontend, TextSegment
 from deployments.text.check import check_length
+from deployments.text.language import detect_language
 from deployments.text.pauses import Stretch, stretches
 from deployments.voices.library import ProfileFound, VoiceLibrary
 from deployments.voices.profile import EncodedProfile
@@ -59,13 +60,18 @@ class CheckpointFacts:
         files.require("text")
         return CheckpointFacts(
             directory=files.directory,
-            frontend=IndexTextFrontend(files.path("bpe"), files.find("glossary")),
+            frontend=IndexTextFrontend(files.path("bpe"), files.find("glossary"), languages=files.languages),
             sample_rate_hz=int(files.section("s2mel", "preprocess_params")["sr"]),
             frames_per_code=files.frames_per_code,
             # The published segmentation may repeat a closing quote, which makes a segment one token longer.
             max_text_tokens=files.gpt_dims.max_text_tokens - 1,
             max_codes=files.gpt_dims.max_mel_tokens - 1,
         )
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO 639-1"""
+        return self.frontend.languages
 
     def limits(self) -> dict[str, int]:
         """The largest values of the parameters that the checkpoint bounds."""
@@ -181,8 +187,8 @@ class Planner:
         return await library.profile(recording, MODEL_KIND, version, encode, **more)
 
     def texts(self, plan: IndexPlan) -> Iterator[TextSegment]:
-        """Segments of the text, made while they are consumed; whole segments are cut exactly as published, save where
-        the text asks for a pause.
+        """Segments of the text, made while they are consumed; whole segments are read and cut exactly as published,
+        save where the text asks for a pause.
 
         Raises InvalidRequest where the text takes too long to speak.
         """
@@ -190,9 +196,14 @@ class Planner:
         check_length(plan.request.text, chars_per_s=CHARS_PER_S, longest_s=longest_s)
         frontend, most = self._facts.frontend, plan.params.max_text_tokens_per_segment
         assert most is not None
-        cut = frontend.segments if plan.params.whole_segments else frontend.iter_segments
+        language = plan.request.language or detect_language(plan.request.text)
         for stretch in stretches(plan.request.text):
-            yield from _with_pauses(iter(cut(stretch.text, most)), stretch, plan.tempo)
+            cut: Iterable[TextSegment]
+            if plan.params.whole_segments:
+                cut = frontend.segments(stretch.text, most)
+            else:
+                cut = frontend.iter_segments(stretch.text, most, language=language)
+            yield from _with_pauses(iter(cut), stretch, plan.tempo)
 
     async def _encode(self, request_id: str, recording: ReferenceAudio) -> EncodedProfile:
         # No deadline: others may wait for the same profile, and the next request will want it.

@@ -7,10 +7,11 @@ words, punctuation, numbers, and a guess for words that are pronounced different
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from deployments.text.english.normalizer import normalize_english
 
 
 @contextlib.contextmanager
@@ -68,28 +69,6 @@ BE = frozenset(["am", "is", "are", "was", "were", "be", "been", "being", "'s", "
 DO = frozenset(["do", "does", "did", "don't", "doesn't", "didn't", "not", "n't", "let", "please"])
 SUBJECTS = frozenset(["i", "you", "we", "they", "who"])
 
-# Beyond a quadrillion nobody follows the number; num2words also fails beyond 306 digits.
-MOST_DIGITS = 15
-NUMBER = re.compile(r"\d[\d,]*")
-AMOUNT = r"\d[\d,]*(?:\.\d+)?"
-# Symbols that misaki would drop, as words.
-SPOKEN = (
-    (re.compile(rf"({AMOUNT})\s?([€£$])(?!\d)"), r"\2\1"),  # misaki reads money with the sign in front
-    (re.compile(rf"[¥￥]\s?({AMOUNT})"), r"\1 yen"),
-    (re.compile(rf"({AMOUNT})\s?[¥￥]"), r"\1 yen"),
-    (re.compile(r"\s?(?:°\s?C\b|℃)"), " degrees Celsius"),
-    (re.compile(r"\s?(?:°\s?F\b|℉)"), " degrees Fahrenheit"),
-    (re.compile(r"\s?°"), " degrees"),
-    (re.compile(r"\b([A-Z])([A-Z])&(?=[A-Z])"), r"\1.\2. & "),  # else AT&T begins with the word "at"
-    (re.compile(r"\b([CF])#"), r"\1 sharp"),
-    (re.compile(r"#(?=\w)"), "number "),
-    (re.compile(r"§§?\s?"), "section "),
-    (re.compile(r"\s?‰"), " per mille"),
-    (re.compile(r"(?<=\d)\s?¢"), " cents"),
-    (re.compile(r"(?<=\w)\s*<\s*(?=\w)"), " is less than "),
-    (re.compile(r"(?<=\w)\s*>\s*(?=\w)"), " is greater than "),
-)
-
 
 @Language.component("voicegraph_rule_tagger")
 def rule_tagger(doc: Doc) -> Doc:
@@ -110,6 +89,8 @@ def _tag(token: Token, previous: Token | None) -> str:
         return "NFP"
     if token.like_num:
         return "CD"
+    if token.text == "A" and _is_letter(token.doc, token.i + 1):  # of a word that is spelled
+        return "NN"
     if word == "a" and token.text == "A" and previous is not None and not token.is_sent_start:
         return "DT" if previous.tag_ in {".", ":", "''", "``"} else "NN"
     if token.text == "US":
@@ -126,6 +107,10 @@ def _tag(token: Token, previous: Token | None) -> str:
     if before_tag in {"DT", "PRP$", "IN", "JJ", "CD"}:
         return "NN"
     return "NN" if word.endswith(("tion", "ness", "ment", "ity")) else "XX"
+
+
+def _is_letter(doc: Doc, index: int) -> bool:
+    return index < len(doc) and len(doc[index]) == 1 and doc[index].text.isupper()
 
 
 class EnglishG2P(G2P):
@@ -153,16 +138,4 @@ class EnglishG2P(G2P):
 
     def phonemes(self, text: str) -> str:
         # misaki reads `[word](/phonemes/)` as markup; in a user's text brackets are just brackets.
-        return str(self(spell_symbols(text), preprocess=False)[0])
-
-
-def spell_symbols(text: str) -> str:
-    for pattern, words in SPOKEN:
-        text = pattern.sub(words, text)
-    return NUMBER.sub(_digit_by_digit, text)
-
-
-def _digit_by_digit(match: re.Match[str]) -> str:
-    number = match.group()
-    digits = number.replace(",", "")
-    return number if len(digits) <= MOST_DIGITS else " ".join(digits)
+        return str(self(normalize_english(text), preprocess=False)[0])

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable
 
 from deployments.kokoro.network import MAX_PHONEMES
+from deployments.text.foreign_numbers import spell_numbers
 from deployments.text.glossary import Glossary
 from deployments.text.scripts import HAN
 
@@ -61,7 +62,7 @@ class Phonemizer:
         from misaki.espeak import EspeakG2P  # noqa: PLC0415
 
         g2p = EspeakG2P(language=accent)
-        return lambda text: str(g2p(text)[0])
+        return lambda text: str(g2p(spell_numbers(text, accent[:2]))[0])
 
 
 def split_phonemes(phonemes: str, limit: int = MAX_PHONEMES) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-import unicodedata
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -34,8 +33,11 @@ from deployments.streaming.read_ahead import ReadAhead
 from deployments.streaming.scheduler import ScheduledStream, Scheduler
 from deployments.text.check import check_length
 from deployments.text.cuts import CutText, Segment
+from deployments.text.english.normalizer import normalize_english
 from deployments.text.language import script_language
 from deployments.text.language_names import english_name
+from deployments.text.pauses import between_pauses
+from deployments.text.scripts import check_scripts
 from deployments.weights.registry import find_model
 
 NATIVE_SPEED = (0.5, 2.0)  # beyond this range the network slurs; the rest is a time stretch
@@ -44,7 +46,6 @@ LIMITS = PieceLimits()
 NOMINAL = Pace(PieceCost(0.45, 0.6), PieceCost(0.0, 1.0))
 LEAD_S = 0.03  # silence kept before the first sound of a segment
 TAIL_S = 0.05
-SCRIPTS = {"LATIN", "CJK", "GREEK", "DEVANAGARI", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "FULLWIDTH"}
 
 
 class Pipeline(pipeline.Pipeline):
@@ -118,7 +119,7 @@ class Pipeline(pipeline.Pipeline):
 
     async def plan(self, request: SpeechRequest) -> Plan:
         voice = self._voice(request.voice, request.language or script_language(request.text))
-        _check_scripts(request.text)
+        check_scripts(request.text, self.card.name, self.card.languages)
         if voice.language not in self._learnt:
             await self._learn(voice.language)
         native = min(max(request.speed, NATIVE_SPEED[0]), NATIVE_SPEED[1])
@@ -237,10 +238,14 @@ def _pieces(plan: Plan, native: float, pace: Pace, longest_s: float) -> tuple[Pi
 
     A request with a seed is the same at any load: what it is cut into depends on the text alone.
     """
-    check_length(plan.request.text, chars_per_s=DEFAULT_CHARS_PER_S, longest_s=longest_s)
     seeded = plan.request.seed is not None
+    # Before it is cut: the points and quotes of "5.30 p.m." and 5'10" end nothing.
+    text = plan.request.text
+    if plan.voice.language == "en":
+        text = between_pauses(text, normalize_english)
+    check_length(text, chars_per_s=DEFAULT_CHARS_PER_S, longest_s=longest_s)
     planner = PiecePlanner(
-        CutText(plan.request.text, max_chars=LIMITS.max_width),
+        CutText(text, max_chars=LIMITS.max_width),
         1 / (DEFAULT_CHARS_PER_S * native),
         pause_s=lambda natural_s: _natural_pause_s(plan, natural_s, native),
         heard=plan.request.stream or seeded,
@@ -281,14 +286,3 @@ def _natural_pause_s(plan: Plan, natural_s: float, native: float) -> float:
     if plan.request.pause_ms is None or natural_s == 0:
         return natural_s / native
     return plan.request.pause_ms / 1000 * plan.tempo
-
-
-def _check_scripts(text: str) -> None:
-    foreign = {c for c in text if c.isalpha() and unicodedata.name(c, "UNKNOWN").split()[0] not in SCRIPTS}
-    if foreign:
-        shown = "".join(sorted(foreign)[:10])
-        raise InvalidRequest(
-            f"kokoro cannot speak these characters: {shown!r}; it speaks Latin and Devanagari script and Chinese",
-            param="input",
-            code="unsupported_characters",
-        )

@@ -7,7 +7,7 @@ cut at these characters, so that no normaliser and no tokenizer ever sees one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from deployments.text.scripts import is_speakable
@@ -41,6 +41,13 @@ def asked_pauses_s(text: str) -> list[float]:
 
 def without_pauses(text: str) -> str:
     return _PAUSES.sub(" ", text)
+
+
+def between_pauses(text: str, change: Callable[[str], str]) -> str:
+    """`change` made to what lies between the pauses."""
+    marks = [match.group() for match in _PAUSES.finditer(text)]
+    parts = [change(part) for part in _PAUSES.split(text)]
+    return "".join(part + mark for part, mark in zip(parts, [*marks, ""], strict=True))
 
 
 def stretches(text: str) -> list[Stretch]:

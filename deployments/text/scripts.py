@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+
+from deployments.core.errors import InvalidRequest
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ffff"
 KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc\u31f0-\u31ff\uff66-\uff9d"
 HANGUL = "\u1100-\u11ff\u3131-\u318e\uac00-\ud7af"
 
+# First words of the Unicode names of letters: of every language, and what a language adds to them.
+_EVERYWHERE = frozenset(
+    ("LATIN", "GREEK", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "OHM", "KELVIN", "FULLWIDTH")
+)
+_SCRIPTS: dict[str, tuple[frozenset[str], str]] = {
+    "hi": (frozenset(("DEVANAGARI",)), "Devanagari script"),
+    "zh": (frozenset(("CJK",)), "Chinese"),
+    "ja": (frozenset(("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HALFWIDTH")), "Japanese"),
+    "ko": (frozenset(("HANGUL",)), "Korean"),
+    "ru": (frozenset(("CYRILLIC",)), "Cyrillic script"),
+}
+
+_HAN = re.compile(f"[{HAN}]")
 _UNSPACED = re.compile(f"[{HAN}{KANA}]")
 _SYLLABIC = re.compile(f"[{HAN}{KANA}{HANGUL}]")
 _WORD = re.compile(rf"[{HAN}{KANA}]|(?:(?![{HAN}{KANA}])\S)+")
@@ -22,6 +38,10 @@ _SIGNS = frozenset(("Sc", "Sm"))  # of currencies and of mathematics
 # second).
 _SYLLABIC_WIDTH = 3
 _UNSPACED_WORD = 0.6
+
+
+def is_han(char: str) -> bool:
+    return _HAN.match(char) is not None
 
 
 def is_unspaced(char: str) -> bool:
@@ -60,3 +80,26 @@ def word_ends(text: str) -> list[tuple[int, float]]:
 
 def is_speakable(text: str) -> bool:
     return any(char.isalnum() for char in text)
+
+
+def check_scripts(text: str, model: str, languages: Iterable[str]) -> None:
+    """Raises InvalidRequest (param "input") naming the letters of scripts that no language of the model is written in.
+
+    `languages` are ISO 639-1; Latin script is taken for granted, and Greek letters are signs in every language.
+    """
+    known = [_SCRIPTS[language] for language in sorted(languages) if language in _SCRIPTS]
+    allowed = _EVERYWHERE.union(*(scripts for scripts, _ in known))
+    letters = {char for char in text if not char.isascii() and char.isalpha()}
+    foreign = {char for char in letters if unicodedata.name(char, "UNKNOWN").split()[0] not in allowed}
+    if foreign:
+        shown = "".join(sorted(foreign)[:10])
+        spoken = ["Latin script", *(name for _, name in known)]
+        raise InvalidRequest(
+            f"model {model!r} cannot speak these characters: {shown!r}; it speaks {_listed(spoken)}",
+            param="input",
+            code="unsupported_characters",
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]

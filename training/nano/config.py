@@ -36,6 +36,7 @@ SEMANTIC_ENCODER: dict[str, Any] = {
 VOCODER: dict[str, Any] = {"type": "istft", "mel_fits": 2}
 
 CONFIG: dict[str, Any] = {
+    "languages": ["en"],
     "dataset": {
         "bpe_model": "bpe.model",
         "sample_rate": 24000,

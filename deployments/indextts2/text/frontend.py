@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from deployments.core.errors import InvalidRequest
 from deployments.indextts2.text.normalizer import NormalizedText, Normalizer
+from deployments.indextts2.text.route import reads_chinese
 from deployments.indextts2.text.segments import (
     COMMAS,
     HYPHENS,
@@ -17,6 +18,7 @@ from deployments.indextts2.text.segments import (
     split_at_words,
     split_tokens,
 )
+from deployments.indextts2.text.spelling import spell_with
 from deployments.indextts2.text.tokenizer import WORD_START, BpeTokenizer, pretokenize
 from deployments.text.chinese.numbers import spell_chinese_numbers
 from deployments.text.clauses import Boundary, Clause, split_clauses, split_paragraphs
@@ -57,11 +59,15 @@ class IndexTextFrontend:
         bpe_model: Path,
         glossary: Mapping[str, Reading] | Path | None = None,
         fst: TextFst | None = None,
+        languages: Sequence[str] | None = None,
     ) -> None:
-        """Raises CheckpointError naming the file when the tokenizer or the glossary cannot be read."""
+        """`languages` that the checkpoint speaks (ISO 639-1); None: what its vocabulary tells.
+
+        Raises CheckpointError naming the file when the tokenizer or the glossary cannot be read."""
         terms = Glossary.load(glossary) if isinstance(glossary, Path) else Glossary(glossary)
         self.tokenizer = BpeTokenizer(bpe_model)
         self._normalizer = Normalizer(terms, fst)
+        self.languages = tuple(languages or self.tokenizer.languages)
 
     def normalize(self, text: str) -> str:
         return self._normalizer(text).text
@@ -69,16 +75,23 @@ class IndexTextFrontend:
     def tokens(self, text: str) -> list[str]:
         return self._tokens(text)[0]
 
-    def segments(self, text: str, max_tokens: int = 120, quick_tokens: int = 0) -> list[TextSegment]:
+    def segments(
+        self, text: str, max_tokens: int = 120, quick_tokens: int = 0, *, language: str | None = None
+    ) -> list[TextSegment]:
         """The published segmentation of the whole text, line breaks included; none for a text without tokens.
 
+        With the `language` of the document English is not read as published but as every model reads it.
         Raises InvalidRequest when the Chinese grammar cannot read the text, which otherwise would be spoken
         as nothing.
         """
-        return self._segments(text, partial(split_tokens, max_tokens=max_tokens, quick_tokens=quick_tokens))
+        return self._segments(
+            text, partial(split_tokens, max_tokens=max_tokens, quick_tokens=quick_tokens), language
+        )
 
-    def _segments(self, text: str, cut: Callable[[list[str]], list[list[str]]]) -> list[TextSegment]:
-        tokens, normalized = self._tokens(text)
+    def _segments(
+        self, text: str, cut: Callable[[list[str]], list[list[str]]], language: str | None
+    ) -> list[TextSegment]:
+        tokens, normalized = self._tokens(text, language)
         warnings: list[str] = []
         if normalized and normalized.fst_failed:
             if normalized.route == "zh":
@@ -94,7 +107,9 @@ class IndexTextFrontend:
             for index, pieces in enumerate(split)
         ]
 
-    def iter_segments(self, text: str, max_tokens: int = 120, quick_tokens: int = 0) -> Iterator[TextSegment]:
+    def iter_segments(
+        self, text: str, max_tokens: int = 120, quick_tokens: int = 0, *, language: str = "en"
+    ) -> Iterator[TextSegment]:
         """Segments of whole words, made while they are consumed, from a few sentences at a time.
 
         For streaming: the grammars take up to 0.2 ms a character and hold the GIL, so that a long text in one
@@ -110,17 +125,27 @@ class IndexTextFrontend:
                 inside = index < len(groups) - 1
                 quick = max(0, quick_tokens - spoken)
                 cut = partial(split_at_words, max_tokens=max_tokens, quick_tokens=quick)
-                for segment in self._segments(readable, cut):
+                for segment in self._segments(readable, cut, language):
                     spoken += len(segment.ids)
                     yield replace(segment, ends_paragraph=False) if inside else segment
 
-    def _tokens(self, text: str) -> tuple[list[str], NormalizedText | None]:
+    def _tokens(self, text: str, language: str | None = None) -> tuple[list[str], NormalizedText | None]:
         if not text:
             return [], None
+        if self._in_english(text, language):
+            english = self._normalizer.english(text)
+            spelled = spell_with(pretokenize(english.text), self.tokenizer.characters)
+            return self.tokenizer.pieces(spelled), english
         if len(text.strip()) == 1:
             return self.tokenizer.pieces(text), None
         normalized = self._normalizer(text)
         return self.tokenizer.pieces(pretokenize(normalized.text)), normalized
+
+    def _in_english(self, text: str, language: str | None) -> bool:
+        """A checkpoint without Chinese has no published reading of its own."""
+        if "zh" not in self.languages:
+            return True
+        return language is not None and not reads_chinese(text, language)
 
     def _segment(self, pieces: list[str], warnings: list[str], *, last: bool) -> TextSegment:
         segment = TextSegment(tuple(pieces), tuple(self.tokenizer.ids(pieces)), ends_paragraph=last)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from deployments.core.logs import logger
 from deployments.indextts2.text.route import Route, correct_pinyin, find_pinyin, language_route
+from deployments.text.english.normalizer import normalize_english
 from deployments.text.fst import TextFst, WetextFst
 from deployments.text.glossary import Glossary, longest_first
 
@@ -61,8 +62,17 @@ class Normalizer:
         self._glossary = glossary or Glossary()
         self._fst = fst or WetextFst()
 
+    def english(self, text: str) -> NormalizedText:
+        """By the rules that all models share: they read more than the published grammar, and never fail."""
+        text, annotations = _hide_annotations(text)
+        text = self._glossary.apply(_CONTRACTION.sub(r"\1 is", text), "en")
+        text = map_characters(normalize_english(text), chinese=False)
+        return NormalizedText(restore(text, annotations), "en")
+
     def __call__(self, text: str) -> NormalizedText:
-        """When the FST grammar fails, Chinese text comes back empty and English text with its numbers as
+        """As published.
+
+        When the FST grammar fails, Chinese text comes back empty and English text with its numbers as
         written: that is the published behaviour, and `fst_failed` says so."""
         text, annotations = _hide_annotations(text)
         route = language_route(text)

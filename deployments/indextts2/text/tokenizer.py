@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor
 
 from deployments.core.errors import CheckpointError
+from deployments.text.scripts import is_han
 
 WORD_START = "▁"  # U+2581
 _CJK = re.compile(
@@ -30,6 +32,16 @@ class BpeTokenizer:
     @property
     def vocab_size(self) -> int:
         return self._processor.vocab_size()
+
+    @cached_property
+    def characters(self) -> frozenset[str]:
+        """All that the pieces of the vocabulary are made of."""
+        return frozenset("".join(self._processor.id_to_piece(index) for index in range(self.vocab_size)))
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO 639-1, as far as the vocabulary tells: English, and Chinese if there is a Chinese character in it."""
+        return ("zh", "en") if any(is_han(char) for char in self.characters) else ("en",)
 
     @property
     def unknown_id(self) -> int:

@@ -226,3 +226,13 @@ def test_damaged_weights_are_a_checkpoint_error(tmp_path: Path, content: bytes) 
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CheckpointError, match="cannot be read"):
             read_tensors(tmp_path / name)
+
+
+def test_languages_are_those_that_the_config_lists(front: Path) -> None:
+    assert IndexTTSCheckpoint(front).languages is None  # as published: the vocabulary tells
+    edit(front, languages=["en"])
+    assert IndexTTSCheckpoint(front).languages == ("en",)
+    for wrong in ("en", [], [1]):
+        edit(front, languages=wrong)
+        with pytest.raises(CheckpointError, match="languages must be a list of language codes"):
+            _ = IndexTTSCheckpoint(front).languages

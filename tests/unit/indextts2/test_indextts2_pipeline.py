@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from deployments.voices.store import VoiceStore
 
 LONG = "One sentence is here. Another one follows it. A third comes after that. The fourth is the last."
 PAUSE_S = 0.2
+BPE = Path(__file__).parents[2] / "golden" / "indextts2-front" / "ckpt" / "bpe.model"
 
 Recording = Callable[[int], bytes]
 
@@ -38,7 +40,7 @@ Recording = Callable[[int], bytes]
 @pytest.fixture(scope="session")
 def frontend() -> IndexTextFrontend:
     # Any tokenizer would do; the tests count segments, so it must always be the same one.
-    return IndexTextFrontend(Path(__file__).parents[2] / "golden" / "indextts2-front" / "ckpt" / "bpe.model")
+    return IndexTextFrontend(BPE)
 
 
 class Bench:
@@ -240,6 +242,19 @@ async def test_the_card_tells_parameters_with_the_limits_of_the_checkpoint(bench
     assert properties["max_codes"]["maximum"] == properties["max_codes"]["default"] == 119
     whole = [kind for kind in properties["max_text_tokens_per_segment"]["anyOf"] if "maximum" in kind]
     assert [kind["maximum"] for kind in whole] == [89]
+
+
+async def test_a_script_that_the_checkpoint_does_not_speak_is_refused(bench: Bench) -> None:
+    pipeline, _ = bench.pipeline()
+    assert pipeline.card.languages == ("zh", "en")
+    with pytest.raises(InvalidRequest, match="model 'tts' cannot speak these characters"):
+        await pipeline.plan(request("Сегодня хорошая погода"))
+    english = dataclasses.replace(bench.facts, frontend=IndexTextFrontend(BPE, languages=("en",)))
+    bench.facts = english
+    pipeline, _ = bench.pipeline()
+    assert pipeline.card.languages == ("en",)
+    with pytest.raises(InvalidRequest, match="it speaks Latin script"):
+        await pipeline.plan(request("今天天气很好"))
 
 
 async def test_reference_quality_is_one_pass_over_the_published_segments(bench: Bench) -> None:

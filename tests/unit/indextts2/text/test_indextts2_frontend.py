@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from deployments.core.errors import CheckpointError, InvalidRequest
 from deployments.indextts2.text.frontend import IndexTextFrontend
 from deployments.indextts2.text.normalizer import Normalizer, hide, letters, map_characters, restore
+from deployments.indextts2.text.route import reads_chinese
 from deployments.indextts2.text.segments import split_tokens
+from deployments.indextts2.text.spelling import spell_with
 from deployments.indextts2.text.tokenizer import pretokenize
 from deployments.text.fst import WetextFst
 from deployments.text.glossary import Glossary
@@ -110,15 +112,67 @@ def test_long_paragraphs_reach_the_grammar_in_groups_of_sentences(bpe_model: Pat
         return text
 
     frontend = IndexTextFrontend(bpe_model, fst=record)
-    text = "Dr. Who paid 3.5 dollars, then left. " * 40
+    text = "请付 3.5 dollars, then left. " * 40
     segments = frontend.iter_segments(text)
     first = next(segments)
-    assert given == ["Dr. Who paid 3.5 dollars, then left."]
+    assert given == ["请付 3.5 dollars, then left."]
     assert not first.ends_paragraph
     rest = list(segments)
     assert max(map(len, given)) <= 300
     assert " ".join(given) == text.strip()
     assert [segment.ends_paragraph for segment in rest[-2:]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "document", "chinese"),
+    [
+        ("Print 24 pages on A4 paper.", "en", False),
+        ("CO2 and A1", "en", False),
+        ("A4", "en", False),
+        ("7", "en", False),
+        ("2 + 2 = 4", "en", False),
+        ("7", "zh", True),
+        ("2 + 2 = 4", "zh", True),
+        ("ni3 hao3", "en", True),
+        ("zhong1guo2", "en", True),
+        ("我有 A4 纸", "en", True),
+        ("jane@mail.org", "en", False),
+    ],
+)
+def test_which_grammar_reads_a_text(text: str, document: str, chinese: bool) -> None:
+    assert reads_chinese(text, document) == chinese
+
+
+def test_english_of_a_bilingual_checkpoint_keeps_its_numbers(frontend: IndexTextFrontend) -> None:
+    def heard(text: str, language: str = "en") -> str:
+        return " ".join(segment.text for segment in frontend.iter_segments(text, language=language))
+
+    assert frontend.languages == ("zh", "en")
+    assert heard("Print 24 pages on A4 paper.") == "PRINT TWENTY FOUR PAGES ON A FOUR PAPER."
+    assert heard("7") == "SEVEN"
+    assert heard("7天", "zh") == "七 天"
+    assert heard("No. We are open 24/7.") == "NO. WE ARE OPEN TWENTY FOUR SEVEN."
+    # The grammar fails on this minus, and would leave all of it as written.
+    assert heard("It is \u22125 °C, at $5 or ($3).") == (
+        "IT IS MINUS FIVE DEGREES CELSIUS, AT FIVE DOLLARS OR 'THREE DOLLARS'."
+    )
+
+
+def test_the_published_reading_is_left_to_whole_segments(frontend: IndexTextFrontend) -> None:
+    assert frontend.segments("24/7 here")[0].text == "TWENTY FOUR SEVENTHS HERE"
+
+
+def test_a_checkpoint_without_chinese_reads_all_as_english(bpe_model: Path) -> None:
+    frontend = IndexTextFrontend(bpe_model, fst=broken, languages=("en",))
+    assert frontend.segments("7")[0].text == "SEVEN"
+    assert frontend.segments("A4 and 2 + 2")[0].text == "A FOUR AND TWO PLUS TWO"
+
+
+def test_accents_that_the_vocabulary_lacks_are_left_out() -> None:
+    letters_only = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ',.-")
+    assert spell_with("CAFÉ – STRAẞE, ŒUVRE ¿SÍ", letters_only) == "CAFE - STRASSE, OEUVRE SI"
+    assert spell_with("É", letters_only | {"É"}) == "É"
+    assert spell_with("日 ♥", letters_only) == "日 ♥"
 
 
 def test_annotations_are_untouched_by_every_step() -> None:
