@@ -25,6 +25,7 @@ lint: setup-dev
 
 bench: setup
 	$(BIN)/python -m benchmarks.kokoro_cpu
+	$(BIN)/python -m benchmarks.listening --poisson-s 60 --output benchmarks/results
 
 k8s: setup
 	$(BIN)/python k8s/serve_configs.py

@@ -1,17 +1,19 @@
 """What listeners hear of a running server: first audio and gaps, alone, in company, and at shares of the capacity.
 
-    python -m benchmarks.listening http://localhost:8000 --model kokoro
-    python -m benchmarks.listening http://localhost:8000 --model indextts2 --scenes alone,crowd
+    python -m benchmarks.listening                                    (starts a server of its own, both models)
+    python -m benchmarks.listening http://localhost:8000 --models indextts2 --scenes alone,crowd
 
-A listener begins to play 0.1 s after the first byte. Two servers are compared by running this on each, one after the
-other, on the same machine with nothing else running; `--output` keeps the figures as JSON.
+A listener begins to play 0.1 s after the first byte. First audio is also shown as a ratio to that of one sentence
+without company. Two servers are compared by running this on each, one after the other, on the same machine with nothing
+else running; `--output` keeps the figures as JSON, a file for each model.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +22,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.kokoro_cpu import Server
 from serve_app.bench.arrivals import ClosedLoop, Load, OpenLoop
 from serve_app.bench.client import SpeechClient, Target
 from serve_app.bench.machine import describe_machine, git_commit
@@ -47,6 +50,7 @@ SHORT = (
     "The kettle has just boiled.",
     "Turn left at the old mill.",
 )
+FIRST_SENTENCE = "alone: first sentence"
 LOADS = (0.5, 0.8, 1.5)  # of the capacity
 
 
@@ -102,15 +106,12 @@ class Listening:
     async def alone(self) -> list[Heard]:
         """One listener and nobody else."""
         scenes = {
-            "first sentence": SIX[:1] * 3,
-            "six sentences": (LONG,) * 3,
-            "short, with a comma": COMMAS * 2,
-            "2000 characters": (" ".join([LONG] * 5)[:2000],),
+            FIRST_SENTENCE: SIX[:1] * 3,
+            "alone: six sentences": (LONG,) * 3,
+            "alone: short, with a comma": COMMAS * 2,
+            "alone: 2000 characters": (" ".join([LONG] * 5)[:2000],),
         }
-        return [
-            await self.load(f"alone: {name}", ClosedLoop(1, len(texts)), texts)
-            for name, texts in scenes.items()
-        ]
+        return [await self.load(name, ClosedLoop(1, len(texts)), texts) for name, texts in scenes.items()]
 
     async def company(self) -> list[Heard]:
         """A long text beside four short ones, which come one second later each."""
@@ -153,8 +154,20 @@ async def listen(target: Target, scenes: Sequence[str], poisson_s: float) -> lis
         return [heard for scene in scenes for heard in await SCENES[scene](listening)]
 
 
-def show(heard: Sequence[Heard]) -> None:
-    table = Table("scene", "requests", "refused", "first audio p50", "p95", "C100", "longest gap", "audio/s")
+def show(model: str, heard: Sequence[Heard]) -> None:
+    alone_s = next((each.first_audio_p50_s for each in heard if each.scene == FIRST_SENTENCE), None)
+    heads = (
+        "scene",
+        "requests",
+        "refused",
+        "first audio p50",
+        "p95",
+        "× alone",
+        "C100",
+        "longest gap",
+        "audio/s",
+    )
+    table = Table(*heads, title=model)
     for each in heard:
         p50, p95, c100 = (
             "" if value is None else f"{value:{form}}"
@@ -171,6 +184,7 @@ def show(heard: Sequence[Heard]) -> None:
             refused,
             p50,
             p95,
+            f"{each.first_audio_p50_s / alone_s:.2f}" if alone_s and each.first_audio_p50_s else "",
             c100,
             f"{each.longest_gap_s:.2f}",
             f"{each.audio_s_per_s:.2f}",
@@ -179,21 +193,45 @@ def show(heard: Sequence[Heard]) -> None:
 
 
 def main(
-    url: Annotated[str, typer.Argument(help="of a running server")],
-    model: Annotated[str, typer.Option()] = "kokoro",
+    url: Annotated[
+        str | None, typer.Argument(help="of a running server; none: one of its own is started")
+    ] = None,
+    models: Annotated[str, typer.Option(help="separated by commas")] = "kokoro,indextts2",
     voice: Annotated[str, typer.Option()] = "alloy",
     scenes: Annotated[str, typer.Option(help="of " + ", ".join(SCENES))] = ",".join(SCENES),
     poisson_s: Annotated[float, typer.Option(min=1, help="length of a run at one load")] = 180.0,
-    output: Annotated[Path | None, typer.Option(help="JSON file")] = None,
+    output: Annotated[Path | None, typer.Option(help="folder for JSON files")] = None,
+    port: Annotated[int, typer.Option(help="of a server of its own")] = 8798,
 ) -> None:
     """Listen, and print what was heard."""
-    target = Target(base_url=url, model=model, voice=voice, timeout_s=300, extra={"fallback": False})
-    heard = asyncio.run(listen(target, scenes.split(","), poisson_s))
-    show(heard)
-    if output is not None:
-        about = {"machine": asdict(describe_machine()), "commit": git_commit(), "model": model}
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps({**about, "heard": [asdict(each) for each in heard]}, indent=2) + "\n")
+    with running_server(url, port) as base_url:
+        for model in models.split(","):
+            target = Target(
+                base_url=base_url, model=model, voice=voice, timeout_s=300, extra={"fallback": False}
+            )
+            heard = asyncio.run(listen(target, scenes.split(","), poisson_s))
+            show(model, heard)
+            if output is not None:
+                write(output / f"listening-{model}.json", model, heard)
+
+
+@contextmanager
+def running_server(url: str | None, port: int) -> Iterator[str]:
+    if url is not None:
+        yield url
+        return
+    server = Server(port)
+    try:
+        server.wait()
+        yield server.url
+    finally:
+        server.stop()
+
+
+def write(path: Path, model: str, heard: Sequence[Heard]) -> None:
+    about = {"machine": asdict(describe_machine()), "commit": git_commit(), "model": model}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**about, "heard": [asdict(each) for each in heard]}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
