@@ -201,7 +201,7 @@ async def test_a_text_of_which_nothing_can_be_spoken_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["7" * 4096, "7 " * 2048, "a" * 4096, "ha" * 2000, "1/" * 2048, "5% " * 1365, "$9" * 2048]
+    "text", ["7" * 4096, "17 " * 1365, "a" * 4096, "ha" * 2000, "1/" * 2048, "5% " * 1365, "$9" * 2048]
 )
 async def test_what_would_be_spoken_for_minutes_is_refused_before_anything_is_made(text: str) -> None:
     stage = Stage()

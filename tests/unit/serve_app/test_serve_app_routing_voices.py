@@ -73,7 +73,7 @@ def test_the_voice_is_that_of_the_default_model_else_of_the_best_else_of_the_fir
 
 def test_the_speaker_of_a_recording_is_one_model_too() -> None:
     request = SpeechRequest("id", "Hello.", model="fast", reference_audio=b"RIFF")
-    loads = {"indextts2": Load(9.0, active=9), "twin": Load(0.1)}
+    loads = {"indextts2": Load(90.0), "twin": Load(0.1)}
     choices = rank(request, Needs(cloning=True), CARDS, OPENAI_MODEL_ALIASES, loads)
     assert [choice.model for choice in choices] == ["indextts2", "twin"]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from deployments.indextts2.text.frontend import IndexTextFrontend
 from deployments.indextts2.text.segments import split_at_words, split_tokens
 from deployments.indextts2.text.tokenizer import WORD_START
+from deployments.text.english.normalizer import normalize_english
 
 WALK = (
     "we walked along the river for a long time and then we came to a small wooden bridge where an old fisherman was "
@@ -119,7 +120,7 @@ def test_only_a_word_that_is_too_long_is_cut(frontend: IndexTextFrontend) -> Non
 def test_marks_inside_words_end_no_segment(frontend: IndexTextFrontend, text: str) -> None:
     for max_tokens in range(12, 20):
         found = [segment.text for segment in frontend.iter_segments(text, max_tokens)]
-        assert " ".join(found).count(" ") == text.count(" ")
+        assert " ".join(found).count(" ") == normalize_english(text).count(" ")
 
 
 def test_the_published_cut_is_kept_where_it_is_asked_for(frontend: IndexTextFrontend) -> None:
