@@ -13,10 +13,13 @@ from deployments.core.errors import Overloaded
 from deployments.core.pipeline import Forecast
 from deployments.streaming.crowd_cost import CrowdCost, mixed
 from deployments.streaming.playback import Playback
-from deployments.streaming.turns import GRAIN_S, MARGIN, Begun, Newcomer, may_begin, wait_s
+from deployments.streaming.turns import GRAIN_S, Begun, Newcomer, may_begin, wait_s
 
 LOOK_AGAIN_S = 0.1  # while somebody waits: streams get ahead of their listeners
 WEIGHT = 0.2  # of the last stream in what is expected of the next one
+LEAST_S = 1.0  # of audio behind the first, to learn from
+FIRST_WORK_S = 0.5  # of the first audio, before any was measured
+AHEAD = 1.35  # times faster than they are heard all must be made where nobody looks at what each has left
 LITTLE = 1.3  # times longer that everything may take for a newcomer who costs nobody much
 GRAIN_CHUNKS = 2.0  # first chunks that later chunks are as long as
 USUAL_S = 5.0  # of audio, before the first stream has ended
@@ -31,6 +34,8 @@ class SharedStream:
     turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     began_s: float = 0.0
     crowd_before_s: float = 0.0
+    first_s: float = 0.0  # from the beginning to the first audio, which lasts `first_audio_s`
+    first_audio_s: float = 0.0
 
     @property
     def rest_s(self) -> float:
@@ -51,7 +56,7 @@ class StreamAdmission:
         self._waiting: list[SharedStream] = []
         self._begun: list[SharedStream] = []
         self._first_audio_s = 0.8  # of audio, in the first chunk
-        self._first_work = 2.0  # of the first chunk, in units of what its audio takes in the long run
+        self._first = CrowdCost(FIRST_WORK_S)  # to the first audio, whatever its length
         self._usual_s = USUAL_S
         self._crowd_s = 0.0  # sum of streams at work over time
         self._crowd_at_s = time.monotonic()
@@ -86,11 +91,9 @@ class StreamAdmission:
 
     def first_audio(self, stream: SharedStream, audio_s: float) -> None:
         """The first chunk of `stream` is there."""
-        took_s = time.monotonic() - stream.began_s
-        crowd = self._mean_crowd(stream, took_s)
+        stream.first_audio_s, stream.first_s = audio_s, time.monotonic() - stream.began_s
         self._first_audio_s = mixed(self._first_audio_s, audio_s, WEIGHT)
-        in_the_long_run_s = self.work.at(crowd) * audio_s
-        self._first_work = mixed(self._first_work, min(10.0, took_s / max(1e-6, in_the_long_run_s)), WEIGHT)
+        self._first.observe(stream.first_s, self._mean_crowd(stream, stream.first_s))
 
     def _refuse_long_wait(self, stream: SharedStream) -> None:
         expected_s, longest_s = self._wait_s(stream), self._longest_wait_s
@@ -131,19 +134,20 @@ class StreamAdmission:
     def _may_begin(self, stream: SharedStream, now_s: float) -> bool:
         streams = len(self._begun) + 1
         with_it_s = self.work.at(streams)
-        if with_it_s < LITTLE * self.work.at(streams - 1) and with_it_s * MARGIN < 1:
+        if with_it_s < LITTLE * self.work.at(streams - 1) and with_it_s * AHEAD < 1:
             return True  # all of them go on faster than they are heard, as if it had not come
         begun = [self._as_begun(each, now_s) for each in self._begun]
         work_per_audio = self._work_per_audio(streams)
         return may_begin(now_s, self._newcomer(stream), begun, work_per_audio, self._grain_s)
 
     def _learn_from(self, stream: SharedStream) -> None:
-        """It has been made to its end."""
-        audio_s, took_s = stream.playback.audio_s, time.monotonic() - stream.began_s
-        if audio_s > 0 and took_s > 0:
-            weight = min(1.0, audio_s / USUAL_S)
-            self.work.observe(took_s / audio_s, self._mean_crowd(stream, took_s), weight)
-            self._usual_s = mixed(self._usual_s, audio_s, WEIGHT)
+        """It has been made to its end. The beginning is left out: stages were still empty, and it counts by itself."""
+        took_s = time.monotonic() - stream.began_s
+        self._usual_s = mixed(self._usual_s, stream.playback.audio_s, WEIGHT)
+        later_s = stream.playback.audio_s - stream.first_audio_s
+        if later_s >= LEAST_S:
+            unit_s = (took_s - stream.first_s) / later_s
+            self.work.observe(unit_s, self._mean_crowd(stream, took_s), min(1.0, later_s / USUAL_S))
 
     def _mean_crowd(self, stream: SharedStream, took_s: float) -> float:
         """How many were at work, on average, since `stream` began."""
@@ -160,11 +164,12 @@ class StreamAdmission:
 
     def _first_work_s(self, streams: int) -> float:
         """Time to the first audio with so many streams at work."""
-        return self._first_work * self._first_audio_s * self.work.at(streams)
+        return self._first.at(streams)
 
     def _newcomer(self, stream: SharedStream) -> Newcomer:
         audio_s = min(self._first_audio_s, stream.expected_s)
-        work_s = self._first_work * audio_s * self._work_per_audio(len(self._begun) + 1)
+        streams = len(self._begun) + 1
+        work_s = self._first.at(streams) / streams
         return Newcomer(work_s, audio_s, max(0.0, stream.expected_s - audio_s))
 
     @staticmethod
