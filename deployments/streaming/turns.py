@@ -92,11 +92,7 @@ def next_turn(
 
 
 def wait_s(
-    now_s: float,
-    newcomers: Sequence[Newcomer],
-    begun: Sequence[Begun],
-    work_per_audio: float,
-    grain_s: float = GRAIN_S,
+    now_s: float, newcomers: Sequence[Newcomer], begun: Sequence[Begun], work_per_audio: float
 ) -> float:
     """How long the last of `newcomers` will wait for its turn, those before it being served first.
 
@@ -106,7 +102,7 @@ def wait_s(
     waiting = list(newcomers)
     at_s, step_s = now_s, 0.25
     while at_s - now_s < LONGEST_WAIT_S:
-        if may_begin(at_s, waiting[0], streams, work_per_audio, grain_s):
+        if may_begin(at_s, waiting[0], streams, work_per_audio):
             first = waiting.pop(0)
             if not waiting:
                 return at_s - now_s

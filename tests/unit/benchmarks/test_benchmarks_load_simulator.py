@@ -33,10 +33,10 @@ def test_a_deadlock_is_told() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("preset", "cores"), [("h200", 3), ("cpu-nano", 2)])
-def test_moderate_load_plays_without_gaps(preset: str, cores: int) -> None:
+def test_half_load_plays_without_gaps(preset: str, cores: int) -> None:
     costs, parameters = PRESETS[preset], ChunkParameters()
     busy = simulate(costs, parameters, ClosedLoop(6, 20), cores=cores).summary
-    load = OpenLoop(0.3 * busy.requests_per_s, 40 / busy.requests_per_s, seed=3)
+    load = OpenLoop(0.5 * busy.requests_per_s, 60 / busy.requests_per_s, seed=3)
     found = simulate(costs, parameters, load, cores=cores)
     assert found.summary.c100 == 1.0
     assert found.summary.failed == 0
