@@ -1,6 +1,6 @@
 """First audio and C100 over load as a picture, from results of `benchmarks.listening` before and after a change.
 
-python -m benchmarks.listening_plot BEFORE.json AFTER.json --output docs/listening.svg
+python -m benchmarks.listening_plot BEFORE.json AFTER.json --output listening.svg
 """
 
 from __future__ import annotations
