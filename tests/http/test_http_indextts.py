@@ -162,7 +162,11 @@ async def test_a_server_full_of_long_texts_finishes_every_one_that_it_accepted(c
     async with httpx.AsyncClient(base_url=cluster.url, timeout=300) as http:
         alone = await spoken()
         assert alone[0] == httpx.codes.OK
-        assert set(await asyncio.gather(*(spoken() for _ in range(requests)))) == {alone}
+        answers = await asyncio.gather(*(spoken() for _ in range(requests)))
+    # Those that would have begun too late were refused at once; nobody who was let in loses a sample.
+    accepted = [answer for answer in answers if answer[0] != httpx.codes.TOO_MANY_REQUESTS]
+    assert set(accepted) == {alone}
+    assert len(accepted) >= requests // 4
 
 
 async def test_handle_adds_speaks_and_removes(cluster: Cluster, recording: bytes) -> None:

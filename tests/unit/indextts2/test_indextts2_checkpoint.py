@@ -92,7 +92,9 @@ def test_one_error_names_all_missing_files_and_the_command(front: Path) -> None:
 
 
 def test_missing_or_damaged_config(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"lacks config\.yaml\. Run: \S*voicegraph models pull indextts2"):
+    with pytest.raises(
+        CheckpointError, match=r"lacks config\.yaml\. Run: \S*voicegraph models pull indextts2"
+    ):
         IndexTTSCheckpoint(tmp_path)
     (tmp_path / "config.yaml").write_text("a: [")
     with pytest.raises(CheckpointError, match=r"config\.yaml"):
