@@ -34,8 +34,8 @@ from deployments.indextts2.stream.segment import SegmentStream
 from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
-from deployments.streaming.admission import WEIGHT, SharedStream, StreamAdmission
-from deployments.streaming.crowd_cost import CrowdCost, mixed
+from deployments.streaming.admission import SharedStream, StreamAdmission
+from deployments.streaming.crowd_cost import CrowdCost
 from deployments.streaming.playback import Playback
 from deployments.streaming.read_ahead import ReadAhead
 from deployments.text.scripts import check_scripts, spoken_width
@@ -49,6 +49,8 @@ from deployments.weights.registry import locate
 STOCK_FOLDER = "voices"  # of the checkpoint
 TEXT_THREADS = 2
 SECONDS_PER_AUDIO_S = 0.3  # all stages, before the first was measured
+SEED_CHARS = 50.0  # of text that the next line counts for
+MEMORY = 0.9  # weight of the past in what is expected of a text
 CHARS_PER_S = 15.0  # of English, likewise
 # Alone and in company, so that the first listener's chunks are planned from measurements, too.
 WARM_UP = "Ready."
@@ -93,7 +95,7 @@ class Pipeline(CloningPipeline):
             CrowdCost(SECONDS_PER_AUDIO_S),
             longest_wait_s=settings.longest_wait_s,
         )
-        self._audio_s_per_width = 1 / CHARS_PER_S
+        self._audio_s, self._width = SEED_CHARS / CHARS_PER_S, SEED_CHARS  # of the last texts
         self._default_voice = voices.default
         self._warming = False
         self._library: VoiceLibrary | None = None
@@ -165,7 +167,7 @@ class Pipeline(CloningPipeline):
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         assert isinstance(plan, IndexPlan)
         width = spoken_width(plan.request.text)
-        stream = SharedStream(Playback(), width * self._audio_s_per_width)
+        stream = SharedStream(Playback(), width * self._audio_s / self._width)
         async with self._admission.turn(stream):
             speech = self._speech(plan, stream.playback)
             # Work goes on however slowly a client takes the audio: the places at the stages belong to everybody.
@@ -179,7 +181,8 @@ class Pipeline(CloningPipeline):
                     yield event
             finally:
                 await made.aclose()
-            self._audio_s_per_width = mixed(self._audio_s_per_width, stream.playback.audio_s / width, WEIGHT)
+            self._audio_s = MEMORY * self._audio_s + stream.playback.audio_s
+            self._width = MEMORY * self._width + width
 
     def _speech(self, plan: IndexPlan, playback: Playback) -> SpeechStream:
         planner = ChunkPlanner(
