@@ -49,9 +49,9 @@ from deployments.weights.registry import locate
 STOCK_FOLDER = "voices"  # of the checkpoint
 TEXT_THREADS = 2
 SECONDS_PER_AUDIO_S = 0.3  # all stages, before the first was measured
-SEED_CHARS = 50.0  # of text that the next line counts for
+CHARS_PER_S = 15.0  # of English, before the first text was spoken, and as if so much had been:
+SEED_CHARS = 50.0
 MEMORY = 0.9  # weight of the past in what is expected of a text
-CHARS_PER_S = 15.0  # of English, likewise
 # Alone and in company, so that the first listener's chunks are planned from measurements, too.
 WARM_UP = "Ready."
 WARM_UP_CROWDS = (1, 2)
