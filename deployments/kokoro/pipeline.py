@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.core import pipeline, settings
 from deployments.core.catalogue import ModelCard, VoiceCard
 from deployments.core.deadline import NEVER
-from deployments.core.errors import InvalidRequest, NotFound, Overloaded
+from deployments.core.errors import InvalidRequest, NotFound
 from deployments.core.metrics import StageMonitor
 from deployments.core.pipeline import Forecast, Plan
 from deployments.core.ray_internals import by_value
@@ -31,6 +30,7 @@ from deployments.streaming.pieces import PieceLimits, PiecePlanner, Pieces, Seed
 from deployments.streaming.playback import Playback
 from deployments.streaming.read_ahead import ReadAhead
 from deployments.streaming.scheduler import ScheduledStream, Scheduler
+from deployments.streaming.turns import refuse_long_wait
 from deployments.text.check import check_length
 from deployments.text.cuts import CutText, Segment
 from deployments.text.english.normalizer import normalize_english
@@ -186,7 +186,7 @@ class Pipeline(pipeline.Pipeline):
             self._text_threads, _pieces, plan, native, learnt.pace, self._settings.longest_audio_s
         )
         stream = ScheduledStream(playback, lambda: pieces.rest_s, learnt.expected(first_units))
-        self._refuse_long_wait(stream)
+        refuse_long_wait(self.card.name, self._scheduler.wait_s(stream), self._settings.longest_wait_s)
         with self._scheduler.joined(stream):
             index, speaks = 0, False
             turn = self._scheduler.ask(stream)
@@ -222,15 +222,6 @@ class Pipeline(pipeline.Pipeline):
                 if last:
                     return
                 index += 1
-
-    def _refuse_long_wait(self, stream: ScheduledStream) -> None:
-        wait_s, longest_s = self._scheduler.wait_s(stream), self._settings.longest_wait_s
-        if wait_s > longest_s:
-            raise Overloaded(
-                f"model {self.card.name!r} would begin in {wait_s:.0f} s at the present load, and a request may wait "
-                f"{longest_s:g} s at most; try again later",
-                retry_after_s=math.ceil(wait_s - longest_s),
-            )
 
 
 def _pieces(plan: Plan, native: float, pace: Pace, longest_s: float) -> tuple[Pieces, float]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from deployments.core.errors import Overloaded
 from deployments.core.pipeline import Forecast
-from deployments.streaming.crowd_cost import CrowdCost, mixed
+from deployments.streaming.crowd_cost import WEIGHT, CrowdCost, mixed
 from deployments.streaming.playback import Playback
-from deployments.streaming.turns import GRAIN_S, Begun, Newcomer, may_begin
+from deployments.streaming.turns import GRAIN_S, Begun, Newcomer, may_begin, refuse_long_wait
 
 LOOK_AGAIN_S = 0.1  # while somebody waits: streams get ahead of their listeners
-WEIGHT = 0.2  # of the last stream in what is expected of the next one
 LEAST_S = 1.0  # of audio behind the first, to learn from
 FIRST_WORK_S = 0.5  # of the first audio, before any was measured
 AHEAD = 1.35  # times faster than they are heard all must be made where nobody looks at what each has left
@@ -46,11 +43,11 @@ class StreamAdmission:
     """Streams of one model, first come, first served; used from one event loop.
 
     One begins when all that have begun, and it, are expected to play through: that is decided by `turns.may_begin` from
-    what a second of audio takes with so many at work, which `work` learns from every stream.
+    what a second of audio takes with so many at work, which is learnt from every stream, beginning with `work`.
     """
 
     def __init__(self, model: str, work: CrowdCost, *, longest_wait_s: float) -> None:
-        self.work = work
+        self._work = work
         self._model = model
         self._longest_wait_s = longest_wait_s
         self._waiting: list[SharedStream] = []
@@ -70,14 +67,14 @@ class StreamAdmission:
     def forecast(self) -> Forecast:
         """For a stream of usual length that would come now."""
         usual = SharedStream(Playback(), self._usual_s, asyncio.Future())
-        after_s = self._wait_s(usual) + self._first_work_s(len(self._begun) + len(self._waiting) + 1)
+        after_s = self._wait_s(usual) + self._first.at(len(self._begun) + len(self._waiting) + 1)
         return Forecast(after_s, self.audio_s_per_s)
 
     @asynccontextmanager
     async def turn(self, stream: SharedStream) -> AsyncGenerator[None, None]:
         """Wait for the turn of `stream`, and be at work until the end. Raises Overloaded at once if the wait would be
         longer than `longest_wait_s`."""
-        self._refuse_long_wait(stream)
+        refuse_long_wait(self._model, self._wait_s(stream), self._longest_wait_s)
         self._waiting.append(stream)
         try:
             self._let_in()
@@ -95,22 +92,13 @@ class StreamAdmission:
         self._first_audio_s = mixed(self._first_audio_s, audio_s, WEIGHT)
         self._first.observe(stream.first_s, self._mean_crowd(stream, stream.first_s))
 
-    def _refuse_long_wait(self, stream: SharedStream) -> None:
-        expected_s, longest_s = self._wait_s(stream), self._longest_wait_s
-        if expected_s > longest_s:
-            raise Overloaded(
-                f"model {self._model!r} would begin in {expected_s:.0f} s at the present load, and a request may wait "
-                f"{longest_s:g} s at most; try again later",
-                retry_after_s=math.ceil(expected_s - longest_s),
-            )
-
     def _wait_s(self, stream: SharedStream) -> float:
         """Until one that comes now begins: the next place is free when one of those at work ends, at the latest, and
         those who wait take one after the other. A few additions, because it is asked for every request."""
         if not self._waiting and self._may_begin(stream, time.monotonic()):
             return 0.0
         streams = len(self._begun)
-        next_end_s = self.work.at(streams) * min((each.rest_s for each in self._begun), default=0.0)
+        next_end_s = self._work.at(streams) * min((each.rest_s for each in self._begun), default=0.0)
         before_it_s = sum(each.expected_s for each in self._waiting)
         return next_end_s + self._work_per_audio(streams) * before_it_s
 
@@ -137,8 +125,8 @@ class StreamAdmission:
 
     def _may_begin(self, stream: SharedStream, now_s: float) -> bool:
         streams = len(self._begun) + 1
-        with_it_s = self.work.at(streams)
-        if with_it_s < LITTLE * self.work.at(streams - 1) and with_it_s * AHEAD < 1:
+        with_it_s = self._work.at(streams)
+        if with_it_s < LITTLE * self._work.at(streams - 1) and with_it_s * AHEAD < 1:
             return True  # all of them go on faster than they are heard, as if it had not come
         begun = [self._as_begun(each, now_s) for each in self._begun]
         work_per_audio = self._work_per_audio(streams)
@@ -151,7 +139,7 @@ class StreamAdmission:
         later_s = stream.playback.audio_s - stream.first_audio_s
         if later_s >= LEAST_S:
             unit_s = (took_s - stream.first_s) / later_s
-            self.work.observe(unit_s, self._mean_crowd(stream, took_s), min(1.0, later_s / USUAL_S))
+            self._work.observe(unit_s, self._mean_crowd(stream, took_s), min(1.0, later_s / USUAL_S))
 
     def _mean_crowd(self, stream: SharedStream, took_s: float) -> float:
         """How many were at work, on average, since `stream` began."""
@@ -164,11 +152,7 @@ class StreamAdmission:
 
     def _work_per_audio(self, streams: int) -> float:
         """Seconds that all of it together takes for a second of audio, with so many streams at work here."""
-        return self.work.at(streams) / max(1, streams)
-
-    def _first_work_s(self, streams: int) -> float:
-        """Time to the first audio with so many streams at work."""
-        return self._first.at(streams)
+        return self._work.at(streams) / max(1, streams)
 
     def _newcomer(self, stream: SharedStream) -> Newcomer:
         audio_s = min(self._first_audio_s, stream.expected_s)

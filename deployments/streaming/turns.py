@@ -7,8 +7,11 @@ met (Liu and Layland 1973), so it is enough to add up what is needed by every mo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+
+from deployments.core.errors import Overloaded
 
 MARGIN = 1.2  # of the work, because lengths and costs are estimates
 GRAIN_S = 2.5  # audio comes in pieces: so much earlier than it is heard it must be under way, where pieces are large
@@ -125,3 +128,13 @@ def wait_s(
             streams[index] = replace(stream, dry_s=dry_s, rest_s=stream.rest_s - made_s)
         step_s = min(step_s * 1.05, 5.0)
     return LONGEST_WAIT_S
+
+
+def refuse_long_wait(model: str, wait_s: float, longest_s: float) -> None:
+    """Raises Overloaded, with when to come back, where a request would wait longer than it may."""
+    if wait_s > longest_s:
+        raise Overloaded(
+            f"model {model!r} would begin in {wait_s:.0f} s at the present load, and a request may wait "
+            f"{longest_s:g} s at most; try again later",
+            retry_after_s=math.ceil(wait_s - longest_s),
+        )

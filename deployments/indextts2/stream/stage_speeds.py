@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from deployments.streaming.crowd_cost import CrowdCost, mixed
+from deployments.streaming.crowd_cost import WEIGHT, CrowdCost, mixed
 
-WEIGHT = 0.2  # of a new observation: five jobs forget half of what was before
 FREE = 0.1  # crowding below which segments side by side are made sooner than one after the other
 
 

@@ -9,17 +9,20 @@ from deployments.text.english.characters import raised
 from deployments.text.english.numbers import cardinal, number
 from deployments.text.english.rules import Rule, rule
 
-_OPERATORS = {
-    "+": "plus",
-    "=": "equals",
+_MATHEMATICAL = {
     "×": "times",
-    "*": "times",
     "÷": "divided by",
     "±": "plus or minus",
     "≠": "is not equal to",
     "≈": "is about",
     "≤": "is less than or equal to",
     "≥": "is greater than or equal to",
+}
+_OPERATORS = {
+    **_MATHEMATICAL,
+    "+": "plus",
+    "=": "equals",
+    "*": "times",
     "<": "is less than",
     ">": "is greater than",
     "<=": "is less than or equal to",
@@ -51,13 +54,7 @@ _ANYWHERE = {
     "§": "section",
     "∞": "infinity",
     "√": "square root of",
-    "×": "times",
-    "÷": "divided by",
-    "±": "plus or minus",
-    "≠": "is not equal to",
-    "≈": "is about",
-    "≤": "is less than or equal to",
-    "≥": "is greater than or equal to",
+    **_MATHEMATICAL,
     "€": "euros",
     "£": "pounds",
     "¥": "yen",
