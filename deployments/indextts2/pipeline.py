@@ -24,7 +24,7 @@ from deployments.indextts2.checkpoint import GRAPH_FILES, IndexTTSCheckpoint
 from deployments.indextts2.emotion import EmotionReader
 from deployments.indextts2.gpt.job import GptJob, slots_of
 from deployments.indextts2.memory import stage_bytes
-from deployments.indextts2.plan import CheckpointFacts, IndexPlan, Planner
+from deployments.indextts2.plan import CHARS_PER_S, CheckpointFacts, IndexPlan, Planner
 from deployments.indextts2.sampling import Presets
 from deployments.indextts2.settings import IndexTTSSettings
 from deployments.indextts2.speaker.job import reference_warnings
@@ -49,8 +49,7 @@ from deployments.weights.registry import locate
 STOCK_FOLDER = "voices"  # of the checkpoint
 TEXT_THREADS = 2
 SECONDS_PER_AUDIO_S = 0.3  # all stages, before the first was measured
-CHARS_PER_S = 15.0  # of English, before the first text was spoken, and as if so much had been:
-SEED_CHARS = 50.0
+SEED_CHARS = 50.0  # as if a text of that width had been spoken at CHARS_PER_S before the first one
 MEMORY = 0.9  # weight of the past in what is expected of a text
 # Alone and in company, so that the first listener's chunks are planned from measurements, too.
 WARM_UP = "Ready."
