@@ -38,11 +38,14 @@ INTRODUCTION = f"""# Quality
 What each setting gains in time and costs in quality, measured by `voicegraph eval` through the real server. Made by
 `voicegraph eval report`; do not edit.
 
-    voicegraph eval http://127.0.0.1:8000 --model kokoro --output a.json         # one setting
-    voicegraph eval http://127.0.0.1:8000 --model kokoro --extra '{{"speed": 1.1}}' --output b.json
-    voicegraph eval compare a.json b.json                                        # item by item
-    voicegraph eval suite benchmarks/quality/kokoro.yaml --output benchmarks/results/quality/kokoro
-    voicegraph eval report benchmarks/results/quality --output docs/quality.md
+```bash
+source .venv/bin/activate
+voicegraph eval http://127.0.0.1:8000 --model kokoro --output a.json         # one setting
+voicegraph eval http://127.0.0.1:8000 --model kokoro --extra '{{"speed": 1.1}}' --output b.json
+voicegraph eval compare a.json b.json                                        # item by item
+voicegraph eval suite benchmarks/quality/kokoro.yaml --output benchmarks/results/quality/kokoro
+voicegraph eval report benchmarks/results/quality --output docs/quality.md
+```
 
 It needs `pip install 'voicegraph[quality]'` and, for the similarity, `pip install --no-deps Resemblyzer==0.1.4`. Of
 packages with networks only the weights are read, so any processor will do; where one cannot be installed, as

@@ -199,6 +199,8 @@ def test_ctrl_c_leaves_nothing_behind(port: int, serving: Serving) -> None:
 
 def test_busy_port_is_one_clear_line(port: int) -> None:
     with socket.socket() as taken:
+        # Connections to the server that just ended still hold the port for a minute.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("0.0.0.0", port))
         taken.listen()
         done = subprocess.run(
