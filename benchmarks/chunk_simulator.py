@@ -56,7 +56,13 @@ PRESETS = {
     "h200": Costs(codes_per_s=250, s2mel_us=1.5, vocoder_us=60, steps=12),
     "a100-trt": Costs(codes_per_s=390, s2mel_us=6.7, vocoder_us=105, steps=25),
     "cpu-nano": Costs(
-        codes_per_s=400, s2mel_us=90, vocoder_us=80, steps=10, prompt_frames=258, halo_frames=23
+        codes_per_s=160,
+        s2mel_us=120,
+        vocoder_us=300,
+        steps=2,
+        rows=1,
+        prompt_frames=441,
+        halo_frames=23,
     ),
 }
 

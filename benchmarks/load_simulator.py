@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 BANDS = 1
 CODES_PER_TOKEN = 8
-LENGTHS = (60, 100, 150, 250, 400)  # codes of a request, equally likely
+LENGTHS = (50, 60, 80, 170, 200, 350)  # codes of a request, equally likely
 SEGMENT = 200  # codes at most
 BUSY_USERS = 6
 LONGEST_WAIT_S = 20.0

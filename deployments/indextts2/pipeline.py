@@ -35,6 +35,7 @@ from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
 from deployments.streaming.admission import SharedStream, StreamAdmission
+from deployments.streaming.cost import CostMeter, PieceCost
 from deployments.streaming.crowd_cost import CrowdCost
 from deployments.streaming.playback import Playback
 from deployments.streaming.read_ahead import ReadAhead
@@ -49,12 +50,11 @@ from deployments.weights.registry import locate
 STOCK_FOLDER = "voices"  # of the checkpoint
 TEXT_THREADS = 2
 SECONDS_PER_AUDIO_S = 0.3  # all stages, before the first was measured
-SEED_CHARS = 50.0  # as if a text of that width had been spoken at CHARS_PER_S before the first one
-MEMORY = 0.9  # weight of the past in what is expected of a text
-# Alone and in company, so that the first listener's chunks are planned from measurements, too.
-WARM_UP = "Ready."
-WARM_UP_CROWDS = (1, 2)
-WARM_UP_CODES = 60  # at most: random weights may never stop
+EXTRA_AUDIO_S = 0.4  # of any text, however short, before the first was spoken
+# Alone and in company, so that the first listeners' chunks, and how many may begin, are planned from measurements, too.
+WARM_UP = "Good morning, the server is ready to speak."
+WARM_UP_CROWDS = (1, 3)
+WARM_UP_CODES = 150  # at most: random weights may never stop
 
 
 class Pipeline(CloningPipeline):
@@ -94,7 +94,7 @@ class Pipeline(CloningPipeline):
             CrowdCost(SECONDS_PER_AUDIO_S),
             longest_wait_s=settings.longest_wait_s,
         )
-        self._audio_s, self._width = SEED_CHARS / CHARS_PER_S, SEED_CHARS  # of the last texts
+        self._audio = CostMeter(PieceCost(EXTRA_AUDIO_S, 1.0))  # by the length at CHARS_PER_S
         self._default_voice = voices.default
         self._warming = False
         self._library: VoiceLibrary | None = None
@@ -131,13 +131,13 @@ class Pipeline(CloningPipeline):
     async def warm_up(self) -> None:
         if not self._default_voice:
             return
-        self._warming = True
+        self._warming = self._admission.measuring = True
         try:
             await self._stages.ready()
             for crowd in WARM_UP_CROWDS:
                 await asyncio.gather(*(self._speak_once(f"warm-up-{crowd}-{n}") for n in range(crowd)))
         finally:
-            self._warming = False
+            self._warming = self._admission.measuring = False
 
     async def _speak_once(self, request_id: str) -> None:
         request = SpeechRequest(request_id, WARM_UP, params={"max_codes": WARM_UP_CODES})
@@ -165,8 +165,8 @@ class Pipeline(CloningPipeline):
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         assert isinstance(plan, IndexPlan)
-        width = spoken_width(plan.request.text)
-        stream = SharedStream(Playback(), width * self._audio_s / self._width)
+        usual_s = spoken_width(plan.request.text) / CHARS_PER_S
+        stream = SharedStream(Playback(), self._audio.cost.seconds(usual_s))
         async with self._admission.turn(stream):
             speech = self._speech(plan, stream.playback)
             # Work goes on however slowly a client takes the audio: the places at the stages belong to everybody.
@@ -180,8 +180,7 @@ class Pipeline(CloningPipeline):
                     yield event
             finally:
                 await made.aclose()
-            self._audio_s = MEMORY * self._audio_s + stream.playback.audio_s
-            self._width = MEMORY * self._width + width
+            self._audio.observe(usual_s, stream.playback.audio_s)
 
     def _speech(self, plan: IndexPlan, playback: Playback) -> SpeechStream:
         planner = ChunkPlanner(

@@ -16,9 +16,9 @@ from deployments.streaming.turns import GRAIN_S, Begun, Newcomer, may_begin, ref
 LOOK_AGAIN_S = 0.1  # while somebody waits: streams get ahead of their listeners
 LEAST_S = 1.0  # of audio behind the first, to learn from
 FIRST_WORK_S = 0.5  # of the first audio, before any was measured
-AHEAD = 1.35  # times faster than they are heard all must be made where nobody looks at what each has left
-LITTLE = 1.3  # times longer that everything may take for a newcomer who costs nobody much
-GRAIN_CHUNKS = 2.0  # first chunks that later chunks are as long as
+AHEAD = 1.5  # times faster than they are heard all must be made where nobody looks at what each has left
+LITTLE = 1.1  # times longer that everything may take for a newcomer who costs nobody much
+GRAIN_CHUNKS = 1.5  # first chunks that later chunks are as long as
 USUAL_S = 5.0  # of audio, before the first stream has ended
 
 
@@ -39,6 +39,26 @@ class SharedStream:
         return max(0.0, self.expected_s - self.playback.audio_s)
 
 
+class FullPace:
+    """What is made as long as somebody waits, and so as much is made as can be."""
+
+    def __init__(self) -> None:
+        self.work_per_audio = (
+            0.0  # seconds for a second of audio of all streams; 0 as long as nobody had to wait
+        )
+        self._audio_s = self._took_s = 0.0
+        self._last_end_s: float | None = None  # of a stream while others waited
+
+    def ended(self, audio_s: float, *, others_wait: bool) -> None:
+        """A stream of `audio_s` has come to its end."""
+        now_s = time.monotonic()
+        if self._last_end_s is not None:
+            self._audio_s = mixed(self._audio_s, audio_s, WEIGHT)
+            self._took_s = mixed(self._took_s, now_s - self._last_end_s, WEIGHT)
+            self.work_per_audio = self._took_s / max(LEAST_S, self._audio_s)
+        self._last_end_s = now_s if others_wait else None
+
+
 class StreamAdmission:
     """Streams of one model, first come, first served; used from one event loop.
 
@@ -48,6 +68,7 @@ class StreamAdmission:
 
     def __init__(self, model: str, work: CrowdCost, *, longest_wait_s: float) -> None:
         self._work = work
+        self.measuring = False  # all begin at once, so that it is seen what a crowd costs
         self._model = model
         self._longest_wait_s = longest_wait_s
         self._waiting: list[SharedStream] = []
@@ -55,6 +76,7 @@ class StreamAdmission:
         self._first_audio_s = 0.8  # of audio, in the first chunk
         self._first = CrowdCost(FIRST_WORK_S)  # to the first audio, whatever its length
         self._usual_s = USUAL_S
+        self._full = FullPace()
         self._crowd_s = 0.0  # sum of streams at work over time
         self._crowd_at_s = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -100,7 +122,7 @@ class StreamAdmission:
         streams = len(self._begun)
         next_end_s = self._work.at(streams) * min((each.rest_s for each in self._begun), default=0.0)
         before_it_s = sum(each.expected_s for each in self._waiting)
-        return next_end_s + self._work_per_audio(streams) * before_it_s
+        return next_end_s + max(self._work_per_audio(streams), self._full.work_per_audio) * before_it_s
 
     def _let_in(self) -> None:
         if self._timer is not None:
@@ -113,7 +135,6 @@ class StreamAdmission:
                 return
             self._waiting.pop(0)
             self._count_crowd(now_s)
-            stream.playback.begin()
             stream.began_s, stream.crowd_before_s = now_s, self._crowd_s
             self._begun.append(stream)
             if not stream.turn.done():
@@ -124,6 +145,8 @@ class StreamAdmission:
         return min(GRAIN_S, GRAIN_CHUNKS * self._first_audio_s)
 
     def _may_begin(self, stream: SharedStream, now_s: float) -> bool:
+        if self.measuring:
+            return True
         streams = len(self._begun) + 1
         with_it_s = self._work.at(streams)
         if with_it_s < LITTLE * self._work.at(streams - 1) and with_it_s * AHEAD < 1:
@@ -136,6 +159,7 @@ class StreamAdmission:
         """It has been made to its end. The beginning is left out: stages were still empty, and it counts by itself."""
         took_s = time.monotonic() - stream.began_s
         self._usual_s = mixed(self._usual_s, stream.playback.audio_s, WEIGHT)
+        self._full.ended(stream.playback.audio_s, others_wait=bool(self._waiting))
         later_s = stream.playback.audio_s - stream.first_audio_s
         if later_s >= LEAST_S:
             unit_s = (took_s - stream.first_s) / later_s
@@ -157,9 +181,15 @@ class StreamAdmission:
     def _newcomer(self, stream: SharedStream) -> Newcomer:
         audio_s = min(self._first_audio_s, stream.expected_s)
         streams = len(self._begun) + 1
-        work_s = self._first.at(streams) / streams
-        return Newcomer(work_s, audio_s, max(0.0, stream.expected_s - audio_s))
+        first_s = self._first.at(streams)
+        work_s = first_s / streams
+        return Newcomer(work_s, audio_s, max(0.0, stream.expected_s - audio_s), first_s - work_s)
 
-    @staticmethod
-    def _as_begun(stream: SharedStream, now_s: float) -> Begun:
-        return Begun(now_s + max(0.0, stream.playback.slack_s(0)), stream.rest_s)
+    def _as_begun(self, stream: SharedStream, now_s: float) -> Begun:
+        if stream.first_s > 0:
+            return Begun(now_s + max(0.0, stream.playback.slack_s(0)), stream.rest_s)
+        # Nobody listens yet: another beside it makes its first sound later, and no gap.
+        streams = len(self._begun) + 1
+        left_s = max(0.0, self._first.at(streams) - (now_s - stream.began_s))
+        audio_s = min(self._first_audio_s, stream.expected_s)
+        return Begun(now_s + left_s + audio_s, max(0.0, stream.expected_s - audio_s), left_s / streams)

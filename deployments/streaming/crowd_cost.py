@@ -5,7 +5,7 @@ from __future__ import annotations
 WEIGHT = 0.2  # of a new observation: five forget half of what was before
 SLOW = 0.02  # of one about how crowds matter, which is in the nature of the work
 PRIOR = (
-    1.0  # variance of the number at work, over the units seen, that the crowding assumed at first is worth
+    0.3  # variance of the number at work that the crowding assumed at first is worth, against one unit seen
 )
 OUTLIER = 5.0  # times what was expected: a stall says little about the next unit
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-# A newcomer's first sound, as urgent as what others need within this time: a later start is heard less than a gap.
+# A newcomer's first sound is as urgent as what others need within this time, however long it has waited: a later start
+# is heard less than a gap.
 FIRST_DUE_S = 1.0
 
 
@@ -13,15 +14,9 @@ class Playback:
 
     def __init__(self) -> None:
         self.audio_s = 0.0
-        self.begin()
         self._began: float | None = None
         self._expected: dict[int, float] = {}
         self._sent: dict[int, float] = {}
-
-    def begin(self) -> None:
-        """Work on the first sound begins now: what a newcomer has waited before must not count against those who are
-        listening."""
-        self._first_due = time.monotonic() + FIRST_DUE_S
 
     def expect(self, segment: int, audio_s: float) -> None:
         """An estimate of how long `segment` will be, with the pause after it."""
@@ -44,8 +39,7 @@ class Playback:
 
     def slack_s(self, segment: int) -> float:
         """Time until the listener needs the next sample of `segment`; below 0: since when it has been missing."""
-        due = self._first_due if self._began is None else self._began + self.audio_s
-        buffered = due - time.monotonic()
+        buffered = FIRST_DUE_S if self._began is None else self._began + self.audio_s - time.monotonic()
         before = (
             max(0.0, expected - self.sent_s(other))
             for other, expected in self._expected.items()

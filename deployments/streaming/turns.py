@@ -34,6 +34,9 @@ class Newcomer:
     work_s: float  # of its first piece
     audio_s: float  # of its first piece
     rest_s: float  # audio after that
+    alongside_s: float = (
+        0.0  # until that piece is there, beyond `work_s`, because others are worked on meanwhile
+    )
 
 
 def may_begin(
@@ -46,8 +49,8 @@ def may_begin(
     """Whether everybody, the newcomer included, hears what follows without a gap if it is begun now."""
     if all(stream.rest_s <= 0 for stream in begun):
         return True  # nobody needs anything
-    newest = Begun(now_s + newcomer.work_s + newcomer.audio_s, newcomer.rest_s)
-    streams = [*begun, newest]
+    heard_s = now_s + newcomer.work_s + newcomer.alongside_s
+    streams = [*begun, Begun(heard_s + newcomer.audio_s, newcomer.rest_s)]
     first_s = newcomer.work_s + sum(stream.under_way_s for stream in begun)
     for moment_s in _moments(streams, grain_s):
         needed_s = first_s + sum(_needed_s(stream, moment_s, work_per_audio, grain_s) for stream in streams)

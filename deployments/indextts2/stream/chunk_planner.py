@@ -11,7 +11,7 @@ from deployments.core.settings import Settings
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 
-HEADROOM = 1.8  # how many times longer than it takes to compute a size must play to count as sustainable
+HEADROOM = 2.2  # how many times longer than it takes to compute a size must play to count as sustainable
 
 
 class ChunkParameters(Settings):

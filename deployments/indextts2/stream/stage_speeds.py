@@ -29,11 +29,13 @@ class StageSpeeds:
     def __post_init__(self) -> None:
         self._code = CrowdCost(1 / self.start_codes_per_s)
         self._evaluation = CrowdCost(self.start_s2mel_s)
+        self._usual_segments = 1.0
 
     @contextmanager
     def segment(self) -> Iterator[None]:
         """Around the work of one segment."""
         self.segments += 1
+        self._usual_segments = mixed(self._usual_segments, self.segments, WEIGHT)
         try:
             yield
         finally:
@@ -46,11 +48,16 @@ class StageSpeeds:
 
     @property
     def codes_per_s(self) -> float:
-        return 1 / self._code.at(self.segments)
+        return 1 / self._code.at(self._expected_segments)
 
     def s2mel_s(self, frames: int, evaluations: int) -> float:
         """One job over `frames` in all, prompt included; `evaluations` is steps times rows."""
-        return self.hop_s + self._evaluation.at(self.segments) * frames * evaluations
+        return self.hop_s + self._evaluation.at(self._expected_segments) * frames * evaluations
+
+    @property
+    def _expected_segments(self) -> float:
+        """At work in the near future: where others come and go, who is alone now will not be for long."""
+        return max(self.segments, self._usual_segments)
 
     def vocoder_s(self, frames: int) -> float:
         return self.hop_s + self.vocoder_s_per_frame * frames

@@ -100,6 +100,14 @@ def test_where_work_is_shared_they_wait_and_nobody_hears_a_gap() -> None:
     assert firsts[-1] < 8 * 6.0 * 0.4
 
 
+def test_short_texts_share_a_model_that_has_room_for_several() -> None:
+    """Each makes the others slower by a third: three or more at a time are faster than one after the other."""
+    heard = scene(*[2.0] * 24, alone_s=0.3, more=0.33)
+    assert max(each.longest_gap_s for each in heard) < 0.05
+    # One after the other the last would begin after 13.8 s, all at once none before 0.3 * 0.5 * 8.6 s.
+    assert max(each.first_s or 0.0 for each in heard) < 9.0
+
+
 def test_who_would_wait_too_long_is_refused_at_once_and_told_when_to_come_back() -> None:
     heard = scene(*[6.0] * 20, alone_s=0.5, more=1.0, longest_wait_s=10.0)
     refused = [each.refused for each in heard if each.refused is not None]
