@@ -19,6 +19,7 @@ FIRST_WORK_S = 0.5  # of the first audio, before any was measured
 AHEAD = 1.5  # times faster than they are heard all must be made where nobody looks at what each has left
 LITTLE = 1.1  # times longer that everything may take for a newcomer who costs nobody much
 GRAIN_CHUNKS = 1.5  # first chunks that later chunks are as long as
+IN_PROGRESS = 0.5  # part of what could have been made since the last chunk that is counted as made
 USUAL_S = 5.0  # of audio, before the first stream has ended
 
 
@@ -187,7 +188,12 @@ class StreamAdmission:
 
     def _as_begun(self, stream: SharedStream, now_s: float) -> Begun:
         if stream.first_s > 0:
-            return Begun(now_s + max(0.0, stream.playback.slack_s(0)), stream.rest_s)
+            # Of the next chunk a part is made already, though nothing was sent.
+            worked_s = now_s - stream.playback.last_sent_s
+            made_s = min(
+                stream.rest_s, self._grain_s, IN_PROGRESS * worked_s / self._work.at(len(self._begun))
+            )
+            return Begun(now_s + max(0.0, stream.playback.slack_s(0)) + made_s, stream.rest_s - made_s)
         # Nobody listens yet: another beside it makes its first sound later, and no gap.
         streams = len(self._begun) + 1
         left_s = max(0.0, self._first.at(streams) - (now_s - stream.began_s))

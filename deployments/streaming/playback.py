@@ -14,6 +14,7 @@ class Playback:
 
     def __init__(self) -> None:
         self.audio_s = 0.0
+        self.last_sent_s = 0.0  # when something was sent, by time.monotonic()
         self._began: float | None = None
         self._expected: dict[int, float] = {}
         self._sent: dict[int, float] = {}
@@ -28,6 +29,7 @@ class Playback:
             # Who has run dry goes on with what comes, and is behind by the gap from then on.
             self._began = now - self.audio_s
         self.audio_s += audio_s
+        self.last_sent_s = now
         self._sent[segment] = self.sent_s(segment) + audio_s
 
     def sent_s(self, segment: int) -> float:
