@@ -1,4 +1,4 @@
-"""What `voicegraph serve` takes until *Ready*: seconds, and CPU seconds of each of its processes.
+"""What `voicegraph serve` takes until *Ready*, and then at rest: seconds, and CPU seconds of each of its processes.
 
     python -m benchmarks.startup configs/cpu.yaml
 
@@ -24,6 +24,7 @@ from rich.table import Table
 
 READY, FAILED_AFTER_S = b"Ready", 600.0
 POLL_S = 0.2
+SETTLED_S = 15.0  # after Ready: the models have warmed up
 
 
 def free_port() -> int:
@@ -55,7 +56,10 @@ def cpu_seconds(processes: list[psutil.Process]) -> dict[str, tuple[float, float
     return found
 
 
-def main(config: Annotated[Path, typer.Argument(help="Serve config file")]) -> None:
+def main(
+    config: Annotated[Path, typer.Argument(help="Serve config file")],
+    rest_s: Annotated[float, typer.Option(min=1, help="how long to watch it at rest")] = 30.0,
+) -> None:
     """Start, measure, stop."""
     command = [
         str(Path(sys.executable).parent / "voicegraph"),
@@ -76,14 +80,24 @@ def main(config: Annotated[Path, typer.Argument(help="Serve config file")]) -> N
             ready_s = time.monotonic() - began
             root = psutil.Process(server.pid)
             found = cpu_seconds([root, *root.children(recursive=True)])
+            time.sleep(SETTLED_S)
+            before = cpu_seconds([root, *root.children(recursive=True)])
+            time.sleep(rest_s)
+            after = cpu_seconds([root, *root.children(recursive=True)])
         finally:
             os.killpg(server.pid, signal.SIGINT)
             server.wait()
-    table = Table("process", "CPU s", "MB")
-    for name, (seconds, megabytes) in sorted(found.items(), key=lambda item: -item[1][0]):
-        table.add_row(name, f"{seconds:.1f}", f"{megabytes:.0f}")
+    at_rest = {
+        name: max(0.0, seconds - before.get(name, (seconds, 0.0))[0]) / rest_s
+        for name, (seconds, _) in after.items()
+    }
+    table = Table("process", "CPU s to start", "MB", "cores at rest")
+    for name in sorted(after, key=lambda name: -at_rest[name]):
+        seconds, megabytes = found.get(name, (0.0, 0.0))
+        table.add_row(name, f"{seconds:.1f}", f"{megabytes:.0f}", f"{at_rest[name]:.4f}")
     total = sum(seconds for seconds, _ in found.values())
-    table.add_row("all", f"{total:.1f}", f"{sum(mb for _, mb in found.values()):.0f}", style="bold")
+    megabytes = sum(mb for _, mb in found.values())
+    table.add_row("all", f"{total:.1f}", f"{megabytes:.0f}", f"{sum(at_rest.values()):.3f}", style="bold")
     console = Console(highlight=False)
     console.print(table)
     console.print(f"Ready after {ready_s:.1f} s")

@@ -131,18 +131,18 @@ class Pipeline(CloningPipeline):
     async def warm_up(self) -> None:
         if not self._default_voice:
             return
-        self._warming = self._admission.measuring = True
+        self._warming = True
         try:
             await self._stages.ready()
             for crowd in WARM_UP_CROWDS:
                 await asyncio.gather(*(self._speak_once(f"warm-up-{crowd}-{n}") for n in range(crowd)))
         finally:
-            self._warming = self._admission.measuring = False
+            self._warming = False
 
     async def _speak_once(self, request_id: str) -> None:
         request = SpeechRequest(request_id, WARM_UP, params={"max_codes": WARM_UP_CODES})
         try:
-            async with aclosing(self.stream(await self.plan(request))) as events:
+            async with aclosing(self._spoken(await self.plan(request), at_once=True)) as events:
                 async for _ in events:
                     pass
         except SpeechError as error:  # a model of random weights may have nothing to say
@@ -165,9 +165,17 @@ class Pipeline(CloningPipeline):
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         assert isinstance(plan, IndexPlan)
+        async with aclosing(self._spoken(plan)) as events:
+            async for event in events:
+                yield event
+
+    async def _spoken(
+        self, plan: IndexPlan, *, at_once: bool = False
+    ) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
+        """`at_once`: without waiting for a turn."""
         usual_s = spoken_width(plan.request.text) / CHARS_PER_S
         stream = SharedStream(Playback(), self._audio.cost.seconds(usual_s))
-        async with self._admission.turn(stream):
+        async with self._admission.turn(stream, at_once=at_once):
             speech = self._speech(plan, stream.playback)
             # Work goes on however slowly a client takes the audio: the places at the stages belong to everybody.
             made = ReadAhead(speech.events({"spk": plan.speaker_s}, plan.warnings))

@@ -19,7 +19,8 @@ FIRST_WORK_S = 0.5  # of the first audio, before any was measured
 AHEAD = 1.5  # times faster than they are heard all must be made where nobody looks at what each has left
 LITTLE = 1.1  # times longer that everything may take for a newcomer who costs nobody much
 GRAIN_CHUNKS = 1.5  # first chunks that later chunks are as long as
-IN_PROGRESS = 0.5  # part of what could have been made since the last chunk that is counted as made
+LATER = 3.0  # times longer that a first sound may take because others begin beside it
+IN_PROGRESS = 0.3  # part of what could have been made since the last chunk that is counted as made
 USUAL_S = 5.0  # of audio, before the first stream has ended
 
 
@@ -69,7 +70,6 @@ class StreamAdmission:
 
     def __init__(self, model: str, work: CrowdCost, *, longest_wait_s: float) -> None:
         self._work = work
-        self.measuring = False  # all begin at once, so that it is seen what a crowd costs
         self._model = model
         self._longest_wait_s = longest_wait_s
         self._waiting: list[SharedStream] = []
@@ -94,13 +94,17 @@ class StreamAdmission:
         return Forecast(after_s, self.audio_s_per_s)
 
     @asynccontextmanager
-    async def turn(self, stream: SharedStream) -> AsyncGenerator[None, None]:
-        """Wait for the turn of `stream`, and be at work until the end. Raises Overloaded at once if the wait would be
-        longer than `longest_wait_s`."""
-        refuse_long_wait(self._model, self._wait_s(stream), self._longest_wait_s)
+    async def turn(self, stream: SharedStream, *, at_once: bool = False) -> AsyncGenerator[None, None]:
+        """Wait for the turn of `stream`, and be at work until the end. `at_once`: whatever it costs others, to measure
+        that. Raises Overloaded at once if the wait would be longer than `longest_wait_s`."""
+        if not at_once:
+            refuse_long_wait(self._model, self._wait_s(stream), self._longest_wait_s)
         self._waiting.append(stream)
         try:
-            self._let_in()
+            if at_once:
+                self._begin(stream)
+            else:
+                self._let_in()
             await stream.turn
             yield
             self._learn_from(stream)
@@ -134,24 +138,30 @@ class StreamAdmission:
             if not self._may_begin(stream, now_s):
                 self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._let_in)
                 return
-            self._waiting.pop(0)
-            self._count_crowd(now_s)
-            stream.began_s, stream.crowd_before_s = now_s, self._crowd_s
-            self._begun.append(stream)
-            if not stream.turn.done():
-                stream.turn.set_result(None)
+            self._begin(stream)
+
+    def _begin(self, stream: SharedStream) -> None:
+        now_s = time.monotonic()
+        self._waiting.remove(stream)
+        self._count_crowd(now_s)
+        stream.began_s, stream.crowd_before_s = now_s, self._crowd_s
+        self._begun.append(stream)
+        if not stream.turn.done():
+            stream.turn.set_result(None)
 
     @property
     def _grain_s(self) -> float:
         return min(GRAIN_S, GRAIN_CHUNKS * self._first_audio_s)
 
     def _may_begin(self, stream: SharedStream, now_s: float) -> bool:
-        if self.measuring:
-            return True
         streams = len(self._begun) + 1
         with_it_s = self._work.at(streams)
         if with_it_s < LITTLE * self._work.at(streams - 1) and with_it_s * AHEAD < 1:
             return True  # all of them go on faster than they are heard, as if it had not come
+        if self._first.at(streams) > LATER * self._first.at(1) and any(
+            not each.first_s for each in self._begun
+        ):
+            return False  # those before it would all be heard late
         begun = [self._as_begun(each, now_s) for each in self._begun]
         work_per_audio = self._work_per_audio(streams)
         return may_begin(now_s, self._newcomer(stream), begun, work_per_audio, self._grain_s)

@@ -95,12 +95,7 @@ def _cut(piece: list[str], max_tokens: int) -> list[list[str]]:
         starts = [*ranks, len(piece)]
         after = next((place for place in starts if place > high), len(piece))
         before = max((place for place in ranks if place < low), default=0)
-        inside = (
-            [place for place in (before, after) if 0 < place < len(piece)]
-            if after - before > max_tokens
-            else []
-        )
-        inside = inside or [before + max_tokens]
+        inside = [place for place in (before, after) if 0 < place < len(piece)] or [max_tokens]
     best = min(
         inside, key=lambda place: (_COSTS[ranks.get(place, TORN)] + abs(place - middle) / len(piece), place)
     )
@@ -113,9 +108,9 @@ def _word_starts(piece: Sequence[str]) -> dict[int, int]:
     starts: dict[int, int] = {}  # by place in the text
     for index, token in enumerate(piece):
         body = token.removeprefix(WORD_START)
-        if token.startswith(WORD_START) and text:
+        if token.startswith(WORD_START) and index > 0:
             # Between Chinese characters the tokenizer was given spaces, which part connectives.
-            if not (is_unspaced(text[-1]) and (not body or is_unspaced(body[0]))):
+            if text and not (is_unspaced(text[-1]) and (not body or is_unspaced(body[0]))):
                 text += " "
             starts.setdefault(len(text), index)
         text += body

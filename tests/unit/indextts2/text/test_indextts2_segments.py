@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deployments.indextts2.text.frontend import IndexTextFrontend
@@ -54,6 +54,8 @@ def test_put_together_they_are_the_tokens_and_none_is_too_long(
 
 @settings(deadline=None)
 @given(st.one_of(WORDS, MARKED), st.integers(4, 30))
+@example(["▁", "▁a", "b", "b", "b"], 4)  # nothing stands before the first word but its mark
+@example(["▁a", "▁a", "▁a", "b", "b", "b", "b", "▁a", "b"], 6)  # three parts, where two would have room
 def test_a_segment_begins_with_a_word(tokens: list[str], max_tokens: int) -> None:
     if long_words(tokens) <= max_tokens:
         assert all(segment[0].startswith(WORD_START) for segment in split_at_words(tokens, max_tokens)[1:])
