@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -50,6 +51,7 @@ SHORT = (
     "The kettle has just boiled.",
     "Turn left at the old mill.",
 )
+MIXED = tuple(random.Random(1).sample(ENGLISH, len(ENGLISH)))  # they stand by length
 FIRST_SENTENCE = "alone: first sentence"
 LOADS = (0.5, 0.8, 1.5)  # of the capacity
 
@@ -124,17 +126,17 @@ class Listening:
         return [Heard.of("long beside short", [long]), Heard.of("short beside long", short)]
 
     async def crowd(self) -> list[Heard]:
-        return [await self.load("eight at once", ClosedLoop(8, 16), ENGLISH)]
+        return [await self.load("eight at once", ClosedLoop(8, 16), MIXED)]
 
     async def poisson(self) -> list[Heard]:
         """Random arrivals at shares of what four users at a time get."""
-        busy = await self.load("four at a time", ClosedLoop(4, 24), ENGLISH)
+        busy = await self.load("four at a time", ClosedLoop(4, 24), MIXED)
         usual_s = sum([audio_s(await self.say(text)) for text in ENGLISH[::8]]) / len(ENGLISH[::8])
         found = [busy]
         for share in LOADS:
             rate = share * busy.audio_s_per_s / usual_s
             scene = f"load {share:.0%} ({rate:.2f}/s)"
-            found.append(await self.load(scene, OpenLoop(rate, self._poisson_s, seed=1), ENGLISH))
+            found.append(await self.load(scene, OpenLoop(rate, self._poisson_s, seed=1), MIXED))
         return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import pytest
@@ -133,6 +134,23 @@ def test_what_a_newcomer_may_expect_follows_the_load() -> None:
     at_rest_s, under_load_s = in_virtual_time(run)
     assert at_rest_s < 1.0
     assert 6.0 < under_load_s < 30.0
+
+
+def test_what_is_begun_to_be_measured_opens_the_door_for_nobody_else() -> None:
+    async def run() -> tuple[int, bool]:
+        admission = StreamAdmission("m", CrowdCost(0.4), longest_wait_s=1e6)
+        async with AsyncExitStack() as stack:
+            for _ in range(3):
+                measured = SharedStream(Playback(), 5.0)
+                await stack.enter_async_context(admission.turn(measured, at_once=True))
+            begun = len(admission._begun)
+            listener = SharedStream(Playback(), 5.0)
+            waiting = asyncio.create_task(stack.enter_async_context(admission.turn(listener)))
+            await asyncio.sleep(0.5)
+            waiting.cancel()
+            return begun, listener.turn.done() and not listener.turn.cancelled()
+
+    assert in_virtual_time(run) == (3, False)
 
 
 def test_one_who_leaves_while_waiting_leaves_no_trace() -> None:
