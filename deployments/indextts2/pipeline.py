@@ -93,6 +93,7 @@ class Pipeline(CloningPipeline):
             name,
             CrowdCost(SECONDS_PER_AUDIO_S),
             longest_wait_s=settings.longest_wait_s,
+            rows=lambda: self._slots,
         )
         self._audio = CostMeter(PieceCost(EXTRA_AUDIO_S, 1.0))  # by the length at CHARS_PER_S
         self._default_voice = voices.default
@@ -115,12 +116,9 @@ class Pipeline(CloningPipeline):
         return {f"{name}-{stage}": size for stage, size in stage_bytes(settings, files).items()}
 
     @property
-    def rows(self) -> int:
+    def _slots(self) -> int:
+        """Of the GPT stage, as its replicas say."""
         return self.monitor.rows("gpt", otherwise=self._settings.gpt.slots)
-
-    def rows_of(self, request: SpeechRequest) -> int:
-        params = self._planner.params(request)
-        return slots_of(params, streams=self._planner.streams(request, params))
 
     def forecast(self) -> Forecast:
         return self._admission.forecast()
@@ -174,7 +172,8 @@ class Pipeline(CloningPipeline):
     ) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         """`at_once`: without waiting for a turn."""
         usual_s = spoken_width(plan.request.text) / CHARS_PER_S
-        stream = SharedStream(Playback(), self._audio.cost.seconds(usual_s))
+        rows = slots_of(plan.params, streams=plan.synthesis.chunked)
+        stream = SharedStream(Playback(), self._audio.cost.seconds(usual_s), rows)
         async with self._admission.turn(stream, at_once=at_once):
             speech = self._speech(plan, stream.playback)
             # Work goes on however slowly a client takes the audio: the places at the stages belong to everybody.

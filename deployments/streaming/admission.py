@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -19,17 +19,19 @@ FIRST_WORK_S = 0.5  # of the first audio, before any was measured
 AHEAD = 1.5  # times faster than they are heard all must be made where nobody looks at what each has left
 LITTLE = 1.1  # times longer that everything may take for a newcomer who costs nobody much
 GRAIN_CHUNKS = 1.5  # first chunks that later chunks are as long as
-LATER = 3.0  # times longer that a first sound may take because others begin beside it
+LATER = 3.0  # times longer that a second of audio may take for who has not sounded, because others begin beside it
 IN_PROGRESS = 0.3  # part of what could have been made since the last chunk that is counted as made
 USUAL_S = 5.0  # of audio, before the first stream has ended
 
 
 @dataclass(eq=False, slots=True)
 class SharedStream:
-    """A stream beside others. `expected_s`: how much audio the whole of it will be."""
+    """A stream beside others. `expected_s`: how much audio the whole of it will be; `rows`: of the model's engine, that
+    it takes before its first audio."""
 
     playback: Playback
     expected_s: float
+    rows: int = 1
     turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     began_s: float = 0.0
     crowd_before_s: float = 0.0
@@ -68,10 +70,19 @@ class StreamAdmission:
     what a second of audio takes with so many at work, which is learnt from every stream, beginning with `work`.
     """
 
-    def __init__(self, model: str, work: CrowdCost, *, longest_wait_s: float) -> None:
+    def __init__(
+        self,
+        model: str,
+        work: CrowdCost,
+        *,
+        longest_wait_s: float,
+        rows: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """`rows` there are in the model's engine; None where that does not matter."""
         self._work = work
         self._model = model
         self._longest_wait_s = longest_wait_s
+        self._rows = rows
         self._waiting: list[SharedStream] = []
         self._begun: list[SharedStream] = []
         self._first_audio_s = 0.8  # of audio, in the first chunk
@@ -89,7 +100,7 @@ class StreamAdmission:
 
     def forecast(self) -> Forecast:
         """For a stream of usual length that would come now."""
-        usual = SharedStream(Playback(), self._usual_s, asyncio.Future())
+        usual = SharedStream(Playback(), self._usual_s)
         after_s = self._wait_s(usual) + self._first.at(len(self._begun) + len(self._waiting) + 1)
         return Forecast(after_s, self.audio_s_per_s)
 
@@ -154,17 +165,22 @@ class StreamAdmission:
         return min(GRAIN_S, GRAIN_CHUNKS * self._first_audio_s)
 
     def _may_begin(self, stream: SharedStream, now_s: float) -> bool:
+        if not self._has_rows(stream):
+            return False
         streams = len(self._begun) + 1
         with_it_s = self._work.at(streams)
         if with_it_s < LITTLE * self._work.at(streams - 1) and with_it_s * AHEAD < 1:
             return True  # all of them go on faster than they are heard, as if it had not come
-        if self._first.at(streams) > LATER * self._first.at(1) and any(
-            not each.first_s for each in self._begun
-        ):
+        if with_it_s > LATER * self._work.at(1) and any(not each.first_s for each in self._begun):
             return False  # those before it would all be heard late
         begun = [self._as_begun(each, now_s) for each in self._begun]
         work_per_audio = self._work_per_audio(streams)
         return may_begin(now_s, self._newcomer(stream), begun, work_per_audio, self._grain_s)
+
+    def _has_rows(self, stream: SharedStream) -> bool:
+        """A stream that takes more than all runs alone; the engine refuses it if it must."""
+        rows = self._rows()
+        return rows is None or not self._begun or sum(each.rows for each in self._begun) + stream.rows <= rows
 
     def _learn_from(self, stream: SharedStream) -> None:
         """It has been made to its end. The beginning is left out: stages were still empty, and it counts by itself."""

@@ -25,6 +25,7 @@ from deployments.indextts2.speaker.emotion import normalize_weights
 from deployments.indextts2.stream.segment import MUTE_PAUSE_S, REDRAWN, SegmentStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import IndexTextFrontend
+from deployments.streaming.admission import SharedStream, StreamAdmission
 from deployments.text.pauses import pause_mark
 from deployments.voices.library import VoiceLibrary
 from deployments.voices.registered_voice import NewVoice
@@ -204,17 +205,31 @@ async def test_only_the_first_segment_may_be_refused_and_has_a_deadline(bench: B
     assert {job.request_id for job in graph.stages.gpt_jobs + graph.stages.mel_jobs} == {"r"}
 
 
-async def test_rows_come_from_the_slots(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ({}, 2),  # one sequence, and one for the latents of a stream
+        ({"stream": False}, 1),
+        ({"params": {"num_beams": 4}}, 5),
+        ({"quality": "reference"}, 3),
+    ],
+)
+async def test_streams_begin_as_long_as_there_are_slots(
+    bench: Bench, fields: dict[str, Any], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[int, int | None]] = []
+    has_rows = StreamAdmission._has_rows
+
+    def noted(admission: StreamAdmission, stream: SharedStream) -> bool:
+        taken.append((stream.rows, admission._rows()))
+        return has_rows(admission, stream)
+
+    monkeypatch.setattr(StreamAdmission, "_has_rows", noted)
     pipeline, _ = bench.pipeline(gpt={"slots": 12})
-    assert pipeline.rows == 12
-    assert pipeline.rows_of(request()) == 2  # one sequence, and one for the latents of a stream
-    assert pipeline.rows_of(request(stream=False)) == 1
-    assert pipeline.rows_of(request(params={"num_beams": 4})) == 5
-    assert pipeline.rows_of(request(quality="reference")) == 3
-    await heard(pipeline, request())
-    assert pipeline.rows == 8  # as the one replica says that was heard of
-    with pytest.raises(InvalidRequest):
-        pipeline.rows_of(request(params={"num_beams": 99}))
+    await heard(pipeline, request(**fields))
+    assert taken[-1] == (rows, 12)
+    await heard(pipeline, request(**fields))
+    assert taken[-1] == (rows, 8)  # as the one replica says that was heard of
 
 
 async def test_weights_replaced_in_place_get_profiles_of_their_own(bench: Bench) -> None:

@@ -153,6 +153,23 @@ def test_what_is_begun_to_be_measured_opens_the_door_for_nobody_else() -> None:
     assert in_virtual_time(run) == (3, False)
 
 
+def test_as_many_begin_as_the_engine_has_rows_for() -> None:
+    async def run() -> tuple[int, int, int]:
+        admission = StreamAdmission("m", CrowdCost(0.001, 0.0), longest_wait_s=1e6, rows=lambda: 4)
+        async with AsyncExitStack() as stack:
+            begun = []
+            for rows in (2, 2, 1):
+                listener = SharedStream(Playback(), 5.0, rows)
+                begun.append(asyncio.create_task(stack.enter_async_context(admission.turn(listener))))
+            await asyncio.sleep(0.5)
+            full = len(admission._begun), len(admission._waiting)
+            begun[-1].cancel()
+        async with admission.turn(SharedStream(Playback(), 5.0, rows=9)):  # more than there are, but alone
+            return *full, len(admission._begun)
+
+    assert in_virtual_time(run) == (2, 1, 1)
+
+
 def test_one_who_leaves_while_waiting_leaves_no_trace() -> None:
     async def run() -> tuple[float | None, int]:
         admission = StreamAdmission("m", CrowdCost(0.4), longest_wait_s=1e6)
