@@ -55,14 +55,17 @@ def centred(banks: Tensor) -> Tensor:
 
 
 def test_fbank(references: dict[str, dict[str, Tensor]], campplus: Campplus) -> None:
+    """Logarithms: in bands that are nearly empty the rounding of a processor's FFT is most of what there is. 6e-4 was
+    seen between AVX2, AVX-512 and the golden data, which lie 3e-4 from the same in float64."""
     for reference in references.values():
-        close(campplus.features(reference["wav_16k"][0]), centred(reference["fbank"]), 1e-4)
+        close(campplus.features(reference["wav_16k"][0]), centred(reference["fbank"]), 1e-3)
 
 
 def test_style(references: dict[str, dict[str, Tensor]], campplus: Campplus) -> None:
     for reference in references.values():
         close(campplus(centred(reference["fbank"])[None]), reference["style"], 1e-4)
-        close(campplus(campplus.features(reference["wav_16k"][0])[None]), reference["style"], 1e-4)
+        # 2e-4 was seen, because the filter banks differ: see above.
+        close(campplus(campplus.features(reference["wav_16k"][0])[None]), reference["style"], 1e-3)
 
 
 def test_style_intermediates(references: dict[str, dict[str, Tensor]], campplus: Campplus) -> None:
