@@ -15,7 +15,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments.core.catalogue import Catalogue, ModelCard
-from deployments.core.deadline import NEVER, Deadline, before
+from deployments.core.deadline import NEVER, Deadline, before, within
 from deployments.core.deaths import death_behind
 from deployments.core.errors import DeadlineExceeded, Overloaded, SpeechError, Unavailable
 from deployments.core.logs import RequestLogger, logger
@@ -258,7 +258,7 @@ class Router:
 
     async def _is_ready(self, model: str) -> bool:
         try:
-            ready = await asyncio.wait_for(self._pipelines[model].ready(), READY_TIMEOUT_S)
+            ready = await within(READY_TIMEOUT_S, self._pipelines[model].ready())
         except Exception:  # whatever a stage raises, it is not ready
             ready = False
         if not ready:

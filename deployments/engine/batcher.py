@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from deployments.core.deadline import NEVER, Deadline
+from deployments.core.deadline import NEVER, Deadline, within
 from deployments.core.errors import DeadlineExceeded, Overloaded, SpeechError, Unavailable
 from deployments.core.logs import ids_of, logger
 from deployments.core.metrics import Reply, StageMetrics
@@ -178,8 +178,8 @@ class Batcher:
                 return
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), left_s)
-            except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
+                await within(left_s, self._arrived.wait())
+            except TimeoutError:
                 return
 
     def _next_batch(self) -> list[_Request]:

@@ -73,6 +73,7 @@ class Pipeline(CloningPipeline):
         facts = facts or CheckpointFacts.read(settings.checkpoint)
         self.monitor = StageMonitor()
         self._settings = settings
+        self._facts = facts
         self._sample_rate_hz = facts.sample_rate_hz
         self._stages = Stages(stages, self.monitor, facts.frames_per_code)
         voices = VoiceResolver(
@@ -138,7 +139,8 @@ class Pipeline(CloningPipeline):
             self._warming = False
 
     async def _speak_once(self, request_id: str) -> None:
-        request = SpeechRequest(request_id, WARM_UP, params={"max_codes": WARM_UP_CODES})
+        codes = min(WARM_UP_CODES, self._facts.max_codes)
+        request = SpeechRequest(request_id, WARM_UP, params={"max_codes": codes})
         try:
             async with aclosing(self._spoken(await self.plan(request), at_once=True)) as events:
                 async for _ in events:

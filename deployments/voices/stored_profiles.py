@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
+from deployments.core.deadline import within
 from deployments.core.errors import Unavailable
 from deployments.core.logs import logger
 from deployments.voices.files import Lock
@@ -77,11 +78,11 @@ class StoredProfiles:
             return None
         attempt = self._workers.submit(work)
         try:
-            result = await asyncio.wait_for(asyncio.wrap_future(attempt), LONGEST_WAIT_S)
+            result = await within(LONGEST_WAIT_S, asyncio.wrap_future(attempt))
         except Unavailable as error:
             self._failed(kind, error)
             return None
-        except asyncio.TimeoutError:
+        except TimeoutError:
             attempt.add_done_callback(too_late)
             self._paused_until_s = time.monotonic() + PAUSE_S
             self._failed(kind, self._store.not_answering(LONGEST_WAIT_S))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from deployments.core.deadline import within
+
 T = TypeVar("T")
 
 
@@ -22,7 +24,4 @@ class Workers:
     async def run(self, work: Callable[[], T], *, within_s: float | None = None) -> T:
         """The result of `work`. Raises TimeoutError after `within_s`; a thread that has begun goes on by itself."""
         future = asyncio.wrap_future(self.submit(work))
-        try:
-            return await asyncio.wait_for(future, within_s)
-        except asyncio.TimeoutError as error:  # another class than TimeoutError before Python 3.11
-            raise TimeoutError from error
+        return await within(within_s, future)

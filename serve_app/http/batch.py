@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from deployments.core.deadline import within
 from deployments.core.errors import DeadlineExceeded, SpeechError
 from deployments.core.logs import RequestLogger
 from deployments.core.ray_internals import own_context
@@ -87,14 +88,14 @@ class Batch:
         try:
             body = self._body.item(index, self._defaults)
             async with self._places:
-                spoken = await asyncio.wait_for(
+                spoken = await within(
+                    max(0.0, self._until_s - time.monotonic()),
                     retry_when_full(lambda: self._spoken(index, body), self._until_s),
-                    self._until_s - time.monotonic(),
                 )
             return {"index": index, "status": "success", **spoken, "error": None}
         except SpeechError as error:
             failure = error
-        except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
+        except TimeoutError:
             failure = DeadlineExceeded(
                 f"the item was not spoken within the {self._body.deadline_s:g} s of the batch's deadline_s; send "
                 "fewer items at a time or allow more"

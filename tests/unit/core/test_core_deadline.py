@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from deployments.core import deadline as module
-from deployments.core.deadline import NEVER, Deadline, before
+from deployments.core.deadline import NEVER, Deadline, before, within
 from deployments.core.errors import DeadlineExceeded
 
 
@@ -96,3 +96,21 @@ async def test_whoever_stops_waiting_stops_the_work() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert stopped.is_set()
+
+
+async def test_whoever_stops_waiting_is_stopped_even_as_the_work_ends() -> None:
+    """asyncio.wait_for before Python 3.12 returns the result instead, and the caller goes on."""
+    for turns in range(4):  # the loop's passes between the end of the work and the cancellation
+        done = asyncio.get_running_loop().create_future()
+        waiting = asyncio.create_task(within(5.0, done))
+        await asyncio.sleep(0)
+        done.set_result(1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        ended = waiting.done()
+        waiting.cancel()
+        if ended:
+            assert await waiting == 1
+        else:
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
