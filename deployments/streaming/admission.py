@@ -44,12 +44,13 @@ class SharedStream:
 
 
 class FullPace:
-    """What is made as long as somebody waits, and so as much is made as can be."""
+    """What is made as long as somebody waits, and so as much is made as can be.
+
+    `work_per_audio`: seconds for a second of audio of all streams together; 0 as long as nobody had to wait.
+    """
 
     def __init__(self) -> None:
-        self.work_per_audio = (
-            0.0  # seconds for a second of audio of all streams; 0 as long as nobody had to wait
-        )
+        self.work_per_audio = 0.0
         self._audio_s = self._took_s = 0.0
         self._last_end_s: float | None = None  # of a stream while others waited
 
