@@ -207,11 +207,16 @@ class StreamAdmission:
         return self._work.at(streams) / max(1, streams)
 
     def _newcomer(self, stream: SharedStream) -> Newcomer:
-        audio_s = min(self._first_audio_s, stream.expected_s)
+        audio_s, rest_s = self._expected_chunks(stream)
         streams = len(self._begun) + 1
         first_s = self._first.at(streams)
         work_s = first_s / streams
-        return Newcomer(work_s, audio_s, max(0.0, stream.expected_s - audio_s), first_s - work_s)
+        return Newcomer(work_s, audio_s, rest_s, first_s - work_s)
+
+    def _expected_chunks(self, stream: SharedStream) -> tuple[float, float]:
+        """Audio of the first chunk and of all others of a stream of which nothing is made yet."""
+        audio_s = min(self._first_audio_s, stream.expected_s)
+        return audio_s, max(0.0, stream.expected_s - audio_s)
 
     def _as_begun(self, stream: SharedStream, now_s: float) -> Begun:
         if stream.first_s > 0:
@@ -224,5 +229,5 @@ class StreamAdmission:
         # Nobody listens yet: another beside it makes its first sound later, and no gap.
         streams = len(self._begun) + 1
         left_s = max(0.0, self._first.at(streams) - (now_s - stream.began_s))
-        audio_s = min(self._first_audio_s, stream.expected_s)
-        return Begun(now_s + left_s + audio_s, max(0.0, stream.expected_s - audio_s), left_s / streams)
+        audio_s, rest_s = self._expected_chunks(stream)
+        return Begun(now_s + left_s + audio_s, rest_s, left_s / streams)

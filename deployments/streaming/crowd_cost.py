@@ -4,9 +4,8 @@ from __future__ import annotations
 
 WEIGHT = 0.2  # of a new observation: five forget half of what was before
 SLOW = 0.02  # of one about how crowds matter, which is in the nature of the work
-PRIOR = (
-    0.3  # variance of the number at work that the crowding assumed at first is worth, against one unit seen
-)
+# Variance of the number at work that the crowding assumed at first is worth, against one unit seen.
+PRIOR = 0.3
 OUTLIER = 5.0  # times what was expected: a stall says little about the next unit
 
 

@@ -34,9 +34,8 @@ class Newcomer:
     work_s: float  # of its first piece
     audio_s: float  # of its first piece
     rest_s: float  # audio after that
-    alongside_s: float = (
-        0.0  # until that piece is there, beyond `work_s`, because others are worked on meanwhile
-    )
+    # Until that piece is there, beyond `work_s`, because others are worked on meanwhile.
+    alongside_s: float = 0.0
 
 
 def may_begin(

@@ -26,7 +26,7 @@ from serve_app.http.schema import SpeechBody
 from serve_app.http.service import SpeechService, retry_when_full
 from serve_app.http.streaming import ClosingStream, usage
 
-ITEMS_AT_ONCE = 8  # half of the places of a router as configured: others speak as well
+ITEMS_AT_ONCE = 8  # far fewer than the places of a router as configured: others speak as well
 SIGN_OF_LIFE_S = 5.0  # a space between two results: keeps proxies from hanging up, and finds out who has left
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {

@@ -230,6 +230,8 @@ async def test_streams_begin_as_long_as_there_are_slots(
     assert taken[-1] == (rows, 12)
     await heard(pipeline, request(**fields))
     assert taken[-1] == (rows, 8)  # as the one replica says that was heard of
+    with pytest.raises(InvalidRequest):
+        await pipeline.plan(request(params={"num_beams": 99}))
 
 
 async def test_weights_replaced_in_place_get_profiles_of_their_own(bench: Bench) -> None:
