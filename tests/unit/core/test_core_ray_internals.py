@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,14 +151,16 @@ print(json.dumps({name: known.get(name, known.get(name.removeprefix("RAY_SERVE_"
 @pytest.mark.slow
 def test_the_switches_are_read_by_the_installed_ray() -> None:
     """In a process of its own: they are read once, when Ray is imported."""
-    switches = {**haproxy_switches("/tmp/vgh", "/tmp/vgh/haproxy", 12_345, 12_346), **QUIET}
+    quiet = {name: value for name, value in QUIET.items() if name.startswith("RAY_SERVE_")}
+    switches = {**haproxy_switches("/tmp/vgh", "/tmp/vgh/haproxy", 12_345, 12_346), **quiet}
     # The directory of these two is made below by Ray itself; both are constants as well.
     command = [sys.executable, "-c", SHOW, json.dumps(list(switches))]
     environment = {**os.environ, **switches}
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     found = json.loads(shown.stdout.splitlines()[-1])
     assert found == {
-        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": 0.5,
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": 1.0,
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": 5000,
         "RAY_SERVE_ENABLE_HA_PROXY": True,
         "RAY_SERVE_HAPROXY_BINARY_PATH": "/tmp/vgh/haproxy",
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": False,
@@ -169,6 +172,19 @@ def test_the_switches_are_read_by_the_installed_ray() -> None:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "/tmp/vgh",
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "/tmp/vgh/server-state",
     }
+
+
+def test_the_switches_of_rays_own_processes_are_known_to_them() -> None:
+    """They are read by programs that were compiled, all but the reporter's."""
+    folder = Path(ray.__file__).parent
+    raylet = (folder / "core/src/ray/raylet/raylet").read_bytes()
+    reporter = (folder / "dashboard/modules/reporter/reporter_consts.py").read_text()
+    others = [name for name in QUIET if not name.startswith("RAY_SERVE_")]
+    unknown = [
+        name for name in others if name not in reporter and name.removeprefix("RAY_").encode() not in raylet
+    ]
+    assert len(others) == 5
+    assert unknown == []
 
 
 # The ingress
