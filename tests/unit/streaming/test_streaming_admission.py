@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks.virtual_time import in_virtual_time
 from deployments.core.errors import Overloaded
@@ -16,6 +19,7 @@ from deployments.streaming.crowd_cost import CrowdCost
 from deployments.streaming.playback import Playback
 
 CHUNK_S = 0.5
+LONGEST_WAIT_S = 20.0
 
 
 @dataclass
@@ -72,7 +76,17 @@ class Scene:
 
 
 def scene(*lengths_s: float, alone_s: float, more: float, longest_wait_s: float = 1e6) -> list[Listener]:
-    """Listeners who come at once, at a model that has been measured alone and with two."""
+    """Listeners who come at once."""
+    return arriving([(length_s, 0.0) for length_s in lengths_s], alone_s, more, longest_wait_s)
+
+
+def arriving(
+    arrivals: Sequence[tuple[float, float]],
+    alone_s: float,
+    more: float,
+    longest_wait_s: float = LONGEST_WAIT_S,
+) -> list[Listener]:
+    """Listeners with (length of the audio, when they come), at a model that has been measured alone and with two."""
 
     async def run() -> list[Listener]:
         admission = StreamAdmission("m", CrowdCost(0.3), longest_wait_s=longest_wait_s)
@@ -80,7 +94,7 @@ def scene(*lengths_s: float, alone_s: float, more: float, longest_wait_s: float 
         for users in (1, 1, 1, 2, 2, 2):
             await asyncio.gather(*(played.listen(5.0) for _ in range(users)))
         played.listeners.clear()
-        await asyncio.gather(*(played.listen(length_s) for length_s in lengths_s))
+        await asyncio.gather(*(played.listen(length_s, after_s) for length_s, after_s in arrivals))
         return played.listeners
 
     return in_virtual_time(run)
@@ -185,3 +199,21 @@ def test_one_who_leaves_while_waiting_leaves_no_trace() -> None:
     first_s, left = in_virtual_time(run)
     assert first_s is not None
     assert left == 0
+
+
+ARRIVALS = st.lists(st.tuples(st.floats(0.5, 15.0), st.floats(0.0, 20.0)), min_size=1, max_size=12)
+
+
+@given(arrivals=ARRIVALS, alone_s=st.floats(0.05, 0.6), more=st.floats(0.0, 1.0))
+@settings(max_examples=60, deadline=None)
+def test_whoever_comes_is_heard_to_the_end_or_refused_at_once(
+    arrivals: list[tuple[float, float]], alone_s: float, more: float
+) -> None:
+    """At any speed and any arrivals: no wait beyond the bound by much, and no gap of more than part of a chunk, however
+    long the others' texts are."""
+    heard = arriving(arrivals, alone_s, more)
+    assert len(heard) == len(arrivals)
+    served = [each for each in heard if each.refused is None]
+    assert all(each.first_s is not None for each in served)
+    assert max((each.first_s or 0.0 for each in served), default=0.0) < 1.25 * LONGEST_WAIT_S
+    assert max((each.longest_gap_s for each in served), default=0.0) < 0.6 * CHUNK_S
