@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 
 from deployments.core.errors import InvalidRequest, Unavailable
 from deployments.core.speech import AudioChunk, Samples, StreamEnd
+from deployments.engine.batch import AT_EASE_S
 from deployments.indextts2.stream.segment import MUTE_PAUSE_S, SegmentStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
@@ -119,7 +120,11 @@ class SpeechStream:
         """Where every row makes a step of the GPT longer, a segment must not make those before it late."""
         if not self._heard or self._speeds.rows_are_free:
             return True
-        return all(stream.all_codes_there for _, stream in self._started)
+        if all(stream.all_codes_there for _, stream in self._started):
+            return True
+        # Who listens with nobody beside is not held back, once there is enough to listen to.
+        alone = self._speeds.segments <= len(self._started) - self._sent
+        return alone and self._playback.audio_s > 0 and self._playback.slack_s(self._sent) > AT_EASE_S
 
     def _take_text(self, prepared: asyncio.Future[TextSegment | None]) -> None:
         self._preparing = None
@@ -152,6 +157,7 @@ class SpeechStream:
 
     def _counted(self, samples: Samples, index: int) -> AudioChunk:
         self._playback.sent(index, len(samples) / self._sample_rate_hz)
+        self._advance()
         return AudioChunk(samples, index)
 
     def _finish(self, text: TextSegment, stream: SegmentStream) -> None:

@@ -169,10 +169,11 @@ async def test_the_text_may_ask_for_pauses(bench: Bench, quality: str, speed: fl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("free", [True, False])
-async def test_segments_are_decoded_at_the_same_time_where_that_costs_those_before_them_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, free: bool
+@pytest.mark.parametrize(("free", "others", "side_by_side"), [(True, 5, 2), (False, 5, 1), (False, 0, 2)])
+async def test_segments_are_decoded_at_the_same_time_where_that_costs_nobody_anything(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, free: bool, others: int, side_by_side: int
 ) -> None:
+    """Where steps are as long with more rows, or where one listens alone who has enough to listen to."""
     monkeypatch.setattr(StageSpeeds, "rows_are_free", free)
     running = most = 0
 
@@ -185,10 +186,11 @@ async def test_segments_are_decoded_at_the_same_time_where_that_costs_those_befo
             running -= 1
 
     for at_once in (1, 2):
-        pipeline, graph = bench.pipeline(segments_at_once=at_once)
+        pipeline, graph = bench.pipeline(dict.fromkeys(range(20), 400), segments_at_once=at_once)
         graph.stages.pause, most = pause, 0
+        pipeline._speeds.segments = others
         await heard(pipeline, request(LONG))
-        assert most == (at_once if free else 1)
+        assert most == min(at_once, side_by_side)
         await heard(pipeline, request(LONG, stream=False))  # nobody listens
         assert most == at_once
 
