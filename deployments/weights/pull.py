@@ -118,7 +118,7 @@ def _fetch(
     file: ModelFile, directory: Path, scratch: Path, fetchers: Sequence[Fetcher], received: Received
 ) -> dict[str, ManifestEntry]:
     refusals = []
-    for choice, origin in ((choice, origin) for choice in file.choices for origin in choice.origins):
+    for choice, origin in [(each, origin) for each in file.choices for origin in each.origins]:
         fetcher = next((f for f in fetchers if f.accepts(origin)), None)
         if fetcher is None:
             refusals.append(f"{origin}: no way to fetch it")
