@@ -12,6 +12,8 @@ from deployments.voxcpm.config_section import Section
 
 VERSION_1 = "voxcpm"  # 0.5B and 1.5
 VERSION_2 = "voxcpm2"
+DTYPES = ("float32", "float16", "bfloat16")
+MAX_EULER_STEPS = 50  # of a patch: times of all numbers of steps up to this are tabulated
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,15 @@ def dims_from(config: Mapping[str, Any]) -> VoxCPMDims:
         fsq_dim=top.number("scalar_quantization_latent_dim", 512 if second else 256),
         fsq_scale=top.number("scalar_quantization_scale", 9),
         max_length=top.number("max_length", 8192 if second else 4096),
-        dtype=top.text("dtype", "bfloat16"),
+        dtype=_dtype(top),
     )
+
+
+def _dtype(top: Section) -> str:
+    dtype = top.text("dtype", "bfloat16")
+    if dtype not in DTYPES:
+        raise CheckpointError(f"config.json: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    return dtype
 
 
 def tower_from(lm: Section, layers: int, sizes: Section, names: Mapping[str, str]) -> TowerDims:

@@ -15,7 +15,7 @@ from deployments.voxcpm.lm.kv_slots import KvSlots
 from deployments.voxcpm.lm.quantizer import ScalarQuantizer
 from deployments.voxcpm.lm.rope import RopeTable, Rotation
 from deployments.voxcpm.lm.tower import Tower, fuse_projections
-from deployments.voxcpm.patch.encoder import PatchEncoder
+from deployments.voxcpm.patch.encoder import LocalEncoder
 from deployments.voxcpm.patch.velocity import VelocityNetwork
 from deployments.weights.tensors import load_strict, without_values
 
@@ -46,7 +46,7 @@ class VoxCPMNetwork(nn.Module):
         hidden, decoder_hidden = dims.base.hidden, dims.decoder.hidden
         self.base_lm = TextModel(dims)
         self.residual_lm = Tower(dims.residual, first_layer=dims.base.layers)
-        self.feat_encoder = PatchEncoder(dims)
+        self.feat_encoder = LocalEncoder(dims)
         self.feat_decoder = PatchDecoder(dims)
         self.fsq_layer = ScalarQuantizer(dims)
         self.enc_to_lm_proj = nn.Linear(dims.encoder.hidden, hidden)

@@ -1,4 +1,4 @@
-"""The transformer tower that both language models, the patch encoder and the patch decoder are made of (voxcpm.md 5)."""
+"""The transformer tower that language models, patch encoder and patch decoder are made of (voxcpm.md 5)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from deployments.voxcpm.lm.rope import Rotation
 from deployments.voxcpm.lm.tower import Tower
 
 
-class PatchEncoder(nn.Module):
+class LocalEncoder(nn.Module):
     """Attribute names are the checkpoint's keys."""
 
     def __init__(self, dims: VoxCPMDims) -> None:

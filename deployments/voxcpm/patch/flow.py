@@ -30,28 +30,42 @@ class FlowSolver:
             return torch.zeros(rows, *shape, dtype=dtype, device=weight.device)
 
         self.x = buffer(size, latent_dim, dtype=torch.float32)
-        self.guidance = buffer(1, 1, dtype=torch.float32)
-        self.first = buffer(dtype=torch.int64)  # entry of the time table
-        self.evaluations = buffer(dtype=torch.int64)
+        self._guidance = buffer(1, 1, dtype=torch.float32)
+        self._first = buffer(dtype=torch.int64)  # entry of the time table
+        self._evaluations = buffer(dtype=torch.int64)
         self._mu = buffer(network.mu_tokens, network.hidden, dtype=weight.dtype)
         self._cond = buffer(size, network.hidden, dtype=weight.dtype)
         self._done = torch.zeros(1, dtype=torch.int64, device=weight.device)
 
-    def begin(self, mu: Tensor, previous: Tensor) -> None:
-        """The first rows start from x, guidance, first and evaluations, which the caller has filled.
+    def begin(
+        self,
+        noise: Tensor,
+        mu: Tensor,
+        previous: Tensor,
+        *,
+        guidance: Tensor,
+        first: Tensor,
+        evaluations: Tensor,
+    ) -> None:
+        """Start the first B rows; what they come to is in `x` after their last Euler step.
 
-        mu (B, mu_tokens, hidden); previous patch (B, P, D), zeros if there is none.
+        noise (B, P, D); mu (B, mu_tokens, hidden); previous patch (B, P, D), zeros if there is none; guidance (B,);
+        first, evaluations (B,): of each row's entries in the time table.
         """
         rows = len(mu)
+        self.x[:rows] = noise
         self._mu[:rows] = mu
         self._cond[:rows] = self._network.cond_proj(previous.to(mu.dtype))
+        self._guidance[:rows, 0, 0] = guidance
+        self._first[:rows] = first
+        self._evaluations[:rows] = evaluations
         self._done.zero_()
 
     def euler(self, rows: int) -> None:
         """One step of the first `rows` rows; both branches of the guidance in one batch."""
         x, mu, cond = self.x[:rows], self._mu[:rows], self._cond[:rows]
-        running = self._done < self.evaluations[:rows]
-        entries = torch.where(running, self.first[:rows] + self._done, 0)
+        running = self._done < self._evaluations[:rows]
+        entries = torch.where(running, self._first[:rows] + self._done, 0)
         tau = self._times.taus.index_select(0, entries)
         delta = torch.where(running, self._times.deltas.index_select(0, entries), 0.0)
         both = self._network(
@@ -61,7 +75,7 @@ class FlowSolver:
             torch.cat((cond, cond)),
             self._rotation,
         )
-        x -= delta[:, None, None] * guided(*both.float().chunk(2), self.guidance[:rows])
+        x -= delta[:, None, None] * guided(*both.float().chunk(2), self._guidance[:rows])
         self._done += 1
 
 

@@ -9,9 +9,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from deployments.voxcpm.dims import MAX_EULER_STEPS
 from deployments.voxcpm.patch.velocity import VelocityNetwork
 
-MAX_EULER_STEPS = 50
 UNMOVED_SHARE = 0.04  # of the steps, at the start; at least one step
 
 
