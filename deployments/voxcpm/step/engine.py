@@ -86,8 +86,8 @@ class VoxCPMEngine:
 def load_parts(
     checkpoint: VoxCPMCheckpoint, *, device: str, dtype: torch.dtype
 ) -> tuple[VoxCPMNetwork, Callable[[int], WaveDecoder]]:
-    """The networks, and what makes the decoder of all streams from a number of slots. The VAE computes in float32, as it
-    was trained. Raises CheckpointError."""
+    """The networks, and what makes the decoder of all streams from a number of slots. The VAE computes in float32, as
+    it was trained. Raises CheckpointError."""
     network = checkpoint.network(device=device, dtype=dtype)
     decoder = load_decoder(
         checkpoint.vae_tensors, checkpoint.dims.vae, source=str(checkpoint.path("audiovae")), device=device

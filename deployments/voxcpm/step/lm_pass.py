@@ -77,8 +77,8 @@ class JointPass:
 
 
 class BucketedPass:
-    """Speaking rows in few shapes and static buffers, as CUDA graphs; pieces by a pass of their own: what an accelerator
-    is fastest with."""
+    """Speaking rows in few shapes and static buffers, as CUDA graphs; pieces by a pass of their own: what an
+    accelerator is fastest with."""
 
     def __init__(self, network: VoxCPMNetwork, states: SlotStates) -> None:
         self._network = network

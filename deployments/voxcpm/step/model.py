@@ -37,8 +37,8 @@ class PatchModel:
         time_dtype: torch.dtype,
         cuda_graphs: bool,
     ) -> None:
-        """new_wave_decoder: from a number of slots; max_length: positions of a row; prefill_positions: of prefixes, that
-        one step takes in at most; time_dtype: in which the times of Euler steps are worked out."""
+        """new_wave_decoder: from a number of slots; max_length: positions of a row; prefill_positions: of prefixes,
+        that one step takes in at most; time_dtype: in which the times of Euler steps are worked out."""
         self.dims = network.dims
         self.max_length = max_length
         self._network = network

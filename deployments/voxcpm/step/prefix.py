@@ -70,8 +70,8 @@ class Prefix:
 
 
 class PrefixBudget:
-    """Positions of prefixes that one step takes at most, and one piece at least, so that rows that speak already are not
-    held up by those that join."""
+    """Positions of prefixes that one step takes at most, and one piece at least, so that rows that speak already are
+    not held up by those that join."""
 
     def __init__(self, positions: int) -> None:
         self._left = positions
