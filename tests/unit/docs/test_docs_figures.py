@@ -80,7 +80,10 @@ def shown(default: Any) -> str:
 
 @pytest.mark.parametrize(
     ("heading", "family"),
-    [("## args", None), ("## kind: kokoro", "kokoro"), ("## kind: indextts2", "indextts2")],
+    [
+        ("## args", None),
+        *((f"## kind: {family}", family) for family in ("kokoro", "indextts2", "voxcpm")),
+    ],
 )
 def test_settings_and_their_defaults(heading: str, family: str | None) -> None:
     text = section("docs/configuration.md", heading).partition("What the presets mean")[0]
