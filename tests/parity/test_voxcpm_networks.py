@@ -128,15 +128,11 @@ def test_rows_with_different_steps_and_guidance_share_a_batch(
     network: VoxCPMNetwork, modules: Arrays
 ) -> None:
     wanted = [(steps, guidance) for steps, guidance, _ in flows(modules)]
-    for found, (_, _, expected) in zip(
-        solve(network, modules, wanted), flows(modules), strict=True
-    ):
+    for found, (_, _, expected) in zip(solve(network, modules, wanted), flows(modules), strict=True):
         close(found, expected, FLOW_LIMIT)
 
 
-def solve(
-    network: VoxCPMNetwork, modules: Arrays, wanted: list[tuple[int, float]]
-) -> list[Tensor]:
+def solve(network: VoxCPMNetwork, modules: Arrays, wanted: list[tuple[int, float]]) -> list[Tensor]:
     """For each number of steps and guidance the patches (B, D, P), all solved in one batch."""
     mu = modules["cfm.mu"].unflatten(1, (network.velocity.mu_tokens, -1))
     batch, times = len(mu), TimeTable(network.velocity, torch.float32)
