@@ -85,7 +85,7 @@ class VoxCPMCheckpoint:
     @cached_property
     def tokenizer(self) -> VoxCPMTokenizer:
         """Raises CheckpointError."""
-        from deployments.voxcpm.text.tokenizer import VoxCPMTokenizer  # noqa: PLC0415  (transformers)
+        from deployments.voxcpm.text.tokenizer import VoxCPMTokenizer  # noqa: PLC0415  (only who reads texts)
 
         self.path("tokenizer")
         return VoxCPMTokenizer(self.directory, vocabulary=self.dims.vocabulary)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer  # not transformers, which imports torch: the process that routes tokenises
 
 from deployments.core.errors import CheckpointError
 
 SPACE = "▁"  # stands for a space in a token
+BYTE = re.compile("<0x[0-9A-F]{2}>")  # what stands for a byte of a character that has no token
 FIRST_HAN, LAST_HAN = "\u4e00", "\u9fff"
 
 
@@ -20,11 +22,12 @@ class VoxCPMTokenizer:
         ids that the model does not."""
         path = directory / "tokenizer.json"
         try:
-            # Marks such as </s> within a text are text: they must not steer the model.
-            self._tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path), split_special_tokens=True)
+            self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # a damaged file makes the reader raise whatever it trips over
             raise CheckpointError(f"{path}: cannot be read as a tokenizer ({error})") from error
-        self._ids: dict[str, int] = self._tokenizer.get_vocab()
+        # Marks such as </s> within a text are text: they must not steer the model.
+        self._tokenizer.encode_special_tokens = True
+        self._ids: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
         if (largest := max(self._ids.values(), default=0)) >= vocabulary:
             raise CheckpointError(f"{path}: has id {largest}, the model knows 0 to {vocabulary - 1}")
         self._words = {token for token in self._ids if len(token) > 1 and _is_han(token)}
@@ -33,7 +36,7 @@ class VoxCPMTokenizer:
     def tokens(self, text: str) -> list[str]:
         """Of a text as it is, no mark at the start; Chinese ones of several characters are taken apart."""
         found: list[str] = []
-        for token in self._tokenizer.tokenize(text):
+        for token in self._tokenizer.encode(text, add_special_tokens=False).tokens:
             bare = token.replace(SPACE, "")
             found += bare if bare in self._words else [token]
         return found
@@ -41,6 +44,18 @@ class VoxCPMTokenizer:
     def encode(self, text: str) -> list[int]:
         """The ids of `tokens`."""
         return [self._ids.get(token, self._unknown) for token in self.tokens(text)]
+
+    def unknown_characters(self, text: str) -> list[str]:
+        """The distinct letters, digits and signs that the vocabulary has only as bytes or not at all, in order."""
+        characters = dict.fromkeys(character for character in text if not character.isspace())
+        return [character for character in characters if not self._is_known(character)]
+
+    def _is_known(self, character: str) -> bool:
+        tokens = [token for token in self.tokens(character) if token != SPACE]
+        return all(
+            self._ids.get(token, self._unknown) != self._unknown and not BYTE.fullmatch(token)
+            for token in tokens
+        )
 
 
 def prepared(text: str) -> str:

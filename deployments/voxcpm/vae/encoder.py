@@ -28,6 +28,7 @@ from deployments.voxcpm.vae.layers import (
 from deployments.voxcpm.vae.loading import load_half
 
 MEAN_KERNEL = 3
+UNUSED = "fc_logvar."  # tensors for training alone
 WINDOW_FRAMES = 50  # encoded at once, 2 s: bounds the memory, and fits the caches of a CPU
 Patches = npt.NDArray[np.float32]  # (T, P, D)
 
@@ -127,13 +128,12 @@ def load_encoder(
     tensors: Mapping[str, Tensor], dims: VaeDims, *, source: str, device: torch.device | str = "cpu"
 ) -> Encoder:
     """From all tensors of the VAE's file. `source` names it in errors. Raises CheckpointError."""
-    # `fc_logvar` is for training.
     network = load_half(
         lambda: Encoder(dims),
         tensors,
         "encoder",
         dims,
         source=source,
-        unused=lambda name: name.startswith("fc_logvar."),
+        unused=lambda name: name.startswith(UNUSED),
     )
     return prepared(network).to(device)
