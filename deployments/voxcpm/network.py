@@ -72,9 +72,7 @@ class VoxCPMNetwork(nn.Module):
         return self.feat_decoder.estimator
 
     def prepare(self) -> None:
-        """Once, where the network will run: fuse projections, on a CPU lay weights out for its fastest kernel, and
-        tabulate positions. The weights become this process's own memory."""
-        fuse_projections(self)
+        """Once, where the network will run: on a CPU lay weights out for its fastest kernel, and tabulate positions."""
         if can_pack(self.device, self.dtype):
             pack_linears(self, keep=nn.Embedding)
             self._packed = True
@@ -199,10 +197,14 @@ def load_network(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> VoxCPMNetwork:
-    """From all tensors of the model's file, ready to run. `source` names the file in errors. Raises CheckpointError."""
+    """From all tensors of the model's file, ready to run; the weights become this process's own memory.
+
+    `source` names the file in errors. Raises CheckpointError.
+    """
     with without_values():
         network = VoxCPMNetwork(dims)
     load_strict(network, tensors, source=source, dtype=dtype)
+    fuse_projections(network)
     network = network.to(device)
     network.prepare()
     return network

@@ -75,7 +75,8 @@ class FlowSolver:
             torch.cat((cond, cond)),
             self._rotation,
         )
-        x -= delta[:, None, None] * guided(*both.float().chunk(2), self._guidance[:rows])
+        conditioned, free = both.float().chunk(2)
+        x -= delta[:, None, None] * guided(conditioned, free, self._guidance[:rows])
         self._done += 1
 
 

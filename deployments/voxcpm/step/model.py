@@ -93,14 +93,13 @@ class PatchModel:
         """The state of a slot before its first position."""
         job, states = row.job, self._states
         states.cache.reset(row.slot)
-        prompt = job.prompt if job.prompt is not None and len(job.prompt) else None
-        if prompt is None:
+        context = job.context
+        if job.prompt is None:
             states.patch[row.slot].zero_()
         else:
-            states.patch[row.slot].copy_(torch.tensor(prompt[-1]))
-        context = job.context
-        if context is None and prompt is not None:
-            context = prompt.reshape(-1, self.dims.latent_dim).T
+            # Copies: what Ray hands over is read-only.
+            states.patch[row.slot].copy_(torch.tensor(job.prompt[-1]))
+            context = job.prompt.reshape(-1, self.dims.latent_dim).T if context is None else context
         if context is None:
             self._wave.reset(row.slot)
         else:

@@ -23,7 +23,6 @@ class PrefixPiece:
     ids: npt.NDArray[np.int64]  # (t,), NO_TEXT at audio positions
     is_audio: npt.NDArray[np.bool_]  # (t,)
     patches: Patches  # of the audio positions
-    last: bool  # behind it comes the first patch
 
 
 class Prefix:
@@ -66,7 +65,7 @@ class Prefix:
         is_audio = self.is_audio[place]
         self._done = place.stop
         patches = self._patches[first : first + int(is_audio.sum())]
-        return PrefixPiece(self._slot, self.ids[place], is_audio, patches, self.done)
+        return PrefixPiece(self._slot, self.ids[place], is_audio, patches)
 
 
 class PrefixBudget:
