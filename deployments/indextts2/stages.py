@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, Protocol, TypeVar, cast
@@ -22,10 +21,10 @@ from deployments.indextts2.speaker.emotion import EmotionMatrix, Vector
 from deployments.indextts2.speaker.job import EmotionAudioJob, EmotionTextJob, EncodeJob
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.vocoder.job import VocodeJob
+from deployments.voices.encoder_version import EncoderVersion
 from deployments.voices.profile import EncodedProfile
 
 STAGES = ("speaker", "gpt", "s2mel", "vocoder")
-VERSION_TTL_S = 10.0  # after a rollout of weights in place, so long profiles of the old ones may be asked for
 T = TypeVar("T")
 
 
@@ -73,9 +72,7 @@ class Stages:
         self._codes = handles["gpt"].options(stream=True)
         self._geometry: Geometry | None = None
         self._matrix: EmotionMatrix | None = None
-        self._version = ""
-        self._version_at_s = 0.0
-        self._refreshing: asyncio.Task[str] | None = None
+        self._version = EncoderVersion(self._fetch_version)
 
     def codes(self, job: GptJob) -> Stream[Reply[CodeChunk]]:
         return cast(Stream[Reply[CodeChunk]], self._codes.stream.remote(job))
@@ -94,7 +91,7 @@ class Stages:
     async def encode(self, job: EncodeJob) -> EncodedProfile:
         """Runs outside of the request: others may wait for the profile when the one who asked first has left."""
         encoded: EncodedProfile = await self._speaker("encode", job)
-        self._learn(encoded.model_version)
+        self._version.learn(encoded.model_version)
         return encoded
 
     async def emotion_vector(self, job: EmotionAudioJob) -> Vector:
@@ -112,25 +109,11 @@ class Stages:
 
     async def model_version(self) -> str:
         """Version of the profiles that the encoder makes now, or made some seconds ago."""
-        if not self._version:
-            return await self._fetch_version()
-        if time.monotonic() - self._version_at_s > VERSION_TTL_S and self._refreshing is None:
-            self._refreshing = own_context(asyncio.create_task, self._fetch_version())
-            self._refreshing.add_done_callback(self._refreshed)
-        return self._version
-
-    def _refreshed(self, task: asyncio.Task[str]) -> None:
-        self._refreshing = None
-        if not task.cancelled():
-            task.exception()  # the next request tries again
+        return await self._version.current()
 
     async def _fetch_version(self) -> str:
         version: str = await self._speaker("model_version")
-        self._learn(version)
         return version
-
-    def _learn(self, version: str) -> None:
-        self._version, self._version_at_s = version, time.monotonic()
 
     async def geometry(self) -> Geometry:
         if self._geometry is None:

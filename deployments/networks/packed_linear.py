@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 # The kernel gives a row the same bits in any batch of at least this many rows; a single row takes another path.
 LEAST_ROWS = 2
+# Without packing, CPU matrix products give a row the same bits in any batch of a multiple of this many rows.
+UNPACKED_ROWS = 4
 
 # What the kernel does to its result: name and variant.
 AS_IT_IS = ("none", "")
@@ -40,6 +42,11 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
         # With AMX tiles the kernel's sums depend on how many rows there are.
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and not torch.cpu._is_amx_tile_supported()
     return dtype == torch.float32
+
+
+def padding_rows(count: int, *, packed: bool, each: int = 1) -> int:
+    """How many to add to `count`, which have `each` rows, so that on a CPU no row's bits depend on the others."""
+    return max(0, -(-LEAST_ROWS // each) - count) if packed else -count % UNPACKED_ROWS
 
 
 def pack_linears(module: nn.Module, *, keep: type[nn.Module]) -> None:

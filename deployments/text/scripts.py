@@ -11,6 +11,7 @@ from deployments.core.errors import InvalidRequest
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ffff"
 KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc\u31f0-\u31ff\uff66-\uff9d"
 HANGUL = "\u1100-\u11ff\u3131-\u318e\uac00-\ud7af"
+UNSPACED_ALPHABETS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
 
 # First words of the Unicode names of letters: of every language, and what a language adds to them.
 _EVERYWHERE = frozenset(
@@ -22,6 +23,12 @@ _SCRIPTS: dict[str, tuple[frozenset[str], str]] = {
     "ja": (frozenset(("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HALFWIDTH")), "Japanese"),
     "ko": (frozenset(("HANGUL",)), "Korean"),
     "ru": (frozenset(("CYRILLIC",)), "Cyrillic script"),
+    "ar": (frozenset(("ARABIC",)), "Arabic script"),
+    "he": (frozenset(("HEBREW",)), "Hebrew script"),
+    "km": (frozenset(("KHMER",)), "Khmer script"),
+    "lo": (frozenset(("LAO",)), "Lao script"),
+    "my": (frozenset(("MYANMAR",)), "Burmese script"),
+    "th": (frozenset(("THAI",)), "Thai script"),
 }
 
 _HAN = re.compile(f"[{HAN}]")
@@ -29,7 +36,7 @@ _UNSPACED = re.compile(f"[{HAN}{KANA}]")
 _SYLLABIC = re.compile(f"[{HAN}{KANA}{HANGUL}]")
 _WORD = re.compile(rf"[{HAN}{KANA}]|(?:(?![{HAN}{KANA}])\S)+")
 
-_TOO_LONG = re.compile(rf"[^\W\d_{HAN}{KANA}{HANGUL}]{{50,}}")
+_TOO_LONG = re.compile(rf"[^\W\d_{HAN}{KANA}{HANGUL}{UNSPACED_ALPHABETS}]{{50,}}")
 _SPELLED_WIDTH = 6
 _READ_SIGNS = frozenset("%&@#/\\*§")
 _SIGNS = frozenset(("Sc", "Sm"))  # of currencies and of mathematics

@@ -34,7 +34,8 @@ class ResolvedVoice:
 class VoiceResolver:
     """The voices of one model that clones. A registered voice hides a stock voice of that name, which hides an alias.
 
-    Stock voices are the recordings in a folder of the checkpoint, each called like its file.
+    Stock voices are the recordings in a folder of the checkpoint, each called like its file; what is said in one stands
+    in the text file of that name beside it, if there is one.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class _StockVoice:
         self._path = path
         self._lock = threading.Lock()
         self._checked_at = 0.0
-        self._state: tuple[int, int] | None = None
+        self._state: tuple[tuple[int, int] | None, ...] = ()
         self._recording: Recording | None = None
 
     async def recording(self, workers: Workers) -> Recording:
@@ -124,17 +125,20 @@ class _StockVoice:
 
     def _check(self) -> Recording:
         with self._lock:
-            state = self._now()
-            if self._recording is None or (state is not None and state != self._state):
+            transcript = self._path.with_suffix(".txt")
+            state = _state(self._path), _state(transcript)
+            if self._recording is None or (state[0] is not None and state != self._state):
                 digest = hashlib.sha256(read_stock_recording(self._path)).hexdigest()
-                self._recording, self._state = Recording(digest, self._path), state
+                said = read_stock_recording(transcript).decode("utf-8", "replace") if state[1] else ""
+                self._recording, self._state = Recording(digest, self._path, said.strip()), state
             self._checked_at = time.monotonic()
             return self._recording
 
-    def _now(self) -> tuple[int, int] | None:
-        """None where the file is gone, as while a checkpoint is replaced: then its last profile serves."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """None where the file is gone, as while a checkpoint is replaced: then its last profile serves."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

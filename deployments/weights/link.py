@@ -35,28 +35,29 @@ def link(name: str, folder: Path, root: Path | None = None) -> Linked:
     source = model_source(name)
     folder = folder.expanduser().resolve()
     directory = model_directory(name, root)
-    found = {
-        file.target: path
-        for file in source.files
-        if not file.exists_in(directory) and (path := _find(file, folder)) is not None
-    }
+    lacking = [file for file in source.files if not file.exists_in(directory)]
+    found = [each for file in lacking if (each := _find(file, folder)) is not None]
     if not found and source.missing(directory):
         wanted = ", ".join(source.missing(directory)[:3])
         raise CheckpointError(f"{folder} holds none of the files that {name} lacks ({wanted}, …)")
-    for file in source.files:
-        if file.target in found:
-            _check(file, found[file.target])
-    for target, path in found.items():
-        place = directory / target
+    for file, path in found:
+        _check(file, path)
+    for file, path in found:
+        place = directory / file.target
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)  # a link whose file is gone
         place.symlink_to(path)
-    return Linked(directory, tuple(found), tuple(source.missing(directory)))
+    return Linked(directory, tuple(file.target for file, _ in found), tuple(source.missing(directory)))
 
 
-def _find(file: ModelFile, folder: Path) -> Path | None:
-    kind = Path.is_dir if file.is_folder else Path.is_file
-    return next((path for path in _places(file, folder) if kind(path)), None)
+def _find(wanted: ModelFile, folder: Path) -> tuple[ModelFile, Path] | None:
+    """The best of a file's choices that is there."""
+    for file in wanted.choices:
+        kind = Path.is_dir if file.is_folder else Path.is_file
+        for path in _places(file, folder):
+            if kind(path):
+                return file, path
+    return None
 
 
 def _places(file: ModelFile, folder: Path) -> Iterator[Path]:

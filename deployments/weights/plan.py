@@ -69,14 +69,16 @@ def _size_bytes(file: ModelFile, fetchers: Sequence[Fetcher]) -> int | None:
         return 0  # some kilobytes, and not the same number in every origin
     if file.size is not None:
         return file.size
-    for origin in file.origins:
+    for origin in (origin for choice in file.choices for origin in choice.origins):
         for fetcher in fetchers:
             if not fetcher.accepts(origin) or fetcher.unavailable():
                 continue
             try:
-                return fetcher.size_bytes(origin)
+                size = fetcher.size_bytes(origin)
             except CheckpointError:  # the pull says it, if no other origin helps
                 continue
+            if size is not None:
+                return size
     return None
 
 

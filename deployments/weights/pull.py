@@ -63,7 +63,8 @@ def pull(
     with FileLock(directory / ".voicegraph-pull.lock"):
         entries = read_manifest(directory)
         using = default_fetchers() if fetchers is None else fetchers
-        for file in source.files:
+        for wanted in source.files:
+            file = wanted.found_in(directory) or wanted
             ledger.begin(file.target)
             if not _is_recorded(file, directory, entries):
                 entries |= _adopt(file, directory) or _fetch(file, directory, scratch, using, ledger.received)
@@ -117,7 +118,7 @@ def _fetch(
     file: ModelFile, directory: Path, scratch: Path, fetchers: Sequence[Fetcher], received: Received
 ) -> dict[str, ManifestEntry]:
     refusals = []
-    for origin in file.origins:
+    for choice, origin in [(each, origin) for each in file.choices for origin in each.origins]:
         fetcher = next((f for f in fetchers if f.accepts(origin)), None)
         if fetcher is None:
             refusals.append(f"{origin}: no way to fetch it")
@@ -125,7 +126,7 @@ def _fetch(
             refusals.append(reason)
         else:
             try:
-                return _install(file, origin, fetcher.fetch(origin, scratch, received), directory)
+                return _install(choice, origin, fetcher.fetch(origin, scratch, received), directory)
             except CheckpointError as error:
                 refusals.append(str(error))
     reasons = "; ".join(dict.fromkeys(refusals))

@@ -49,7 +49,8 @@ class ModelFile:
     """One file of a model: its place in the model's directory and its origins, best first.
 
     `target` ending in `/` is a folder, whose files are whatever the origin holds. `json_sha256` is the
-    digest of the parsed content, for JSON files that differ in white space between origins.
+    digest of the parsed content, for JSON files that differ in white space between origins. Any of the `alternatives`
+    does as well; the first that can be had is taken.
     """
 
     target: str
@@ -58,12 +59,26 @@ class ModelFile:
     sha256: str | None = None
     json_sha256: str | None = None
     required: bool = True
+    alternatives: tuple[ModelFile, ...] = ()
 
     @property
     def is_folder(self) -> bool:
         return self.target.endswith("/")
 
+    @property
+    def choices(self) -> tuple[ModelFile, ...]:
+        """The file and its alternatives, best first."""
+        return self, *self.alternatives
+
     def exists_in(self, directory: Path) -> bool:
+        """Whether it or an alternative is there."""
+        return self.found_in(directory) is not None
+
+    def found_in(self, directory: Path) -> ModelFile | None:
+        """Which of the choices is there."""
+        return next((file for file in self.choices if file._lies_in(directory)), None)
+
+    def _lies_in(self, directory: Path) -> bool:
         path = directory / self.target
         return (path.is_dir() and any(path.iterdir())) if self.is_folder else path.is_file()
 
@@ -82,8 +97,12 @@ class ModelSource:
     check: str | None = None
 
     def missing(self, directory: Path) -> list[str]:
-        """The required files that are not in `directory`."""
-        return [file.target for file in self.files if file.required and not file.exists_in(directory)]
+        """The required files that are not in `directory`, as people call them."""
+        return [
+            " or ".join(choice.target for choice in file.choices)
+            for file in self.files
+            if file.required and not file.exists_in(directory)
+        ]
 
 
 def hub_file(

@@ -42,14 +42,13 @@ def verify(
     except CheckpointError as error:
         return [str(error)]
     problems = [f"{file} is missing. Run: {pull_command(name)}" for file in source.missing(directory)]
+    present = [found for file in source.files if (found := file.found_in(directory)) is not None]
     problems += [
         f"{file.target}: {problem}"
-        for file in source.files
-        if not file.is_folder
-        and file.exists_in(directory)
-        and (problem := problem_of(file, directory / file.target))
+        for file in present
+        if not file.is_folder and (problem := problem_of(file, directory / file.target))
     ]
-    with_digest = {file.target for file in source.files if file.sha256}
+    with_digest = {file.target for file in present if file.sha256}
     for target, entry in recorded.items():
         path = directory / target
         if path.is_file() and target not in with_digest and file_sha256(path) != entry.sha256:

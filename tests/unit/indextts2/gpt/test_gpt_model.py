@@ -14,13 +14,13 @@ from deployments.indextts2.dims import GptDims, dims_from
 from deployments.indextts2.gpt.attention import StepAttention
 from deployments.indextts2.gpt.generation import latents_of
 from deployments.indextts2.gpt.model import (
-    CPU_ROWS,
     PARTS,
     SpeechGpt,
     generation_position,
     key_length,
     load_gpt,
 )
+from deployments.networks.packed_linear import UNPACKED_ROWS
 
 SPECS = Path(__file__).parents[3] / "specs"
 
@@ -131,7 +131,7 @@ def test_rows_have_the_same_bits_in_any_company(
     gpt: SpeechGpt, prefixes: list[Tensor], dtype: torch.dtype
 ) -> None:
     x, weight = torch.randn(32, 48).to(dtype), torch.randn(48, 192).to(dtype)
-    sizes = range(CPU_ROWS, 33, CPU_ROWS)
+    sizes = range(UNPACKED_ROWS, 33, UNPACKED_ROWS)
     if not all(torch.equal(x[:n] @ weight, (x @ weight)[:n]) for n in sizes):
         pytest.skip("this machine's matrix products depend on the number of rows")
     model = copy.deepcopy(gpt).to(dtype)
