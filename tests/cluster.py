@@ -17,12 +17,12 @@ from typing import Any
 import httpx
 
 TESTS = Path(__file__).parent
-SMALL = "small"  # an application with a queue that is easily filled
+SMALL = "small"  # an application that is easily filled
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`url` serves kokoro (where its weights are) and two toys; `small_url` one toy with room for 2 + 2 requests."""
+    """`url` serves kokoro (where its weights are) and two toys; `small_url` one toy with room for 4 requests."""
 
     url: str
     small_url: str
@@ -84,7 +84,7 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
             small = Config(
                 models={"tiny": {"kind": "toys.tones"}},
                 voices={"url": str(voices)},
-                limits={"max_active": 2, "max_queued": 2, "retry_after_s": 1.5},
+                limits={"max_requests": 4, "retry_after_s": 1.5},
             )
             serve.run(build(small), name=SMALL, route_prefix=f"/{SMALL}")
             url = f"http://127.0.0.1:{port}"

@@ -40,11 +40,17 @@ class SpeechRequest:
     reference_audio: bytes | None = None  # one-off cloning: the recording as it was sent, in place of `voice`
     reference_text: str | None = None  # what is said in it
     emotion: Emotion | None = None
-    instructions: str | None = None  # how to speak, in words; never a reason to choose another model
+    # How to speak, in words: a wish. Models that follow it come first where no voice is named; none is refused for it.
+    instructions: str | None = None
     quality: str | None = None  # the name of one of the model's presets
     params: Mapping[str, object] = field(default_factory=dict)  # validated by the model's own Params
     pause_ms: float | None = None
     text_cleaning: bool = True  # markup and pictures in the text are not spoken
+    sample_rate_hz: int | None = (
+        None  # of the answer, which is resampled: among equals the model that makes it
+    )
+    dialogue: bool = False  # the text is a conversation, for a model that speaks it as one
+    tags: tuple[str, ...] = ()  # words of the client's own, for the operator's routing rules
     latency_budget_ms: float | None = None
     fallback: bool | None = (
         None  # may another model answer? None: a policy's choice may change, a named model may not

@@ -33,7 +33,7 @@ from serve_app.http.websocket.messages import (
     read_message,
 )
 from serve_app.http.websocket.utterance import Utterance
-from serve_app.routing import no_such_voice, resolve, served_language
+from serve_app.routing.names import no_such_voice, resolve, served_language
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION = 1000, 1001, 1008  # RFC 6455, 7.4.1
 

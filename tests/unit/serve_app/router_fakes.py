@@ -47,7 +47,6 @@ class ScriptedModel:
     cloning: bool = False
     languages: tuple[str, ...] = ("en",)
     expected: Forecast | None = None
-    rows: int | None = None
     clean_up_s: float = 0.0
     monitor: StageMonitor = field(default_factory=StageMonitor)
     plans: list[SpeechRequest] = field(default_factory=list)
@@ -64,9 +63,6 @@ class ScriptedModel:
             cloning=self.cloning,
             quality_rank=self.quality_rank,
         )
-
-    def rows_of(self, request: SpeechRequest) -> int:
-        return 1
 
     def use_library(self, library: VoiceLibrary) -> None: ...
 
@@ -141,8 +137,8 @@ class Routed:
 
     def idle(self) -> bool:
         """Whether no request holds or awaits anything."""
-        admissions = self.router._admissions.values()
-        return not any(a.active or a.queued for a in admissions) and not any(
+        limits = self.router._opener.limits.values()
+        return not any(limit.held for limit in limits) and not any(
             model.running for model in self.models.values()
         )
 
