@@ -182,6 +182,7 @@ class RequestFields(TypedDict, total=False):
     dialogue: bool
     tags: tuple[str, ...]
     latency_budget_ms: float | None
+    filler: bool | None
     fallback: bool | None
     stream: bool
     deadline: Deadline

@@ -181,12 +181,12 @@ def _keep_models(path: Path, application: dict[str, Any], wanted: list[str]) -> 
 
 
 def _without(rule: Any, dropped: list[str]) -> Any:
-    """A routing rule without models that are left out; None where it preferred no others."""
+    """A routing rule without models that are left out; None where nothing is left that it does."""
     preferred = rule.get("prefer") if isinstance(rule, dict) else None
     if not isinstance(preferred, list) or not set(preferred) & set(dropped):
         return rule
     left = [name for name in preferred if name not in dropped]
-    return {**rule, "prefer": left} if left else None
+    return {**rule, "prefer": left} if left or rule.get("filler") else None
 
 
 def _check_args(application: dict[str, Any]) -> tuple[Config | None, list[str]]:

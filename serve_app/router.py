@@ -23,6 +23,7 @@ from serve_app.config import Config
 from serve_app.request_limit import RequestLimit
 from serve_app.routing.decision import Decision
 from serve_app.routing.failures import as_answer
+from serve_app.routing.fillers import Fillers
 from serve_app.routing.health import HealthMonitor
 from serve_app.routing.load import LoadMonitor
 from serve_app.routing.names import POLICIES, default_model, no_such_voice, served_language
@@ -57,6 +58,8 @@ class Router:
         self._health = HealthMonitor(self._pipelines)
         self._loads = LoadMonitor(self._pipelines, self._health, limits)
         self._telemetry = Telemetry()
+        fillers = config.routing.fillers
+        self._fillers = None if fillers is None else Fillers(fillers, self._pipelines, self._loads.load)
         self._opener = Opener(
             self._pipelines,
             limits,
@@ -64,6 +67,7 @@ class Router:
             self._loads,
             self._telemetry,
             config.limits.first_audio_timeout_s,
+            self._fillers,
         )
         self._voices = VoiceRegistry(config.voices, self._pipelines)
         self._voices.start()
@@ -91,7 +95,8 @@ class Router:
                         record.finished(event)
                         self._telemetry.stages(record.model, self._pipelines[record.model].monitor.stages())
                     yield event
-                    event = await anext(stream.rest, None)
+                    with self._opener.judged(record.model, request.request_id):
+                        event = await anext(stream.rest, None)
             if not record.settled:
                 raise SpeechError(f"model {record.model!r} stopped before the text was spoken")
         except Exception as error:
@@ -141,8 +146,10 @@ class Router:
         decision = self._decide(request)
         if decision.problem is not None:
             raise decision.problem
+        if self._fillers is not None:
+            request = replace(request, filler=decision.may_fill)
         try:
-            return await self._opener.open(decision.choices, request, record)
+            return await self._opener.open(decision, request, record)
         except SpeechError as failure:
             if failure.code == "voice_not_found" and self._policy.wanted(request) in POLICIES:
                 raise no_such_voice(request.voice) from failure  # which is not that one model's fault
@@ -173,7 +180,10 @@ class Router:
     # Uploaded voices. Errors are returned, because Serve logs what is raised between replicas as a crash.
 
     async def register_voice(self, voice: NewVoice) -> RegisteredVoice | SpeechError:
-        return await _or_error(self._voices.register(voice))
+        registered = await _or_error(self._voices.register(voice))
+        if isinstance(registered, RegisteredVoice):
+            self._prepare_fillers(registered.id, registered.language)
+        return registered
 
     async def registered_voice(self, name: str) -> RegisteredVoice | SpeechError:
         return await _or_error(self._voices.get(name))
@@ -182,13 +192,23 @@ class Router:
         return await _or_error(self._voices.update(name, changes))
 
     async def delete_voice(self, name: str) -> str | SpeechError:
-        return await _or_error(self._voices.delete(name))
+        deleted = await _or_error(self._voices.delete(name))
+        if isinstance(deleted, str) and self._fillers is not None:
+            self._fillers.forget(deleted)
+        return deleted
 
     async def voice_sample(self, name: str) -> tuple[str, bytes] | SpeechError:
         return await _or_error(self._voices.sample(name))
 
     async def preload_voice(self, name: str) -> dict[str, Outcome] | SpeechError:
         return await _or_error(self._voices.preload(name))
+
+    def _prepare_fillers(self, voice: str, language: str) -> None:
+        """In the background, once a voice is there; whoever speaks with it then is not concerned."""
+        if self._fillers is None:
+            return
+        for model in sorted(self._voices.cloning_models):
+            self._fillers.prepare(model, voice, language or None)
 
 
 async def _or_error(work: Awaitable[T]) -> T | SpeechError:

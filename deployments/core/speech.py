@@ -52,6 +52,7 @@ class SpeechRequest:
     dialogue: bool = False  # the text is a conversation, for a model that speaks it as one
     tags: tuple[str, ...] = ()  # words of the client's own, for the operator's routing rules
     latency_budget_ms: float | None = None
+    filler: bool | None = None  # may the answer begin with an interjection? None: as the operator's rules say
     fallback: bool | None = (
         None  # may another model answer? None: a policy's choice may change, a named model may not
     )
@@ -71,6 +72,7 @@ class StreamStart:
     voice_cache: str | None = None  # "hit" or "miss" where the model encodes voices
     ignored: tuple[str, ...] = ()  # fields of the request that this model cannot honour
     warnings: tuple[str, ...] = ()  # what a listener may miss, as far as it is known before any audio
+    filler_ms: float = 0.0  # length of the interjection that comes before the text; 0: there is none
 
 
 @dataclass(frozen=True, slots=True)

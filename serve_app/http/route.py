@@ -33,6 +33,7 @@ class RouteAnswer(BaseModel):
     model: str | None = Field(description="that would be asked first; null: none can serve")
     reason: str | None = Field(description="what X-Route-Reason would say")
     rule: str | None = Field(description="the operator's rule that decided")
+    may_fill: bool = Field(description="the answer may begin with a filler")
     problem: str | None = Field(
         description="why no model can serve: the message of the error that speech would get"
     )
@@ -55,6 +56,7 @@ def _answer(decision: Decision) -> RouteAnswer:
         model=first.model if first else None,
         reason=first.reason if first else None,
         rule=decision.rule,
+        may_fill=decision.may_fill,
         problem=decision.problem.message if decision.problem else None,
         candidates=[_candidate(each) for each in decision.candidates],
     )

@@ -94,6 +94,11 @@ class SpeechSettings(FlatEmotion):
         [], max_length=MAX_TAGS, description="words of your own, which the operator's routing rules may know"
     )
     latency_budget_ms: Decimal | None = Field(None, gt=0, allow_inf_nan=False)
+    filler: bool | None = Field(
+        None,
+        description="may the answer begin with a short interjection in the same voice, where its first audio is not "
+        "expected within latency_budget_ms? Default: as the operator's routing rules say",
+    )
     fallback: bool | None = Field(
         None,
         description="may another model answer before the first byte? Default: where auto, fast or quality chose the "
@@ -175,6 +180,7 @@ class SpeechSettings(FlatEmotion):
             sample_rate_hz=self.sample_rate,
             tags=tuple(self.tags),
             latency_budget_ms=self.latency_budget_ms,
+            filler=self.filler,
             fallback=self.fallback,
             stream=self.stream,
         )

@@ -68,3 +68,4 @@ class Decision:
     candidates: tuple[Candidate, ...]
     problem: SpeechError | None = None
     rule: str | None = None  # the name of the rule that decided
+    may_fill: bool = False  # the answer may begin with an interjection while the model works

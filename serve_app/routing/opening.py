@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TypeVar
 
-from deployments.core.catalogue import ModelCard
 from deployments.core.deadline import NEVER, Deadline, before, watched
 from deployments.core.errors import Overloaded, SpeechError, Unavailable
 from deployments.core.logs import RequestLogger
 from deployments.core.pipeline import Pipeline, Plan
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamStart
+from deployments.text.language import detect_language
 from serve_app.request_limit import RequestLimit
-from serve_app.routing.decision import Choice
+from serve_app.routing.decision import Choice, Decision
 from serve_app.routing.failures import as_answer
+from serve_app.routing.fallback import moves_on, stand_in
+from serve_app.routing.fillers import Filler, Fillers, faded_in
 from serve_app.routing.health import HealthMonitor
 from serve_app.routing.load import LoadMonitor
-from serve_app.routing.policy import moves_on, stand_in
 from serve_app.telemetry import RequestRecord, Telemetry
 
 T = TypeVar("T")
@@ -58,15 +59,17 @@ class Opener:
     loads: LoadMonitor
     telemetry: Telemetry
     first_audio_timeout_s: float
+    fillers: Fillers | None = None
 
-    async def open(
-        self, choices: Sequence[Choice], request: SpeechRequest, record: RequestRecord
-    ) -> OpenStream:
+    async def open(self, decision: Decision, request: SpeechRequest, record: RequestRecord) -> OpenStream:
         """Of the first choice that comes as far as its first event. Raises SpeechError."""
         full: list[Overloaded] = []
+        choices = decision.choices
+        expected_s = {each.model: each.load.first_audio_s for each in decision.candidates}
         for place, choice in enumerate(choices):
             told = stand_in(choice, choices[0]) if place else choice
             others = place + 1 < len(choices)
+            self._tell(told, request, expected_s[choice.model])
             try:
                 return await self._attempt(told, request, record, others=others)
             except SpeechError as failure:
@@ -89,17 +92,23 @@ class Opener:
         deadline, began_s = request.deadline, time.monotonic()
         if others and deadline is not NEVER:
             deadline = Deadline.after(SHARE * deadline.left_s)
-        try:
+        with self.judged(model, request.request_id):
             async with AsyncExitStack() as stack:
                 stack.enter_context(self.limits[model].place())
                 self.count_in_flight()
                 stack.enter_context(self.health.attempt(model))
-                self._log(choice, request)
                 plan = await self._wait(
                     model, pipeline.plan(request), deadline, f"model {model!r} was not ready to speak", others
                 )
                 audio = pipeline.stream(plan)
                 stack.push_async_callback(audio.aclose)
+                filler = self._filler(model, plan)
+                if filler is not None:
+                    rest = self._behind(filler, model, audio, request, began_s)
+                    stack.push_async_callback(rest.aclose)
+                    record.first_audio(choice.reason)
+                    start = self._start(plan, choice, filler)
+                    return OpenStream(start, AudioChunk(filler.samples, 0), rest, stack.pop_all())
                 first = await self._wait(
                     model, anext(audio), deadline, f"model {model!r} made no audio", others
                 )
@@ -107,16 +116,62 @@ class Opener:
                 if isinstance(first, AudioChunk):
                     self.loads.first_audio(model, time.monotonic() - began_s)
                     record.first_audio(choice.reason)
-                return OpenStream(_start(pipeline.card, plan, choice), first, audio, stack.pop_all())
+                return OpenStream(self._start(plan, choice), first, audio, stack.pop_all())
+
+    @contextmanager
+    def judged(self, model: str, request_id: str) -> Generator[None, None, None]:
+        """Work of one model for one request: what it raises is told as a SpeechError, and counts against the model."""
+        began_s = time.monotonic()
+        try:
+            yield
         except Exception as error:
-            failure = as_answer(model, error, request.request_id)
-            self.health.failed(
-                model,
-                failure,
-                waited_s=time.monotonic() - began_s,
-                allowed_s=BLAMED_SHARE * self.first_audio_timeout_s,
-            )
+            failure = as_answer(model, error, request_id)
+            waited_s, allowed_s = time.monotonic() - began_s, BLAMED_SHARE * self.first_audio_timeout_s
+            self.health.failed(model, failure, waited_s=waited_s, allowed_s=allowed_s)
             raise failure from error
+
+    def _filler(self, model: str, plan: Plan) -> Filler | None:
+        if self.fillers is None or not plan.request.filler:
+            return None
+        language = plan.request.language or detect_language(plan.request.text)
+        return self.fillers.for_plan(model, plan, language)
+
+    async def _behind(
+        self,
+        filler: Filler,
+        model: str,
+        audio: AsyncGenerator[AudioChunk | StreamEnd, None],
+        request: SpeechRequest,
+        began_s: float,
+    ) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
+        """What follows a filler, without a click: the model's own audio. No other model may stand in any more."""
+        rate_hz = self.pipelines[model].card.sample_rate_hz
+        first = await before(request.deadline, anext(audio), f"model {model!r} made no audio")
+        self.health.answered(model)
+        event: AudioChunk | StreamEnd | None = first
+        if isinstance(first, AudioChunk):
+            self.loads.first_audio(model, time.monotonic() - began_s)
+            event = faded_in(first, rate_hz)
+        while event is not None:
+            if isinstance(event, StreamEnd):
+                event = replace(event, audio_s=event.audio_s + len(filler.samples) / rate_hz)
+            yield event
+            event = await anext(audio, None)
+
+    def _start(self, plan: Plan, choice: Choice, filler: Filler | None = None) -> StreamStart:
+        card = self.pipelines[choice.model].card
+        unknown = ("filler",) if plan.request.filler and self.fillers is None else ()
+        return StreamStart(
+            model=card.name,
+            voice=plan.voice.id,
+            sample_rate_hz=card.sample_rate_hz,
+            reason=choice.reason,
+            tempo=plan.tempo,
+            voice_cache=plan.voice_cache,
+            ignored=(*plan.ignored, *unknown),
+            warnings=(*choice.warnings(plan.voice.id), *plan.warnings),
+            filler_ms=1000 * filler.duration_s if filler else 0.0,
+        )
 
     async def _wait(self, model: str, work: Awaitable[T], deadline: Deadline, what: str, others: bool) -> T:
         async def look() -> None:
@@ -125,10 +180,9 @@ class Opener:
 
         return await before(deadline, watched(look, LOOK_EVERY_S, work) if others else work, what)
 
-    def _log(self, choice: Choice, request: SpeechRequest) -> None:
+    def _tell(self, choice: Choice, request: SpeechRequest, expected_s: float | None) -> None:
         self.telemetry.decided(choice.model, choice.reason)
-        load = self.loads.load(choice.model)
-        expected = "at an unknown time" if load.first_audio_s is None else f"in {load.first_audio_s:.2f} s"
+        expected = "at an unknown time" if expected_s is None else f"in {expected_s:.2f} s"
         RequestLogger(request.request_id).info(
             "model %s is asked (%s); its first audio is expected %s", choice.model, choice.reason, expected
         )
@@ -146,16 +200,3 @@ def spelled(voice: str | None, pipeline: Pipeline) -> str | None:
     if voice is None:
         return None
     return next((name for card in pipeline.voices if (name := card.spelled(voice)) is not None), None)
-
-
-def _start(card: ModelCard, plan: Plan, choice: Choice) -> StreamStart:
-    return StreamStart(
-        model=card.name,
-        voice=plan.voice.id,
-        sample_rate_hz=card.sample_rate_hz,
-        reason=choice.reason,
-        tempo=plan.tempo,
-        voice_cache=plan.voice_cache,
-        ignored=plan.ignored,
-        warnings=(*choice.warnings(plan.voice.id), *plan.warnings),
-    )

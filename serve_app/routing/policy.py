@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployments.core.catalogue import ModelCard
-from deployments.core.errors import InvalidRequest, Overloaded, SpeechError
+from deployments.core.errors import InvalidRequest, SpeechError
 from deployments.core.speech import SpeechRequest
-from serve_app.routing.decision import FALLBACK, Candidate, Choice, Decision, Load
+from serve_app.routing.decision import Candidate, Choice, Decision, Load
+from serve_app.routing.fallback import names_voice
 from serve_app.routing.names import POLICIES, no_such_voice, resolve
 from serve_app.routing.needs import Needs
-from serve_app.routing.rules import RoutingSettings, Rule
+from serve_app.routing.order import in_order
+from serve_app.routing.rules import RoutingRule, RoutingSettings
 
 UP, FULL, DOWN = range(3)  # the order in which choices are tried
 
@@ -54,10 +56,12 @@ def decide(request: SpeechRequest, needs: Needs, policy: Policy, loads: Mapping[
     if problem is not None:
         return Decision((), _candidates((), needs, policy.cards, objections, loads), problem)
     rule = None if wanted not in POLICIES else _rule(request, needs, wanted, suitable, policy)
-    ordered = _in_order(request, needs, wanted, suitable, policy, loads, rule)
+    longest = policy.settings.long_text_chars
+    ordered = in_order(request, needs, wanted, suitable, loads, rule, policy.default, longest)
     choices = _as_tried(request, wanted, ordered, loads)
     decided = rule.name if rule and choices[0].reason == f"rule:{rule.name}" else None
-    return Decision(choices, _candidates(choices, needs, policy.cards, objections, loads), rule=decided)
+    candidates = _candidates(choices, needs, policy.cards, objections, loads)
+    return Decision(choices, candidates, None, decided, _may_fill(request, needs, wanted, policy))
 
 
 def _problem(wanted: str, objections: Mapping[str, Sequence[str]]) -> InvalidRequest | None:
@@ -76,7 +80,7 @@ def _problem(wanted: str, objections: Mapping[str, Sequence[str]]) -> InvalidReq
 
 def _rule(
     request: SpeechRequest, needs: Needs, wanted: str, suitable: Sequence[ModelCard], policy: Policy
-) -> Rule | None:
+) -> RoutingRule | None:
     """The first one that fits the request and prefers a model that can serve it."""
     able = {card.name for card in suitable}
     for rule in policy.settings.rules:
@@ -86,93 +90,13 @@ def _rule(
     return None
 
 
-def _in_order(
-    request: SpeechRequest,
-    needs: Needs,
-    wanted: str,
-    suitable: Sequence[ModelCard],
-    policy: Policy,
-    loads: Mapping[str, Load],
-    rule: Rule | None,
-) -> list[Choice]:
-    """All that can serve, as if every one were up."""
-    if wanted not in POLICIES:
-        others = sorted(
-            (card for card in suitable if card.name != wanted), key=lambda card: _best(card, needs)
-        )
-        return [Choice(wanted, "explicit"), *_instead(wanted, others)]
-    if len(suitable) == 1:
-        return [Choice(suitable[0].name, "only-suitable")]
-    if names_voice(request):
-        usual = _by_voice(needs, suitable, policy.default)
-    else:
-        usual = _by_load(request, needs, wanted, suitable, policy, loads)
-    if rule is None:
-        return usual
-    able = {card.name for card in suitable}
-    preferred = [name for name in rule.prefer if name in able]
-    rest = [choice.model for choice in usual if choice.model not in preferred]
-    return [
-        *(Choice(name, f"rule:{rule.name}") for name in preferred),
-        *(Choice(name, FALLBACK + preferred[0]) for name in rest),
-    ]
-
-
-def _by_voice(needs: Needs, suitable: Sequence[ModelCard], default: str | None) -> list[Choice]:
-    """One name is one voice of one model, whatever the policy and the load: who sends a text sentence by sentence
-    hears one speaker. The default model's voice comes first, then the best model's, then the first configured one's."""
-    first, *others = sorted(suitable, key=lambda card: (card.name != default, -card.quality_rank))
-    return [Choice(first.name, "voice"), *_instead(first.name, others)]
-
-
-def _by_load(
-    request: SpeechRequest,
-    needs: Needs,
-    wanted: str,
-    suitable: Sequence[ModelCard],
-    policy: Policy,
-    loads: Mapping[str, Load],
-) -> list[Choice]:
-    """For requests that leave the speaker open."""
-
-    def expected_s(card: ModelCard) -> float:
-        return loads.get(card.name, Load()).expected_first_audio_s()
-
-    def pace(card: ModelCard) -> float:
-        return loads.get(card.name, Load()).audio_s_per_s or 0.0
-
-    budget_ms, longest = request.latency_budget_ms, policy.settings.long_text_chars
-    fastest = sorted(suitable, key=lambda card: (expected_s(card), _best(card, needs)))
-    best = sorted(suitable, key=lambda card: (_best(card, needs), expected_s(card)))
-    if budget_ms is not None:
-        within = [card for card in best if expected_s(card) * 1000 <= budget_ms]
-        beyond = [Choice(card.name, "fastest:budget-unmet") for card in fastest if card not in within]
-        return [Choice(card.name, "best-within-budget") for card in within] + beyond
-    is_long = longest is not None and len(request.text) >= longest
-    if is_long and wanted in ("auto", "fast") and any(map(pace, suitable)):
-        return [Choice(card.name, "long-text") for card in sorted(best, key=lambda card: -pace(card))]
-    if wanted == "fast":
-        return [Choice(card.name, "fastest") for card in fastest]
-    if wanted == "auto":
-        default = next((card for card in suitable if card.name == policy.default), None)
-        heeding = [card for card in best if not needs.ignores_instructions(card)]
-        if default is not None and (default in heeding or not heeding):
-            return [
-                Choice(default.name, "default"),
-                *_instead(default.name, (c for c in best if c != default)),
-            ]
-        if default is not None:
-            return [Choice(card.name, "instructions") for card in best]
-    return [Choice(card.name, "best-quality") for card in best]
-
-
-def _best(card: ModelCard, needs: Needs) -> tuple[bool, int, bool]:
-    """The best for this request comes first: what it would like counts more than the rank, its rate less."""
-    return needs.ignores_instructions(card), -card.quality_rank, needs.is_resampled_up(card)
-
-
-def _instead(wanted: str, others: Iterable[ModelCard]) -> list[Choice]:
-    return [Choice(card.name, FALLBACK + wanted) for card in others]
+def _may_fill(request: SpeechRequest, needs: Needs, wanted: str, policy: Policy) -> bool:
+    """Whether the answer may begin with a filler. A rule about that changes no speaker, so it is for all requests."""
+    if policy.settings.fillers is None:
+        return False
+    if request.filler is not None:
+        return request.filler
+    return any(rule.filler and rule.when.hold(request, needs, wanted) for rule in policy.settings.rules)
 
 
 def _as_tried(
@@ -214,25 +138,3 @@ def _candidates(
         )
         for card in ordered
     )
-
-
-def moves_on(request: SpeechRequest, failure: SpeechError) -> bool:
-    """Whether the next model may be tried after `failure`.
-
-    Bad input is bad for every model. A full model is up: another speaker in its place only where the client named
-    none, or said that it may be.
-    """
-    if isinstance(failure, Overloaded):
-        return request.fallback is True or not names_voice(request)
-    return failure.status > Overloaded.status
-
-
-def stand_in(choice: Choice, first: Choice) -> Choice:
-    """`choice` as it is told to the client after the `first` one has failed."""
-    wanted = first.instead_of or first.model
-    return choice if choice.model == wanted else Choice(choice.model, FALLBACK + wanted)
-
-
-def names_voice(request: SpeechRequest) -> bool:
-    """Whether the client has said who is to speak."""
-    return request.voice is not None or request.reference_audio is not None

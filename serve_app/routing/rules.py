@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from deployments.core.settings import Settings
 from deployments.core.speech import SpeechRequest
 from deployments.text.language_names import language_code
+from serve_app.routing.fillers import FillerSettings
 from serve_app.routing.needs import Needs
 from serve_app.routing.strong_text import is_strong
 
@@ -80,7 +81,7 @@ class Conditions(Settings):
         )
 
 
-class Rule(Settings):
+class RoutingRule(Settings):
     """For requests that leave the speaker open; with `named_voices` also for those that name a voice."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="in X-Route-Reason and the metrics")
@@ -89,11 +90,14 @@ class Rule(Settings):
         (), description="models that come first, in this order, as far as they can"
     )
     named_voices: bool = Field(False, description="decides also which model a voice means that several have")
+    filler: bool = Field(False, description="answers may begin with an interjection, as with `filler: true`")
 
     @model_validator(mode="after")
-    def _does_something(self) -> Rule:
-        if not self.prefer:
-            raise ValueError(f"rule {self.name!r} does nothing: say which models it shall `prefer`")
+    def _does_something(self) -> RoutingRule:
+        if not self.prefer and not self.filler:
+            raise ValueError(
+                f"rule {self.name!r} does nothing: say which models it shall `prefer`, or `filler: true`"
+            )
         if len(set(self.prefer)) < len(self.prefer):
             raise ValueError(f"rule {self.name!r} prefers a model twice")
         if self.named_voices and (texts := sorted(self.when.stated & set(OF_THE_TEXT))):
@@ -112,8 +116,12 @@ class RoutingSettings(Settings):
         ge=1,
         description="from this length on what makes most audio per second comes first; null: never",
     )
-    rules: tuple[Rule, ...] = Field(
+    rules: tuple[RoutingRule, ...] = Field(
         (), description="the first rule that fits, and of which a model can serve, decides"
+    )
+
+    fillers: FillerSettings | None = Field(
+        None, description="what an answer may begin with while its model works; null: nothing"
     )
 
     def check(self, models: Collection[str]) -> None:
@@ -123,6 +131,11 @@ class RoutingSettings(Settings):
             if rule.name in seen:
                 raise ValueError(f"routing.rules: two rules are called {rule.name!r}")
             seen.add(rule.name)
+            if rule.filler and self.fillers is None:
+                raise ValueError(
+                    f"routing.rules: {rule.name!r} says filler: true, and there are none; add `fillers: {{}}` beside "
+                    "the rules"
+                )
             for model in rule.prefer:
                 if model not in models:
                     raise ValueError(

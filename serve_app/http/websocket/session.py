@@ -283,6 +283,7 @@ def _start(utterance: Utterance) -> dict[str, Any]:
         "format": utterance.fmt.name,
         "media_type": utterance.fmt.media_type,
         "route_reason": start.reason,
+        "filler_ms": round(start.filler_ms),
         "ignored": ignored_names(utterance.config.ignored(start.ignored)),
         "warnings": list(start.warnings),
     }

@@ -148,6 +148,7 @@ async def routed(
     store: Path,
     *models: ScriptedModel,
     default_model: str | None = None,
+    routing: dict[str, Any] | None = None,
     **limits: Any,
 ) -> Routed:
     by_name = {model.name: model for model in models}
@@ -161,6 +162,7 @@ async def routed(
         models={name: {"kind": "scripted"} for name in by_name},
         default_model=default_model,
         limits=limits,
+        routing=routing or {},
         voices={"url": str(store)},
     )
     router = Router.__new__(Router)

@@ -197,6 +197,14 @@ async def test_the_shortest_wait_is_told_where_all_are_full(route: Route) -> Non
     assert (failure.status, failure.retry_after_s, failure.message) == (429, 3.0, "b is full")
 
 
+async def test_a_model_that_dies_while_it_speaks_is_avoided_at_once(route: Route) -> None:
+    dying = ScriptedModel("dying", script=[PIECE, Unavailable("gone")])
+    there = await route(dying, ScriptedModel("other"), default_model="dying")
+    assert failure_of(await there.events()).status == 503
+    assert isinstance((await there.events())[0], StreamStart)
+    assert len(dying.plans) == 1
+
+
 async def test_a_dry_run_asks_no_model(route: Route) -> None:
     one, two = ScriptedModel("one"), ScriptedModel("two", languages=("zh",))
     there = await route(one, two)

@@ -14,7 +14,8 @@ from serve_app.config import OPENAI_MODEL_ALIASES
 from serve_app.routing.decision import Load
 from serve_app.routing.names import POLICIES
 from serve_app.routing.needs import Needs
-from serve_app.routing.policy import Policy, _best, decide
+from serve_app.routing.order import best_first
+from serve_app.routing.policy import Policy, decide
 from serve_app.routing.rules import RoutingSettings
 
 NAMES = ("a", "b", "c", "d")
@@ -189,7 +190,7 @@ def test_a_larger_budget_never_gives_a_model_that_ranks_lower(
     tight, loose = chosen(min(budgets)), chosen(max(budgets))
     assert (tight is None) == (loose is None)
     if tight is not None and loose is not None:
-        assert _best(loose, needs) <= _best(tight, needs)
+        assert best_first(loose, needs) <= best_first(tight, needs)
 
 
 def test_a_long_text_goes_to_who_makes_most_audio() -> None:

@@ -18,9 +18,10 @@ from deployments.core.errors import (
 from deployments.core.speech import SpeechRequest
 from serve_app.config import OPENAI_MODEL_ALIASES
 from serve_app.routing.decision import Choice, Load
+from serve_app.routing.fallback import moves_on, stand_in
 from serve_app.routing.names import POLICIES, served_language
 from serve_app.routing.needs import Needs
-from serve_app.routing.policy import Policy, moves_on, rank, stand_in
+from serve_app.routing.policy import Policy, rank
 
 FAST = ModelCard("kokoro", "kokoro", 24_000, ("en", "zh"), "a", quality_rank=10)
 GOOD = ModelCard("indextts2", "indextts2", 22_050, ("en", "zh"), "b", cloning=True, quality_rank=30)
