@@ -10,6 +10,7 @@ import typer
 from serve_app.bench.command import bench
 from serve_app.commands import config, models, voices
 from serve_app.commands.check import check
+from serve_app.commands.route import route
 from serve_app.commands.say import say
 from serve_app.commands.serve import serve
 from serve_app.quality.command import app as quality
@@ -36,7 +37,7 @@ def voicegraph(
 ) -> None: ...
 
 
-for command in (serve, say, check, bench):
+for command in (serve, say, route, check, bench):
     app.command()(command)
 app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
     from deployments.voices.library import Outcome
+    from serve_app.routing.decision import Decision
 
 T = TypeVar("T")
 
@@ -69,6 +70,11 @@ class RouterClient:
         finally:
             # Over gRPC neither `break` nor a lost client stops the callee by itself.
             response.cancel()
+
+    async def route(self, request: SpeechRequest) -> Decision:
+        """What would become of the request if it came now."""
+        handle = self._large if _most_bytes(request) > MAX_GRPC_BYTES else self._handle
+        return await _result(handle.route.remote(request))
 
     async def catalogue(self, *, voices: bool = True) -> Catalogue:
         """Models and, if asked for, voices; without them no store is looked at."""
@@ -172,7 +178,11 @@ class RequestFields(TypedDict, total=False):
     params: Mapping[str, object]
     pause_ms: float | None
     text_cleaning: bool
+    sample_rate_hz: int | None
+    dialogue: bool
+    tags: tuple[str, ...]
     latency_budget_ms: float | None
+    filler: bool | None
     fallback: bool | None
     stream: bool
     deadline: Deadline

@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 
 from deployments.core.settings import Settings
 from deployments.voices.store import DEFAULT_URL
+from serve_app.routing.names import POLICIES
+from serve_app.routing.rules import RoutingSettings
 
-POLICIES = ("auto", "fast", "quality")
 LOCAL_ORIGINS = tuple(
     f"{scheme}://{host}:*" for host in ("localhost", "127.0.0.1", "[::1]") for scheme in ("http", "https")
 )
@@ -23,11 +24,11 @@ class Limits(Settings):
 
     max_input_chars: int = Field(4096, ge=1, description="longest text of one request, in characters")
     max_body_bytes: int = Field(12_000_000, ge=1024, description="largest request body")
-    max_active: int = Field(
-        16, ge=1, description="requests that one model speaks at the same time, per router replica"
-    )
-    max_queued: int = Field(
-        32, ge=0, description="further requests that may wait for a model, per router replica"
+    max_requests: int = Field(
+        256,
+        ge=1,
+        description="requests that one model holds, waiting ones included, per router replica; how many are spoken at "
+        "the same time follows from what the model makes in time",
     )
     retry_after_s: float = Field(
         2.0, gt=0, allow_inf_nan=False, description="what a rejected client is told to wait"
@@ -67,6 +68,7 @@ class Config(Settings):
         description="further names for a model, or for a policy: auto, fast, quality",
     )
     limits: Limits = Field(default_factory=Limits)  # type: ignore[arg-type]
+    routing: RoutingSettings = Field(default_factory=RoutingSettings)  # type: ignore[arg-type]
     voices: VoiceSettings = Field(default_factory=VoiceSettings)  # type: ignore[arg-type]
     cors_origins: tuple[str, ...] = Field(
         LOCAL_ORIGINS,
@@ -93,6 +95,7 @@ class Config(Settings):
                 raise ValueError(
                     f"cors_origins: {origin!r} is not an origin such as https://example.com, without a path"
                 )
+        self.routing.check(self.models)
         if self.default_model is not None and self.default_model not in self.models:
             raise ValueError(f"default_model: {self.default_model!r} is not one of {sorted(self.models)}")
         return self

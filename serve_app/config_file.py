@@ -165,6 +165,8 @@ def _keep_models(path: Path, application: dict[str, Any], wanted: list[str]) -> 
     args["optional"] = []  # what was named is wanted
     if wanted and args.get("default_model") in dropped:
         args["default_model"] = wanted[0]
+    if isinstance(rules := _section(args, "routing").get("rules"), list):
+        args["routing"]["rules"] = [left for rule in rules if (left := _without(rule, dropped)) is not None]
     if aliases := _section(args, "model_aliases"):
         args["model_aliases"] = {alias: target for alias, target in aliases.items() if target not in dropped}
 
@@ -176,6 +178,15 @@ def _keep_models(path: Path, application: dict[str, Any], wanted: list[str]) -> 
         application["deployments"] = [
             entry for entry in _deployments(application) if owner(entry.get("name")) in {None, *wanted}
         ]
+
+
+def _without(rule: Any, dropped: list[str]) -> Any:
+    """A routing rule without models that are left out; None where nothing is left that it does."""
+    preferred = rule.get("prefer") if isinstance(rule, dict) else None
+    if not isinstance(preferred, list) or not set(preferred) & set(dropped):
+        return rule
+    left = [name for name in preferred if name not in dropped]
+    return {**rule, "prefer": left} if left or rule.get("filler") else None
 
 
 def _check_args(application: dict[str, Any]) -> tuple[Config | None, list[str]]:

@@ -3,73 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from types import TracebackType
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments.core.catalogue import Catalogue, ModelCard
-from deployments.core.deadline import NEVER, Deadline, before, within
-from deployments.core.deaths import death_behind
-from deployments.core.errors import DeadlineExceeded, Overloaded, SpeechError, Unavailable
-from deployments.core.logs import RequestLogger, logger
-from deployments.core.pipeline import Pipeline, Plan, parse_model
-from deployments.core.ray_internals import logs_directory
-from deployments.core.speech import (
-    AudioChunk,
-    SpeechRequest,
-    StreamEnd,
-    StreamEvent,
-    StreamFailed,
-    StreamStart,
-)
+from deployments.core.catalogue import Catalogue
+from deployments.core.deadline import NEVER, Deadline
+from deployments.core.errors import SpeechError
+from deployments.core.logs import logger
+from deployments.core.pipeline import Pipeline, parse_model
+from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamEvent, StreamFailed
 from deployments.text.check import check_text
 from deployments.text.language import script_language
 from deployments.voices.library import Outcome
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
-from serve_app.admission import Admission
-from serve_app.client import cause_of
-from serve_app.config import POLICIES, Config
-from serve_app.routing import (
-    Choice,
-    Needs,
-    default_model,
-    moves_on,
-    no_such_voice,
-    rank,
-    resolve,
-    served_language,
-    stand_in,
-)
-from serve_app.telemetry import LoadMonitor, RequestRecord, Telemetry
+from serve_app.config import Config
+from serve_app.request_limit import RequestLimit
+from serve_app.routing.decision import Decision
+from serve_app.routing.failures import as_answer
+from serve_app.routing.fillers import Fillers
+from serve_app.routing.health import HealthMonitor
+from serve_app.routing.load import LoadMonitor
+from serve_app.routing.names import POLICIES, default_model, no_such_voice, served_language
+from serve_app.routing.needs import Needs
+from serve_app.routing.opening import Opener, OpenStream, spelled
+from serve_app.routing.policy import Policy, decide
+from serve_app.telemetry import RequestRecord, Telemetry
 from serve_app.voice_registry import VoiceRegistry
 
-READY_TIMEOUT_S = 2.0
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenStream:
-    """A stream whose first event is there. Leaving its context ends all work for the request."""
-
-    start: StreamStart
-    first: AudioChunk | StreamEnd
-    rest: AsyncGenerator[AudioChunk | StreamEnd, None]
-    stack: AsyncExitStack
-
-    async def __aenter__(self) -> _OpenStream:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stack.aclose()
 
 
 class Router:
@@ -83,10 +47,28 @@ class Router:
         for name, entry in config.models.items():
             kind, settings = parse_model(name, entry)
             self._pipelines[name] = kind(name, settings, stages[name])
-        self._cards = [pipeline.card for pipeline in self._pipelines.values()]
-        self._admissions = {name: self._admission(name) for name in self._pipelines}
-        self._monitor = LoadMonitor(self._pipelines)
+        cards = tuple(pipeline.card for pipeline in self._pipelines.values())
+        self._policy = Policy(cards, config.model_aliases, config.default_model, config.routing)
+        limits = {
+            name: RequestLimit(
+                name, most=config.limits.max_requests, retry_after_s=config.limits.retry_after_s
+            )
+            for name in self._pipelines
+        }
+        self._health = HealthMonitor(self._pipelines)
+        self._loads = LoadMonitor(self._pipelines, self._health, limits)
         self._telemetry = Telemetry()
+        fillers = config.routing.fillers
+        self._fillers = None if fillers is None else Fillers(fillers, self._pipelines, self._loads.load)
+        self._opener = Opener(
+            self._pipelines,
+            limits,
+            self._health,
+            self._loads,
+            self._telemetry,
+            config.limits.first_audio_timeout_s,
+            self._fillers,
+        )
         self._voices = VoiceRegistry(config.voices, self._pipelines)
         self._voices.start()
         self._warming = [asyncio.create_task(self._warm_up(name)) for name in self._pipelines]
@@ -99,40 +81,31 @@ class Router:
         ):  # what a stage cannot do now, a request will be told; other models are not concerned
             logger.exception("model %s could not be measured before its first request", model)
 
-    def _admission(self, model: str) -> Admission:
-        limits, pipeline = self._config.limits, self._pipelines[model]
-        return Admission(
-            model,
-            max_active=limits.max_active,
-            max_queued=limits.max_queued,
-            retry_after_s=limits.retry_after_s,
-            rows=lambda: pipeline.rows,
-        )
-
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
         """StreamStart, audio in order, StreamEnd; or StreamFailed, as the first event for everything that can be
         known by then: bad input, unknown model or voice, no capacity, no model that can serve."""
         record = self._telemetry.request()
         try:
-            checked = self._checked(request)
-            async with await self._open(self._choices(checked), checked, record) as stream:
+            async with await self._open(self._checked(request), record) as stream:
                 yield stream.start
                 event: AudioChunk | StreamEnd | None = stream.first
                 while event is not None:
+                    self._health.heard(record.model)
                     if isinstance(event, StreamEnd):
                         record.finished(event)
                         self._telemetry.stages(record.model, self._pipelines[record.model].monitor.stages())
                     yield event
-                    event = await anext(stream.rest, None)
+                    with self._opener.judged(record.model, request.request_id):
+                        event = await anext(stream.rest, None)
             if not record.settled:
                 raise SpeechError(f"model {record.model!r} stopped before the text was spoken")
         except Exception as error:
-            failure = _as_answer(record.model, error, request.request_id)
+            failure = as_answer(record.model, error, request.request_id)
             record.failed(failure)
             yield StreamFailed(failure)
         finally:
             record.closed()
-            self._count_in_flight()
+            self._opener.count_in_flight()
 
     def _checked(self, request: SpeechRequest) -> SpeechRequest:
         limits = self._config.limits
@@ -140,135 +113,77 @@ class Router:
         if deadline is NEVER or deadline.left_s > limits.first_audio_timeout_s:
             deadline = Deadline.after(limits.first_audio_timeout_s)
         text = check_text(request.text, max_chars=limits.max_input_chars, cleaning=request.text_cleaning)
-        language = served_language(request.language, self._cards)
+        language = served_language(request.language, self._policy.cards)
         return replace(request, text=text, language=language, deadline=deadline)
 
-    def _choices(self, request: SpeechRequest) -> list[Choice]:
+    def _decide(self, request: SpeechRequest) -> Decision:
         """Nothing here waits for a stage or a store: what one model or store does concerns no other model."""
-        return rank(
-            request,
-            self._needs(request),
-            self._cards,
-            self._config.model_aliases,
-            self._monitor.loads(),
-            self._config.default_model,
-        )
+        return decide(request, self._needs(request), self._policy, self._loads.loads())
 
     def _needs(self, request: SpeechRequest) -> Needs:
         needs = Needs(
             language=request.language or script_language(request.text),
             cloning=request.reference_audio is not None,
             emotion=request.emotion is not None,
+            transcript=request.reference_audio is None or bool(request.reference_text),
+            dialogue=request.dialogue,
+            instructions=request.instructions is not None,
+            sample_rate_hz=request.sample_rate_hz,
         )
         if request.voice is None or request.reference_audio is not None:
             return needs
         owners = frozenset(
-            name
-            for name, pipeline in self._pipelines.items()
-            if _spelled(request.voice, pipeline) is not None
+            name for name, pipeline in self._pipelines.items() if spelled(request.voice, pipeline) is not None
         )
-        if not owners and self._voices.find_in_memory(request.voice) is not None:
-            owners = self._voices.cloning_models
-        return replace(needs, owners=owners) if owners else replace(needs, voice_unknown=True)
+        if owners:
+            return replace(needs, owners=owners)
+        uploaded = self._voices.find_in_memory(request.voice)
+        if uploaded is None:
+            return replace(needs, voice_unknown=True)
+        return replace(needs, owners=self._voices.cloning_models, transcript=bool(uploaded.reference_text))
 
-    async def _open(
-        self, choices: list[Choice], request: SpeechRequest, record: RequestRecord
-    ) -> _OpenStream:
-        """The first choice that comes as far as its first event."""
-        for place, choice in enumerate(choices):
-            try:
-                told = stand_in(choice, choices[0]) if place else choice
-                return await self._attempt(told, request, record)
-            except SpeechError as failure:  # noqa: PERF203
-                if failure.code == "voice_not_found" and self._is_policy(request):
-                    raise no_such_voice(request.voice) from failure  # which is not that one model's fault
-                last = place + 1 == len(choices)
-                # A model that is given no time is not to blame.
-                if last or request.deadline.passed or not moves_on(request, failure):
-                    raise
-                RequestLogger(request.request_id).warning("model %s cannot serve: %s", choice.model, failure)
-                self._telemetry.fell_back(choice.model)
-        raise AssertionError("there is always a model to try")
-
-    def _is_policy(self, request: SpeechRequest) -> bool:
-        return resolve(request.model, self._cards, self._config.model_aliases) in POLICIES
-
-    async def _attempt(self, choice: Choice, request: SpeechRequest, record: RequestRecord) -> _OpenStream:
-        """One model's stream, up to its first event before the deadline. Raises SpeechError."""
-        model, pipeline = choice.model, self._pipelines[choice.model]
-        record.model = model
-        request = replace(request, voice=_spelled(request.voice, pipeline) or request.voice)
+    async def _open(self, request: SpeechRequest, record: RequestRecord) -> OpenStream:
+        decision = self._decide(request)
+        if decision.problem is not None:
+            raise decision.problem
+        if self._fillers is not None:
+            request = replace(request, filler=decision.may_fill)
         try:
-            async with AsyncExitStack() as stack:
-                await self._admit(model, request, stack)
-                plan = await before(
-                    request.deadline, pipeline.plan(request), f"model {model!r} was not ready to speak"
-                )
-                self._telemetry.decided(model, choice.reason)
-                began_s = time.monotonic()
-                audio = pipeline.stream(plan)
-                stack.push_async_callback(audio.aclose)
-                first = await before(request.deadline, anext(audio), f"model {model!r} made no audio")
-                self._monitor.answered(model)
-                if isinstance(first, AudioChunk):
-                    self._monitor.first_audio(model, time.monotonic() - began_s)
-                    record.first_audio(choice.reason)
-                return _OpenStream(_start(pipeline.card, plan, choice), first, audio, stack.pop_all())
-        except Exception as error:
-            failure = _as_answer(model, error, request.request_id)
-            if failure.code == Unavailable.default_code or self._all_time_passed(failure, record):
-                self._monitor.failed(model)
-            raise failure from error
+            return await self._opener.open(decision, request, record)
+        except SpeechError as failure:
+            if failure.code == "voice_not_found" and self._policy.wanted(request) in POLICIES:
+                raise no_such_voice(request.voice) from failure  # which is not that one model's fault
+            raise
 
-    async def _admit(self, model: str, request: SpeechRequest, stack: AsyncExitStack) -> None:
-        slot = self._admissions[model].slot(self._pipelines[model].rows_of(request))
-        await before(
-            request.deadline,
-            stack.enter_async_context(slot),
-            f"model {model!r} had no place for this request",
-        )
-        self._count_in_flight()
-
-    def _all_time_passed(self, failure: SpeechError, record: RequestRecord) -> bool:
-        """Whether a deadline was missed that was no shorter than the server's own: only then it tells of the model."""
-        waited_s = time.monotonic() - record.arrived_s
-        allowed_s = self._config.limits.first_audio_timeout_s
-        return failure.code == DeadlineExceeded.default_code and waited_s >= allowed_s
-
-    def _count_in_flight(self) -> None:
-        self._telemetry.in_flight(
-            sum(admission.active + admission.queued for admission in self._admissions.values())
-        )
+    async def route(self, request: SpeechRequest) -> Decision | SpeechError:
+        """What would become of the request if it came now; no model hears of it."""
+        try:
+            return self._decide(self._checked(request))
+        except SpeechError as error:
+            return error
 
     async def catalogue(self, voices: bool = True) -> Catalogue:
         """What clients may ask for; without `voices` no store is looked at."""
         fixed = [voice for pipeline in self._pipelines.values() for voice in pipeline.voices]
         uploaded = await self._voices.cards() if voices else ()
         return Catalogue(
-            models=tuple(self._cards),
+            models=self._policy.cards,
             voices=(*fixed, *uploaded) if voices else (),
             model_aliases=self._config.model_aliases,
-            default_model=default_model(self._config.default_model, self._cards),
+            default_model=default_model(self._config.default_model, self._policy.cards),
         )
 
     async def status(self) -> dict[str, bool]:
-        """Whether each model answers within two seconds."""
-        answers = await asyncio.gather(*(self._is_ready(name) for name in self._pipelines))
-        return dict(zip(self._pipelines, answers, strict=True))
-
-    async def _is_ready(self, model: str) -> bool:
-        try:
-            ready = await within(READY_TIMEOUT_S, self._pipelines[model].ready())
-        except Exception:  # whatever a stage raises, it is not ready
-            ready = False
-        if not ready:
-            self._monitor.not_ready(model)
-        return ready
+        """Whether each model answers, within two seconds; one that works for others does."""
+        return await self._health.status()
 
     # Uploaded voices. Errors are returned, because Serve logs what is raised between replicas as a crash.
 
     async def register_voice(self, voice: NewVoice) -> RegisteredVoice | SpeechError:
-        return await _or_error(self._voices.register(voice))
+        registered = await _or_error(self._voices.register(voice))
+        if isinstance(registered, RegisteredVoice):
+            self._prepare_fillers(registered.id, registered.language)
+        return registered
 
     async def registered_voice(self, name: str) -> RegisteredVoice | SpeechError:
         return await _or_error(self._voices.get(name))
@@ -277,7 +192,10 @@ class Router:
         return await _or_error(self._voices.update(name, changes))
 
     async def delete_voice(self, name: str) -> str | SpeechError:
-        return await _or_error(self._voices.delete(name))
+        deleted = await _or_error(self._voices.delete(name))
+        if isinstance(deleted, str) and self._fillers is not None:
+            self._fillers.forget(deleted)
+        return deleted
 
     async def voice_sample(self, name: str) -> tuple[str, bytes] | SpeechError:
         return await _or_error(self._voices.sample(name))
@@ -285,49 +203,16 @@ class Router:
     async def preload_voice(self, name: str) -> dict[str, Outcome] | SpeechError:
         return await _or_error(self._voices.preload(name))
 
+    def _prepare_fillers(self, voice: str, language: str) -> None:
+        """In the background, once a voice is there; whoever speaks with it then is not concerned."""
+        if self._fillers is None:
+            return
+        for model in sorted(self._voices.cloning_models):
+            self._fillers.prepare(model, voice, language or None)
+
 
 async def _or_error(work: Awaitable[T]) -> T | SpeechError:
     try:
         return await work
     except SpeechError as error:
         return error
-
-
-def _spelled(voice: str | None, pipeline: Pipeline) -> str | None:
-    """The name that the model itself has for the voice that was asked for; None where it has none."""
-    if voice is None:
-        return None
-    return next((name for card in pipeline.voices if (name := card.spelled(voice)) is not None), None)
-
-
-def _start(card: ModelCard, plan: Plan, choice: Choice) -> StreamStart:
-    return StreamStart(
-        model=card.name,
-        voice=plan.voice.id,
-        sample_rate_hz=card.sample_rate_hz,
-        reason=choice.reason,
-        tempo=plan.tempo,
-        voice_cache=plan.voice_cache,
-        ignored=plan.ignored,
-        warnings=(*choice.warnings(plan.voice.id), *plan.warnings),
-    )
-
-
-def _as_answer(model: str, error: Exception, request_id: str) -> SpeechError:
-    """What a client is told of any failure; unexpected ones are logged with their trace."""
-    cause = cause_of(error) if isinstance(error, RayTaskError) else error
-    if isinstance(cause, SpeechError):
-        return cause
-    if isinstance(cause, BackPressureError):
-        return Overloaded(f"model {model!r} is full; try again shortly", retry_after_s=2)
-    RequestLogger(request_id).error("model %s failed", model, exc_info=cause)
-    if isinstance(cause, RayActorError | RayServeException):
-        logs = logs_directory()
-        death = death_behind(cause, logs) if logs else None
-        if death is not None:
-            RequestLogger(request_id).error("model %s: %s. %s", model, death, death.advice)
-        told = f": {death}" if death else ""
-        return Unavailable(
-            f"model {model!r} stopped while working on this request{told}; try again", retry_after_s=2
-        )
-    return SpeechError(f"model {model!r} failed on this request; the server's log has the details")

@@ -1,23 +1,16 @@
-"""What the router reports to Prometheus (exported by Ray with the prefix `ray_`) and reads itself as live load."""
+"""What the router reports to Prometheus (exported by Ray with the prefix `ray_`)."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Mapping
-from statistics import median
 
 from ray.serve import metrics
 
 from deployments.core.errors import SpeechError
 from deployments.core.metrics import StageMetrics
-from deployments.core.pipeline import Pipeline
 from deployments.core.speech import StreamEnd
-from serve_app.routing import Load
 
-RECENT = 32  # requests that the live first-audio figure looks back on
-DOWN_S = 5.0  # so long a model that cannot answer comes last; then it is tried again
-FAILURES_IN_A_ROW = 3  # after which it is taken to be down: fewer may be the fault of single requests
 STAGES_EVERY_S = 1.0  # metrics of stages are exported no oftener
 SECONDS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0]
 RATIOS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0]
@@ -35,51 +28,13 @@ STAGE_FIELDS = {
 }
 
 
-class LoadMonitor:
-    """Live load per model, as the routing policy reads it: what its pipeline expects, else the median of late."""
-
-    def __init__(self, pipelines: Mapping[str, Pipeline]) -> None:
-        self._pipelines = pipelines
-        self._first_audio_s: dict[str, deque[float]] = {name: deque(maxlen=RECENT) for name in pipelines}
-        self._down_until_s = dict.fromkeys(pipelines, 0.0)
-        self._failures = dict.fromkeys(pipelines, 0)
-
-    def first_audio(self, model: str, seconds: float) -> None:
-        self._first_audio_s[model].append(seconds)
-
-    def failed(self, model: str) -> None:
-        """The model could not answer a request. After some in a row others come first for a while."""
-        self._failures[model] += 1
-        if self._failures[model] >= FAILURES_IN_A_ROW:
-            self.not_ready(model)
-
-    def not_ready(self, model: str) -> None:
-        """The model said so itself, or did not say anything: others come first for a while."""
-        self._down_until_s[model] = time.monotonic() + DOWN_S
-
-    def answered(self, model: str) -> None:
-        self._failures[model] = 0
-        self._down_until_s[model] = 0.0
-
-    def loads(self) -> dict[str, Load]:
-        return {name: self._load(name, pipeline) for name, pipeline in self._pipelines.items()}
-
-    def _load(self, model: str, pipeline: Pipeline) -> Load:
-        ready = self._down_until_s[model] <= time.monotonic()
-        forecast = pipeline.forecast()
-        if forecast is not None:
-            return Load(forecast.first_audio_s, forecast.audio_s_per_s, ready)
-        recent = self._first_audio_s[model]
-        return Load(median(recent) if recent else None, None, ready)
-
-
 class Telemetry:
     """The metrics of a router."""
 
     def __init__(self) -> None:
         self._requests = _counter("tts_requests", "Requests by outcome", "model", "code")
         self._decisions = _counter(
-            "tts_router_decisions", "Models chosen, with the reason", "model", "reason"
+            "tts_router_decisions", "Models tried for a request, with the reason", "model", "reason"
         )
         self._fallbacks = _counter("tts_fallbacks", "Requests moved to another model", "model")
         self._aborted = _counter("tts_stream_aborted", "Streams that did not end", "reason")

@@ -17,15 +17,18 @@ from typing import Any
 import httpx
 
 TESTS = Path(__file__).parent
-SMALL = "small"  # an application with a queue that is easily filled
+PAIR = "pair"  # an application of models that stand in for each other, and one that never answers
+SMALL = "small"  # an application that is easily filled
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """`url` serves kokoro (where its weights are) and two toys; `small_url` one toy with room for 2 + 2 requests."""
+    """`url` serves kokoro (where its weights are) and two toys; `small_url` one toy with room for 4 requests;
+    `pair_url` the toys `first`, which is better, `second` and `sloth`."""
 
     url: str
     small_url: str
+    pair_url: str
     logs: Path
 
     async def counts(self, model: str, application: str = "voicegraph") -> dict[str, int]:
@@ -84,13 +87,17 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
             small = Config(
                 models={"tiny": {"kind": "toys.tones"}},
                 voices={"url": str(voices)},
-                limits={"max_active": 2, "max_queued": 2, "retry_after_s": 1.5},
+                limits={"max_requests": 4, "retry_after_s": 1.5},
             )
             serve.run(build(small), name=SMALL, route_prefix=f"/{SMALL}")
+            toys = {"first": {"kind": "toys.tones", "quality_rank": 2}, "second": {"kind": "toys.tones"}}
+            toys["sloth"] = {"kind": "toys.sloth", "quality_rank": 1}
+            pair = Config(models=toys, voices={"url": str(voices)})
+            serve.run(build(pair), name=PAIR, route_prefix=f"/{PAIR}")
             url = f"http://127.0.0.1:{port}"
             logs = Path(directory) / "session_latest" / "logs" / "serve"
-            cluster = Cluster(url, f"{url}/{SMALL}", logs)
-            for url in (cluster.url, cluster.small_url):
+            cluster = Cluster(url, f"{url}/{SMALL}", f"{url}/{PAIR}", logs)
+            for url in (cluster.url, cluster.small_url, cluster.pair_url):
                 _wait_until_routed(url)
             yield cluster
         finally:

@@ -59,7 +59,6 @@ def serving(size: str, *, reference_s: float, **settings: Any) -> Iterator[Graph
                 {
                     "models": {MODEL: entry},
                     "voices": {"url": str(Path(scratch) / "voices")},
-                    "limits": {"max_active": 64, "max_queued": 256},
                 }
             )
             serve.run(build(config), name=APPLICATION)

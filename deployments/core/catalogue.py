@@ -54,7 +54,10 @@ class ModelCard:
     languages: tuple[str, ...]  # ISO 639-1
     default_voice: str
     cloning: bool = False
+    cloning_needs_transcript: bool = False  # it must be told what is said in the recording
     emotion: bool = False
+    instructions: bool = False  # how to speak, or who speaks, may be said in words
+    dialogue: bool = False  # one text of several speakers, spoken as one conversation
     quality_rank: int = 0  # higher sounds better
     description: str = ""
     presets: tuple[str, ...] = ()  # values of `quality`, the default first

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deployments.core.errors import DeadlineExceeded
 
@@ -56,11 +56,26 @@ async def within(seconds: float | None, work: Awaitable[T]) -> T:
             raise TimeoutError
         return task.result()
     finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # asked for, so that nobody is told of one that nobody waits for
+        await _stop(task)
+
+
+async def watched(look: Callable[[], Awaitable[None]], every_s: float, work: Awaitable[T]) -> T:
+    """The result of `work`, at which `look` looks every so many seconds: what it raises cancels the work."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=every_s))[0]:
+            await look()
+        return task.result()
+    finally:
+        await _stop(task)
+
+
+async def _stop(task: asyncio.Future[Any]) -> None:
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # asked for, so that nobody is told of one that nobody waits for
 
 
 async def before(deadline: Deadline, work: Awaitable[T], what: str) -> T:

@@ -42,6 +42,7 @@ class Forecast:
 
     first_audio_s: float  # of a request that would come now, its wait included
     audio_s_per_s: float  # that it makes in all
+    full: bool = False  # a request that came now would be refused
 
 
 class Pipeline(Protocol):
@@ -71,15 +72,6 @@ class Pipeline(Protocol):
     def device_bytes(cls, name: str, settings: Any) -> dict[str, int]:
         """About how much GPU memory one replica of each deployment takes, by its name. The files are there."""
         return {}
-
-    @property
-    def rows(self) -> int | None:
-        """Rows of the model's engine, by which requests are admitted; None where they are only counted."""
-        return None
-
-    def rows_of(self, request: SpeechRequest) -> int:
-        """Rows that a request takes before its first audio. Raises InvalidRequest."""
-        return 1
 
     def forecast(self) -> Forecast | None:
         """For the routing policy, without a call to a stage; None where nothing is known yet."""

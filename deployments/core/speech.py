@@ -40,12 +40,19 @@ class SpeechRequest:
     reference_audio: bytes | None = None  # one-off cloning: the recording as it was sent, in place of `voice`
     reference_text: str | None = None  # what is said in it
     emotion: Emotion | None = None
-    instructions: str | None = None  # how to speak, in words; never a reason to choose another model
+    # How to speak, in words: a wish. Models that follow it come first where no voice is named; none is refused for it.
+    instructions: str | None = None
     quality: str | None = None  # the name of one of the model's presets
     params: Mapping[str, object] = field(default_factory=dict)  # validated by the model's own Params
     pause_ms: float | None = None
     text_cleaning: bool = True  # markup and pictures in the text are not spoken
+    sample_rate_hz: int | None = (
+        None  # of the answer, which is resampled: among equals the model that makes it
+    )
+    dialogue: bool = False  # the text is a conversation, for a model that speaks it as one
+    tags: tuple[str, ...] = ()  # words of the client's own, for the operator's routing rules
     latency_budget_ms: float | None = None
+    filler: bool | None = None  # may the answer begin with an interjection? None: as the operator's rules say
     fallback: bool | None = (
         None  # may another model answer? None: a policy's choice may change, a named model may not
     )
@@ -65,6 +72,7 @@ class StreamStart:
     voice_cache: str | None = None  # "hit" or "miss" where the model encodes voices
     ignored: tuple[str, ...] = ()  # fields of the request that this model cannot honour
     warnings: tuple[str, ...] = ()  # what a listener may miss, as far as it is known before any audio
+    filler_ms: float = 0.0  # length of the interjection that comes before the text; 0: there is none
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,6 +248,7 @@ def _card(name: str, settings: IndexTTSSettings, facts: CheckpointFacts, default
         default_voice=default_voice,
         cloning=True,
         emotion=True,
+        instructions=facts.reads_emotion,
         quality_rank=settings.quality_rank,
         description=settings.description,
         presets=tuple(presets),

@@ -52,6 +52,7 @@ class CheckpointFacts:
     frames_per_code: Fraction
     max_text_tokens: int  # of a segment
     max_codes: int  # of a segment
+    reads_emotion: bool = False  # from words: the classifier is there
 
     @staticmethod
     def read(checkpoint: str) -> CheckpointFacts:
@@ -66,6 +67,7 @@ class CheckpointFacts:
             # The published segmentation may repeat a closing quote, which makes a segment one token longer.
             max_text_tokens=files.gpt_dims.max_text_tokens - 1,
             max_codes=files.gpt_dims.max_mel_tokens - 1,
+            reads_emotion=not files.missing("emotion_text"),
         )
 
     @property

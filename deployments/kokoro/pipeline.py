@@ -107,7 +107,7 @@ class Pipeline(pipeline.Pipeline):
         return bool(await self._stage.ready.remote())
 
     def forecast(self) -> Forecast | None:
-        return self._scheduler.forecast() if self._learnt else None
+        return self._scheduler.forecast(self._settings.longest_wait_s) if self._learnt else None
 
     async def warm_up(self) -> None:
         await self._learn(self._voices[self.card.default_voice].language)

@@ -102,8 +102,9 @@ class StreamAdmission:
     def forecast(self) -> Forecast:
         """For a stream of usual length that would come now."""
         usual = SharedStream(Playback(), self._usual_s)
-        after_s = self._wait_s(usual) + self._first.at(len(self._begun) + len(self._waiting) + 1)
-        return Forecast(after_s, self.audio_s_per_s)
+        wait_s = self._wait_s(usual)
+        after_s = wait_s + self._first.at(len(self._begun) + len(self._waiting) + 1)
+        return Forecast(after_s, self.audio_s_per_s, full=wait_s > self._longest_wait_s)
 
     @asynccontextmanager
     async def turn(self, stream: SharedStream, *, at_once: bool = False) -> AsyncGenerator[None, None]:

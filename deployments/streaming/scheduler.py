@@ -94,12 +94,13 @@ class Scheduler:
         begun = [self._begun(each, now_s) for each in self._streams if not self._is_new(each)]
         return wait_s(now_s, [*new, self._newcomer(stream)], begun, self._work_per_audio)
 
-    def forecast(self) -> Forecast:
-        """For a text of usual length that would come now."""
+    def forecast(self, longest_wait_s: float) -> Forecast:
+        """For a text of usual length that would come now, and is refused where it would wait longer."""
         work, audio = self._pace().work, self._pace().audio
         expected = work.seconds(USUAL_PIECE_S), audio.seconds(USUAL_PIECE_S)
         usual = ScheduledStream(Playback(), lambda: 2 * expected[1], expected)
-        return Forecast(self.wait_s(usual) + expected[0], 1 / self._work_per_audio)
+        wait_s = self.wait_s(usual)
+        return Forecast(wait_s + expected[0], 1 / self._work_per_audio, full=wait_s > longest_wait_s)
 
     @property
     def _work_per_audio(self) -> float:

@@ -202,6 +202,8 @@ def _card(name: str, settings: VoxCPMSettings, facts: CheckpointFacts, default_v
         languages=facts.languages,
         default_voice=default_voice,
         cloning=True,
+        cloning_needs_transcript=not facts.dims.has_reference,
+        instructions=facts.dims.is_version_2,
         quality_rank=settings.quality_rank,
         description=settings.description,
         parameters=settings.params.schema_here(),

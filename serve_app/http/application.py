@@ -14,6 +14,7 @@ from serve_app.http.cross_origin import CrossOrigin
 from serve_app.http.framing import CleanPaths, HeadForGet, WholeForOldHttp
 from serve_app.http.limits import BodyLimit
 from serve_app.http.packed_body import PackedBody
+from serve_app.http.route import route_routes
 from serve_app.http.service import SpeechService
 from serve_app.http.speech import speech_routes
 from serve_app.http.system import docs_routes, page_routes, system_routes
@@ -42,6 +43,7 @@ def create_api(service: SpeechService, limits: Limits, cors_origins: tuple[str, 
     app.add_middleware(WholeForOldHttp)
     app.include_router(speech_routes(service))
     app.include_router(batch_routes(service))
+    app.include_router(route_routes(service))
     app.include_router(websocket_routes(service, limits))
     app.include_router(catalogue_routes(service))
     app.include_router(voice_routes(service))

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -111,7 +112,8 @@ class Batch:
     async def _spoken(self, index: int, body: SpeechBody) -> dict[str, Any]:
         fmt = FORMATS[body.response_format]
         sample_rate_hz = output_rate_hz(fmt, body.sample_rate)
-        request = await body.request(self._request_id(index))
+        # Nobody waits for the first sound of an item.
+        request = replace(await body.request(self._request_id(index)), filler=False)
         delivery = await Delivery.open(self._service.stream(request), fmt, sample_rate_hz)
         data = await delivery.whole()
         return {

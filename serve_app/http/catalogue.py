@@ -10,9 +10,8 @@ from pydantic import BaseModel
 
 from deployments.core.catalogue import Catalogue, ModelCard, VoiceCard
 from deployments.core.errors import NotFound
-from serve_app.config import POLICIES
 from serve_app.http.service import SpeechService
-from serve_app.routing import resolve
+from serve_app.routing.names import POLICIES, resolve
 
 CREATED = 1_760_000_000  # models have no date of their own; OpenAI's clients expect a number
 
@@ -44,7 +43,10 @@ class AudioModel(BaseModel):
     default_voice: str
     streaming: bool
     cloning: bool
+    cloning_needs_transcript: bool
     emotion: bool
+    instructions: bool
+    dialogue: bool
     description: str
     qualities: list[str]
     parameters: Mapping[str, Any]
@@ -141,7 +143,10 @@ def _audio_model(card: ModelCard) -> AudioModel:
         default_voice=card.default_voice,
         streaming=True,
         cloning=card.cloning,
+        cloning_needs_transcript=card.cloning_needs_transcript,
         emotion=card.emotion,
+        instructions=card.instructions,
+        dialogue=card.dialogue,
         description=card.description,
         qualities=list(card.presets),
         parameters=card.parameters,

@@ -11,6 +11,7 @@ MAX_HEADER_CHARS = 4000  # proxies give all headers of an answer together 8 to 1
 # A page of another origin may read these, too.
 EXPOSED = (
     *("X-Request-Id", "X-Model", "X-Voice", "X-Sample-Rate", "X-Route-Reason", "X-Cache", "X-Warnings"),
+    "X-Filler-Ms",
     *("X-Ignored-Fields", "X-Audio-Duration", "X-RTF", "Server-Timing", "Retry-After"),
     *("Accept-Ranges", "Content-Range", "Content-Length", "ETag"),
 )

@@ -4,7 +4,7 @@ it that batches and sessions share."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
@@ -28,6 +28,8 @@ from serve_app.http.fields import (
 FLAT_EMOTION = tuple(FlatEmotion.model_fields)
 RECORDINGS = Workers("recordings", 2)  # decode what requests bring
 MAX_NAME_CHARS = 200
+MAX_TAGS = 16
+Tag = Annotated[str, Field(min_length=1, max_length=64)]
 VOICE_NAMES = ("speaker", "speaker_id")  # further names of `voice`
 SAY_NOTHING = ("instructions", "ref_text")  # texts that clients send empty where they have none
 INSTEAD = {
@@ -88,7 +90,15 @@ class SpeechSettings(FlatEmotion):
         True,
         description="markup (HTML, SSML, Markdown) and emoji are not read out; false: spoken as they are written",
     )
+    tags: list[Tag] = Field(
+        [], max_length=MAX_TAGS, description="words of your own, which the operator's routing rules may know"
+    )
     latency_budget_ms: Decimal | None = Field(None, gt=0, allow_inf_nan=False)
+    filler: bool | None = Field(
+        None,
+        description="may the answer begin with a short interjection in the same voice, where its first audio is not "
+        "expected within latency_budget_ms? Default: as the operator's routing rules say",
+    )
     fallback: bool | None = Field(
         None,
         description="may another model answer before the first byte? Default: where auto, fast or quality chose the "
@@ -167,7 +177,10 @@ class SpeechSettings(FlatEmotion):
             params=self.params,
             pause_ms=self.pause_ms,
             text_cleaning=self.text_cleaning,
+            sample_rate_hz=self.sample_rate,
+            tags=tuple(self.tags),
             latency_budget_ms=self.latency_budget_ms,
+            filler=self.filler,
             fallback=self.fallback,
             stream=self.stream,
         )
@@ -191,13 +204,15 @@ class SpeechBody(SpeechSettings):
 
 # Fields of SpeechRequest by what HTTP calls them, where both hold the same.
 SAME = {name: name for name in SpeechRequest.__dataclass_fields__ if name in SpeechSettings.model_fields} | {
-    "reference_text": "ref_text"
+    "reference_text": "ref_text",
+    "sample_rate_hz": "sample_rate",
 }
 
 
 def check_request(request: SpeechRequest) -> None:
     """Refuse what no body of HTTP may hold, in a request that did not come by HTTP. Raises InvalidRequest."""
     values = {theirs: getattr(request, ours) for ours, theirs in SAME.items() if ours != "emotion"}
+    values["tags"] = list(request.tags)
     validated(values, SpeechSettings)
     if request.emotion is not None:
         check_emotion(request.emotion)

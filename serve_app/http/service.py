@@ -14,6 +14,7 @@ from deployments.core.errors import Overloaded
 from deployments.core.speech import SpeechRequest, StreamEvent
 from deployments.voices.library import Outcome
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
+from serve_app.routing.decision import Decision
 
 T = TypeVar("T")
 
@@ -23,6 +24,8 @@ SPREAD = 0.5  # waits are up to this much longer, so that those refused together
 
 class SpeechService(Protocol):
     def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]: ...
+
+    async def route(self, request: SpeechRequest) -> Decision: ...
 
     async def catalogue(self, *, voices: bool = True) -> Catalogue: ...
 

@@ -70,6 +70,8 @@ def _headers(delivery: Delivery, body: SpeechBody, first_audio_s: float) -> dict
         "X-Route-Reason": header_value(start.reason),
         "Server-Timing": f"first_audio;dur={first_audio_s * 1000:.1f}",
     }
+    if start.filler_ms:
+        headers["X-Filler-Ms"] = f"{start.filler_ms:.0f}"
     if start.voice_cache:
         headers["X-Cache"] = start.voice_cache
     return headers | ignored_header(body.ignored(start.ignored)) | warnings_header(start.warnings)

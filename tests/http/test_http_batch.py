@@ -45,7 +45,7 @@ async def test_one_bad_item_fails_alone(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_batch_larger_than_the_queue_succeeds(cluster: Cluster) -> None:
-    """The small application has places for 2 + 2 requests and tells others to come back after 1.5 s."""
+    """The small application has places for 4 requests and tells others to come back after 1.5 s."""
     body = {"items": [{"input": "slow word " + str(n)} for n in range(24)], "response_format": "pcm"}
     async with httpx.AsyncClient(timeout=120) as client:
         answer = await client.post(f"{cluster.small_url}{BATCH}", json=body)

@@ -170,7 +170,7 @@ async def test_a_model_that_breaks(talk: Talk) -> None:
 
 
 async def test_many_sessions_on_a_small_server(cluster: Cluster) -> None:
-    """Places for 2 + 2 requests: a later piece waits for one, a first piece is refused at once."""
+    """Places for 4 requests: a later piece waits for one, a first piece is refused at once."""
 
     async def one() -> dict[str, Any]:
         async with talking(cluster.small_url) as talk:

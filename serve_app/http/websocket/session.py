@@ -33,7 +33,7 @@ from serve_app.http.websocket.messages import (
     read_message,
 )
 from serve_app.http.websocket.utterance import Utterance
-from serve_app.routing import no_such_voice, resolve, served_language
+from serve_app.routing.names import no_such_voice, resolve, served_language
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION = 1000, 1001, 1008  # RFC 6455, 7.4.1
 
@@ -283,6 +283,7 @@ def _start(utterance: Utterance) -> dict[str, Any]:
         "format": utterance.fmt.name,
         "media_type": utterance.fmt.media_type,
         "route_reason": start.reason,
+        "filler_ms": round(start.filler_ms),
         "ignored": ignored_names(utterance.config.ignored(start.ignored)),
         "warnings": list(start.warnings),
     }

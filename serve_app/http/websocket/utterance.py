@@ -154,7 +154,7 @@ class Utterance:
 
     async def _open_next(self, request: SpeechRequest, start: StreamStart) -> Delivery:
         """With the model and the voice that began; nobody would expect another one in the middle."""
-        request = replace(request, model=start.model, fallback=False)
+        request = replace(request, model=start.model, fallback=False, filler=False)
         if request.reference_audio is not None:
             return await self._open(request)
         try:

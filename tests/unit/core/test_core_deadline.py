@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from deployments.core import deadline as module
-from deployments.core.deadline import NEVER, Deadline, before, within
+from deployments.core.deadline import NEVER, Deadline, before, watched, within
 from deployments.core.errors import DeadlineExceeded
 
 
@@ -114,3 +114,38 @@ async def test_whoever_stops_waiting_is_stopped_even_as_the_work_ends() -> None:
         else:
             with pytest.raises(asyncio.CancelledError):
                 await waiting
+
+
+async def test_whoever_looks_after_work_may_end_it() -> None:
+    looks, stopped = [], asyncio.Event()
+
+    async def work() -> int:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.set()
+        return 1
+
+    async def look() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            raise ValueError("it is gone")
+
+    with pytest.raises(ValueError, match="it is gone"):
+        await watched(look, 0.01, work())
+    assert stopped.is_set()
+    assert len(looks) == 3
+
+
+async def test_work_that_ends_soon_is_not_looked_at() -> None:
+    async def work(error: Exception | None) -> int:
+        if error is not None:
+            raise error
+        return 1
+
+    async def look() -> None:
+        raise AssertionError
+
+    assert await watched(look, 5.0, work(None)) == 1
+    with pytest.raises(ValueError, match="wrong"):
+        await watched(look, 5.0, work(ValueError("wrong")))

@@ -21,7 +21,10 @@ from deployments.core.speech import AudioChunk, Samples, SpeechRequest, StreamEn
 from deployments.text.check import check_text
 from serve_app.config import OPENAI_MODEL_ALIASES, Limits
 from serve_app.http.application import create_api
-from serve_app.routing import resolve
+from serve_app.routing.decision import Decision, Load
+from serve_app.routing.names import resolve
+from serve_app.routing.needs import Needs
+from serve_app.routing.policy import Policy, decide
 
 MODEL_RATE_HZ = 16_000
 MAX_BODY_BYTES = 20_000
@@ -117,6 +120,13 @@ class FakeService:
                     yield item
         finally:
             self.closed += 1
+
+    async def route(self, request: SpeechRequest) -> Decision:
+        self.requests.append(request)
+        policy = Policy((CARD, OTHER), OPENAI_MODEL_ALIASES, "toy")
+        return decide(
+            request, Needs(cloning=request.reference_audio is not None), policy, {"toy": Load(0.25, 4.0)}
+        )
 
     async def catalogue(self, *, voices: bool = True) -> Catalogue:
         self.voices_listed += voices

@@ -152,7 +152,8 @@ async def test_a_recording_and_a_voice_exclude_each_other_across_levels(
         "ref_audio": url,
         "ref_text": "hello",
     }
-    await answered(client, body)
+    await answered(client, body | {"filler": True})
+    assert not any(request.filler for request in speaker.requests)
     assert {request.text: request.voice for request in speaker.requests} == {"One": None, "Two": "ben"}
     assert {request.text: request.reference_text for request in speaker.requests} == {
         "One": "hello",

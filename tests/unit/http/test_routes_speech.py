@@ -253,3 +253,11 @@ async def test_audio_passes_few_generators(fields: dict[str, str]) -> None:
     service = DeepService()
     await ask(service, response_format="pcm", **fields)
     assert max(service.generators) <= 4
+
+
+@pytest.mark.parametrize(("filler_ms", "told"), [(0.0, None), (412.6, "413")])
+async def test_a_filler_is_told(filler_ms: float, told: str | None) -> None:
+    service = FakeService(speech(1.0, filler_ms=filler_ms))
+    answer = await ask(service, response_format="pcm", filler=True)
+    assert answer.headers.get("x-filler-ms") == told
+    assert service.requests[0].filler is True

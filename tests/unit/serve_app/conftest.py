@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,16 @@ from deployments.core.logs import logger
 def route(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Route:
     """await route(*models, **limits) -> a router over them."""
     return partial(routed, monkeypatch, tmp_path / "voices")
+
+
+@pytest.fixture(autouse=True)
+async def no_probe_goes_on() -> AsyncIterator[None]:
+    """A router asks models that are down until its process ends; the loop of the tests goes on."""
+    yield
+    probes = [task for task in asyncio.all_tasks() if "HealthMonitor._probe" in repr(task.get_coro())]
+    for task in probes:
+        task.cancel()
+    await asyncio.gather(*probes, return_exceptions=True)
 
 
 class _Lines(logging.Handler):

@@ -47,7 +47,6 @@ class ScriptedModel:
     cloning: bool = False
     languages: tuple[str, ...] = ("en",)
     expected: Forecast | None = None
-    rows: int | None = None
     clean_up_s: float = 0.0
     monitor: StageMonitor = field(default_factory=StageMonitor)
     plans: list[SpeechRequest] = field(default_factory=list)
@@ -64,9 +63,6 @@ class ScriptedModel:
             cloning=self.cloning,
             quality_rank=self.quality_rank,
         )
-
-    def rows_of(self, request: SpeechRequest) -> int:
-        return 1
 
     def use_library(self, library: VoiceLibrary) -> None: ...
 
@@ -141,8 +137,8 @@ class Routed:
 
     def idle(self) -> bool:
         """Whether no request holds or awaits anything."""
-        admissions = self.router._admissions.values()
-        return not any(a.active or a.queued for a in admissions) and not any(
+        limits = self.router._opener.limits.values()
+        return not any(limit.held for limit in limits) and not any(
             model.running for model in self.models.values()
         )
 
@@ -152,6 +148,7 @@ async def routed(
     store: Path,
     *models: ScriptedModel,
     default_model: str | None = None,
+    routing: dict[str, Any] | None = None,
     **limits: Any,
 ) -> Routed:
     by_name = {model.name: model for model in models}
@@ -165,6 +162,7 @@ async def routed(
         models={name: {"kind": "scripted"} for name in by_name},
         default_model=default_model,
         limits=limits,
+        routing=routing or {},
         voices={"url": str(store)},
     )
     router = Router.__new__(Router)

@@ -31,7 +31,7 @@ def test_origins(origin: str) -> None:
         ({}, "models"),
         ({"models": MODELS, "modles": {}}, "modles"),
         ({"models": MODELS, "limits": {"max_activ": 3}}, "max_activ"),
-        ({"models": MODELS, "limits": {"max_active": 0}}, "max_active"),
+        ({"models": MODELS, "limits": {"max_requests": 0}}, "max_requests"),
         ({"models": MODELS, "limits": {"retry_after_s": float("inf")}}, "retry_after_s"),
         ({"models": MODELS, "limits": {"retry_after_s": float("nan")}}, "retry_after_s"),
         ({"models": MODELS, "limits": {"first_audio_timeout_s": 0}}, "first_audio_timeout_s"),

@@ -160,6 +160,32 @@ def test_models_that_are_left_out_take_their_deployments_and_aliases_along(path:
         assert {d.name for d in loaded.serve.applications[0].deployments} == {"Ingress", "Router", kept}
 
 
+def test_models_that_are_left_out_leave_the_routing_rules(path: Path) -> None:
+    changed = two_models()
+    changed["applications"][0]["args"]["optional"] = []
+    changed["applications"][0]["args"]["routing"] = {
+        "long_text_chars": 7,
+        "rules": [
+            {"name": "both", "prefer": ["index", "index-fast"]},
+            {"name": "one", "prefer": ["index"]},
+            {"name": "think", "filler": True, "prefer": ["index"]},
+        ],
+        "fillers": {},
+    }
+    path.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    routing = load(path, models=["index-fast"]).args.routing
+    assert [(rule.name, rule.prefer) for rule in routing.rules] == [("both", ("index-fast",)), ("think", ())]
+    assert routing.long_text_chars == 7
+    assert len(load(path).args.routing.rules) == 3
+    changed["applications"][0]["args"]["routing"]["rules"][0]["prefer"] = ["gone"]
+    assert "'both' prefers 'gone', which is not one of" in problems(path, changed)[0]
+    for odd in (None, [], {"rules": None}, {"rules": ["x", {"prefer": "index"}]}):
+        changed["applications"][0]["args"]["routing"] = odd
+        path.write_text(yaml.safe_dump(changed), encoding="utf-8")
+        if odd is not None:
+            assert problems(path, changed, models=["index-fast"]) or odd == {}
+
+
 def test_a_model_that_is_not_in_the_file(path: Path) -> None:
     assert (
         "'x' is not in this file; it has index, index-fast" in problems(path, two_models(), models=["x"])[0]

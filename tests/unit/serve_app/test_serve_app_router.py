@@ -31,8 +31,7 @@ from deployments.core.speech import (
     StreamFailed,
     StreamStart,
 )
-from serve_app import router as router_module
-from serve_app.telemetry import FAILURES_IN_A_ROW
+from serve_app.routing import health
 
 
 async def test_a_request(route: Route) -> None:
@@ -64,9 +63,9 @@ async def test_the_model_gets_clean_text_unless_the_request_says_otherwise(route
 async def test_a_model_that_does_not_answer_concerns_no_other(
     route: Route, monkeypatch: pytest.MonkeyPatch, fault: Step
 ) -> None:
-    monkeypatch.setattr(router_module, "READY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(health, "READY_TIMEOUT_S", 0.05)
     bad = ScriptedModel("bad", planning=[fault], readiness=[fault], script=[fault])
-    there = await route(bad, ScriptedModel("good"), max_active=1, max_queued=0)
+    there = await route(bad, ScriptedModel("good"), max_requests=1)
     asked = asyncio.create_task(there.events(model="bad", fallback=False))
     await until(lambda: bool(bad.plans))
     for _ in range(3):
@@ -85,7 +84,7 @@ async def test_a_model_that_does_not_answer_concerns_no_other(
 
 async def test_a_full_model_refuses_for_itself_alone(route: Route) -> None:
     busy = ScriptedModel("busy", script=[PIECE, hang])
-    there = await route(busy, ScriptedModel("free"), max_active=1, max_queued=0, retry_after_s=1.5)
+    there = await route(busy, ScriptedModel("free"), max_requests=1, retry_after_s=1.5)
     held = asyncio.create_task(there.events(model="busy"))
     await until(lambda: busy.running == 1)
     refused = failure_of(await within_reason(there.events(model="busy", fallback=False)))
@@ -124,20 +123,6 @@ async def test_audio_that_does_not_come_in_time_is_given_up(
     assert there.idle()
 
 
-async def test_waiting_for_a_place_is_under_the_deadline_too(route: Route) -> None:
-    busy = ScriptedModel("busy", script=[PIECE, hang])
-    there = await route(busy, max_active=1, max_queued=4)
-    held = asyncio.create_task(there.events())
-    await until(lambda: busy.running == 1)
-    error = failure_of(await within_reason(there.events(deadline=Deadline.after(0.05))))
-    assert (error.status, error.code) == (504, "deadline_exceeded")
-    assert "had no place" in error.message
-    assert len(busy.plans) == 1
-    held.cancel()
-    await asyncio.wait([held])
-    assert there.idle()
-
-
 async def test_the_deadline_travels_with_the_request(route: Route) -> None:
     one = ScriptedModel("one")
     there = await route(one, first_audio_timeout_s=100.0)
@@ -157,18 +142,23 @@ async def test_after_the_first_audio_there_is_no_hurry(route: Route) -> None:
     assert isinstance(events[-1], StreamEnd), failure_of(events)
 
 
+async def test_time_is_left_for_who_stands_in(route: Route) -> None:
+    first, second = ScriptedModel("first", script=[hang]), ScriptedModel("second")
+    there = await route(first, second, first_audio_timeout_s=0.2)
+    for _ in range(2):
+        events = await there.events(model="first", fallback=True)
+        assert (events[0].model, events[0].reason) == ("second", "fallback:first")  # type: ignore[union-attr]
+    assert there.counted.codes == [("second", 200)] * 2
+    assert len(first.plans) == 1  # the second request did not wait for it again
+
+
 async def test_nobody_is_blamed_for_time_that_another_took(route: Route) -> None:
-    second = ScriptedModel("second")
-    there = await route(ScriptedModel("first", script=[hang]), second, first_audio_timeout_s=0.05)
-    for _ in range(FAILURES_IN_A_ROW):
-        error = failure_of(await there.events(model="first", fallback=True))
-        assert (error.status, "'first'" in error.message) == (504, True)
-    assert not second.plans
-    assert there.counted.codes == [("first", 504)] * FAILURES_IN_A_ROW
-    assert isinstance(
-        (await there.events(model="first", fallback=True))[-1], StreamEnd
-    )  # the second one comes first now
-    assert len(second.plans) == 1
+    models = [ScriptedModel(name, script=[hang]) for name in ("first", "second")]
+    there = await route(*models, first_audio_timeout_s=60.0)
+    for _ in range(3):
+        error = failure_of(await there.events(model="first", fallback=True, deadline=Deadline.after(0.04)))
+        assert (error.status, "'second'" in error.message) == (504, True)
+    assert all(there.router._health.is_up(name) for name in there.models)
 
 
 # Errors
@@ -297,6 +287,9 @@ async def test_lines_about_a_request_name_it(route: Route, logged: list[str]) ->
     there = await route(bad, ScriptedModel("worse", script=[RuntimeError("broken")]))
     await there.events(model="bad", fallback=True)
     assert logged == [
+        "model bad is asked (explicit); its first audio is expected at an unknown time [request the-id]",
+        "model bad is avoided until it answers again: down",
         "model bad cannot serve: down [request the-id]",
+        "model worse is asked (fallback:bad); its first audio is expected at an unknown time [request the-id]",
         "model worse failed [request the-id]",
     ]

@@ -41,7 +41,7 @@ async def test_no_model_without_that_voice_stands_in(route: Route) -> None:
 
 async def test_a_full_model_keeps_its_voices(route: Route) -> None:
     busy = with_alias("busy", script=[PIECE, hang])
-    there = await route(busy, with_alias("free"), default_model="busy", max_active=1, max_queued=0)
+    there = await route(busy, with_alias("free"), default_model="busy", max_requests=1)
     held = asyncio.create_task(there.events(voice="alloy"))
     await until(lambda: busy.running == 1)
     assert isinstance(failure_of(await within_reason(there.events(model="fast", voice="alloy"))), Overloaded)

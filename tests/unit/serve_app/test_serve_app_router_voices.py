@@ -34,7 +34,7 @@ from serve_app.audio.encoders import FORMATS
 async def test_a_request_that_is_refused_did_not_wait_for_the_voice_store(route: Route) -> None:
     """Nor does one for a voice of a model."""
     busy = ScriptedModel("busy", script=[PIECE, hang], cloning=True)
-    there = await route(busy, ScriptedModel("free"), max_active=1, max_queued=0)
+    there = await route(busy, ScriptedModel("free"), max_requests=1)
     over = threading.Event()
 
     def silent(*_: Any) -> None:
@@ -122,7 +122,7 @@ async def test_a_thousand_uploaded_voices_cost_a_request_nothing(route: Route) -
         registered._tried_at = time.monotonic()  # no look at the store is due
         sys.setprofile(count)
         try:
-            there.router._choices(SpeechRequest("the-id", "Hello.", voice=voice))
+            there.router._decide(SpeechRequest("the-id", "Hello.", voice=voice))
         finally:
             sys.setprofile(None)
         return calls

@@ -8,7 +8,10 @@ from deployments.core.catalogue import ModelCard
 from deployments.core.errors import InvalidRequest, NotFound
 from deployments.core.speech import SpeechRequest
 from serve_app.config import OPENAI_MODEL_ALIASES
-from serve_app.routing import POLICIES, Choice, Load, Needs, default_model, rank, resolve
+from serve_app.routing.decision import Choice, Load
+from serve_app.routing.names import POLICIES, default_model, resolve
+from serve_app.routing.needs import Needs
+from serve_app.routing.policy import Policy, rank
 
 FAST = ModelCard("kokoro", "kokoro", 24_000, ("en", "zh"), "a", quality_rank=10)
 GOOD = ModelCard(
@@ -33,7 +36,7 @@ def models(
     request = SpeechRequest(
         "id", "Hello.", model=model, voice=named, latency_budget_ms=budget_ms, fallback=fallback
     )
-    return rank(request, needs, CARDS, OPENAI_MODEL_ALIASES, loads or LOADS, default)
+    return rank(request, needs, Policy(CARDS, OPENAI_MODEL_ALIASES, default), loads or LOADS)
 
 
 def names(choices: list[Choice]) -> list[str]:
@@ -78,7 +81,7 @@ def test_every_request_is_ranked_or_refused_with_a_reason(
     known = {card.name: card for card in cards}
     target = OPENAI_MODEL_ALIASES.get(wanted, wanted)
     try:
-        choices = rank(request, needs, cards, OPENAI_MODEL_ALIASES, loads, default)
+        choices = rank(request, needs, Policy(tuple(cards), OPENAI_MODEL_ALIASES, default), loads)
     except NotFound:
         assert target not in {*known, *POLICIES}
         return

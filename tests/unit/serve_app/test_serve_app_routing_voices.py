@@ -16,8 +16,12 @@ from deployments.core.errors import (
     Unavailable,
 )
 from deployments.core.speech import SpeechRequest
-from serve_app.config import OPENAI_MODEL_ALIASES, POLICIES
-from serve_app.routing import Choice, Load, Needs, moves_on, rank, served_language, stand_in
+from serve_app.config import OPENAI_MODEL_ALIASES
+from serve_app.routing.decision import Choice, Load
+from serve_app.routing.fallback import moves_on, stand_in
+from serve_app.routing.names import POLICIES, served_language
+from serve_app.routing.needs import Needs
+from serve_app.routing.policy import Policy, rank
 
 FAST = ModelCard("kokoro", "kokoro", 24_000, ("en", "zh"), "a", quality_rank=10)
 GOOD = ModelCard("indextts2", "indextts2", 22_050, ("en", "zh"), "b", cloning=True, quality_rank=30)
@@ -36,7 +40,7 @@ def ranked(
     cards: tuple[ModelCard, ...] = CARDS,
 ) -> list[tuple[str, str]]:
     request = SpeechRequest("id", "Hello.", model=model, voice="alloy", fallback=fallback)
-    choices = rank(request, needs, cards, OPENAI_MODEL_ALIASES, loads or {}, default)
+    choices = rank(request, needs, Policy(cards, OPENAI_MODEL_ALIASES, default), loads or {})
     return [(choice.model, choice.reason) for choice in choices]
 
 
@@ -44,7 +48,7 @@ def ranked(
 @given(
     policy=st.sampled_from([*POLICIES, *OPENAI_MODEL_ALIASES]),
     figures=st.lists(
-        st.builds(Load, st.none() | st.floats(0, 100), st.integers(0, 1000), st.integers(1, 64)),
+        st.builds(Load, st.none() | st.floats(0, 100), st.integers(0, 1000), st.just(True), st.booleans()),
         min_size=3,
         max_size=3,
     ),
@@ -55,7 +59,7 @@ def test_neither_load_nor_policy_nor_budget_changes_the_speaker(
 ) -> None:
     loads = dict(zip(("kokoro", "indextts2", "twin"), figures, strict=True))
     request = SpeechRequest("id", "Hello.", model=policy, voice="alloy", latency_budget_ms=budget_ms)
-    choices = rank(request, BOTH, CARDS, OPENAI_MODEL_ALIASES, loads, "kokoro")
+    choices = rank(request, BOTH, Policy(CARDS, OPENAI_MODEL_ALIASES, "kokoro"), loads)
     assert [(choice.model, choice.reason) for choice in choices] == [
         ("kokoro", "voice"),
         ("indextts2", "fallback:kokoro"),
@@ -74,7 +78,7 @@ def test_the_voice_is_that_of_the_default_model_else_of_the_best_else_of_the_fir
 def test_the_speaker_of_a_recording_is_one_model_too() -> None:
     request = SpeechRequest("id", "Hello.", model="fast", reference_audio=b"RIFF")
     loads = {"indextts2": Load(90.0), "twin": Load(0.1)}
-    choices = rank(request, Needs(cloning=True), CARDS, OPENAI_MODEL_ALIASES, loads)
+    choices = rank(request, Needs(cloning=True), Policy(CARDS, OPENAI_MODEL_ALIASES), loads)
     assert [choice.model for choice in choices] == ["indextts2", "twin"]
 
 

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from router_fakes import CountingTelemetry, ScriptedModel
+from router_fakes import CountingTelemetry
 
 from deployments.core.errors import Unavailable
 from deployments.core.metrics import StageMetrics
-from deployments.core.pipeline import Forecast
 from deployments.core.speech import StreamEnd
 from serve_app import telemetry
-from serve_app.routing import Load
-from serve_app.telemetry import DOWN_S, FAILURES_IN_A_ROW, RECENT, STAGE_FIELDS, STAGES_EVERY_S, LoadMonitor
+from serve_app.telemetry import STAGE_FIELDS, STAGES_EVERY_S
 
 
 @pytest.fixture
@@ -20,51 +16,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
     monkeypatch.setattr(telemetry.time, "monotonic", lambda: now[0])
     return now
-
-
-def monitor(expected: Forecast | None = None) -> LoadMonitor:
-    models: Any = {"a": ScriptedModel("a", expected=expected)}
-    return LoadMonitor(models)
-
-
-def test_nothing_is_known_at_first() -> None:
-    load = monitor().loads()["a"]
-    assert load == Load(None, None, True)
-    assert load.expected_first_audio_s(unknown_s=2) == 2
-
-
-def test_what_the_model_expects_counts_more_than_what_was_seen() -> None:
-    one = monitor(Forecast(first_audio_s=7.0, audio_s_per_s=3.0))
-    one.first_audio("a", 0.2)
-    assert one.loads() == {"a": Load(7.0, 3.0, True)}
-
-
-def test_the_figure_is_the_median_of_recent_requests() -> None:
-    one = monitor()
-    for seconds in (5.0, 0.1, 0.3):
-        one.first_audio("a", seconds)
-    assert one.loads()["a"].first_audio_s == 0.3
-    for _ in range(RECENT):
-        one.first_audio("a", 0.2)
-    assert one.loads()["a"].first_audio_s == 0.2
-
-
-def test_a_model_is_down_for_a_while_after_failures_in_a_row(clock: list[float]) -> None:
-    one = monitor()
-    for _ in range(FAILURES_IN_A_ROW - 1):
-        one.failed("a")
-    one.answered("a")
-    for _ in range(FAILURES_IN_A_ROW - 1):
-        one.failed("a")
-    assert one.loads()["a"].ready
-    one.failed("a")
-    assert not one.loads()["a"].ready
-    clock[0] += DOWN_S
-    assert one.loads()["a"].ready
-    one.not_ready("a")
-    assert not one.loads()["a"].ready
-    one.answered("a")
-    assert one.loads()["a"].ready
 
 
 def test_a_request_is_counted_once_as_what_it_was() -> None:

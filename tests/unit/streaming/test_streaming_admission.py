@@ -134,14 +134,23 @@ def test_who_would_wait_too_long_is_refused_at_once_and_told_when_to_come_back()
 
 def test_what_a_newcomer_may_expect_follows_the_load() -> None:
     async def run() -> tuple[float, float]:
-        admission = StreamAdmission("m", CrowdCost(0.5), longest_wait_s=1e6)
+        admission = StreamAdmission("m", CrowdCost(0.5), longest_wait_s=5.0)
         played = Scene(Model(0.5, 1.0), admission)
         await played.listen(5.0)
         at_rest = admission.forecast()
+        assert not at_rest.full
         assert at_rest.audio_s_per_s == pytest.approx(2.0, rel=0.2)
+        admission._longest_wait_s = 1e6
         waiting = [asyncio.create_task(played.listen(6.0)) for _ in range(6)]
         await asyncio.sleep(0.1)
         under_load = admission.forecast()
+        assert not under_load.full
+        admission._longest_wait_s = 5.0
+        assert admission.forecast().full  # so it would be refused, as the next one finds out
+        late = asyncio.create_task(played.listen(5.0))
+        await asyncio.sleep(0)
+        assert played.listeners[-1].refused
+        await late
         await asyncio.gather(*waiting)
         return at_rest.first_audio_s, under_load.first_audio_s
 

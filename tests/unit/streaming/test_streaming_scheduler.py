@@ -209,3 +209,21 @@ def test_the_wait_that_is_expected_is_about_the_wait_there_is() -> None:
     expected_s, found_s = in_virtual_time(run)
     assert found_s > 10
     assert expected_s == pytest.approx(found_s, rel=0.3)
+
+
+def test_what_a_newcomer_may_expect_and_whether_it_would_be_refused() -> None:
+    async def run() -> None:
+        log: list[str] = []
+        shared = scheduler()
+        at_rest = shared.forecast(longest_wait_s=1.0)
+        assert at_rest.first_audio_s == pytest.approx(WORK.seconds(3.0))
+        assert not at_rest.full
+        others = [asyncio.create_task(Speaker(name, shared, log).speak(*[4.0] * 6)) for name in "abc"]
+        await asyncio.sleep(0.5)
+        busy = shared.forecast(longest_wait_s=1.0)
+        assert busy.full
+        assert busy.first_audio_s > 1.0
+        assert not shared.forecast(longest_wait_s=1e6).full
+        await asyncio.gather(*others)
+
+    in_virtual_time(run)

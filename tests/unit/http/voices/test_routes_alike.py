@@ -25,6 +25,7 @@ NAMES = {
 # The least that each body of JSON must say.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/v1/audio/speech"): {"input": "Hello."},
+    ("post", "/v1/audio/route"): {"input": "Hello."},
     ("post", "/v1/audio/speech/batch"): {"items": [{"input": "Hello."}]},
     ("patch", "/v1/audio/voices/{voice_id}"): {"description": "warm"},
 }

@@ -16,6 +16,9 @@ from deployments.voices.profile import EncodedProfile, VoiceProfile
 from deployments.voices.reference import Recording, ReferenceAudio
 from deployments.voices.registered_voice import RegisteredVoice
 from serve_app.config import VoiceSettings
+from serve_app.routing.decision import Decision
+from serve_app.routing.needs import Needs
+from serve_app.routing.policy import Policy, decide
 from serve_app.voice_registry import VoiceRegistry
 
 Clip = Callable[..., bytes]
@@ -75,6 +78,10 @@ class VoiceService:
         yield StreamStart("clone", request.voice or "anna", 24_000, "only-suitable", ignored=ignored)
         yield AudioChunk(np.zeros(2400, np.float32), 0)
         yield StreamEnd(0.1)
+
+    async def route(self, request: SpeechRequest) -> Decision:
+        cards = tuple(model.card for model in self.models)
+        return decide(request, Needs(), Policy(cards, {}), {})
 
     async def catalogue(self, *, voices: bool = True) -> Catalogue:
         cards = tuple(model.card for model in self.models)

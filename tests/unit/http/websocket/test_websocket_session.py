@@ -32,7 +32,7 @@ async def settled(speaker: Speaker) -> bool:
 
 
 async def test_an_utterance(talk: Talk, speaker: Speaker) -> None:
-    talk.configure(seed=3, instructions="whisper", wishes=1, stream_format="sse")
+    talk.configure(seed=3, instructions="whisper", wishes=1, stream_format="sse", filler=True)
     talk.say("One two ", "three. Fo", "ur five.")
     talk.send("input.done")
     start, audio, done = await talk.utterance()
@@ -45,6 +45,7 @@ async def test_an_utterance(talk: Talk, speaker: Speaker) -> None:
         "format": "pcm",
         "media_type": "audio/pcm",
         "route_reason": "test",
+        "filler_ms": 0,
         "ignored": ["instructions", "stream_format", "wishes"],
         "warnings": [],
     }
@@ -64,6 +65,7 @@ async def test_an_utterance(talk: Talk, speaker: Speaker) -> None:
     ]
     assert speaker.requests[1].model == "toy"
     assert not speaker.requests[1].fallback
+    assert [request.filler for request in speaker.requests] == [True, False]  # not before every sentence
 
 
 async def test_audio_comes_before_the_text_is_complete(talk: Talk) -> None:
