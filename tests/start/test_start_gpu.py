@@ -10,6 +10,7 @@ from cluster import free_port
 from hub_server import HubServer, running_hub
 from start_shell import CLI, ROOT, reader, run
 from tiny_indextts import make_tiny_checkpoint
+from tiny_voxcpm import make_tiny_checkpoint as make_tiny_voxcpm
 
 from deployments.weights.registry import model_directory, model_source
 from deployments.weights.sources import HubFile
@@ -42,13 +43,14 @@ def hub(tiny: Path) -> Iterator[HubServer]:
 
 
 class Newcomer:
-    """Types the README's command; Kokoro's weights are there, so that only one model is pulled."""
+    """Types the README's command; the weights of all models but one are there already."""
 
     def __init__(self, home: Path, endpoint: str) -> None:
         self.home = home
         self.models = home / ".cache" / "voicegraph" / "models"
         self.models.mkdir(parents=True)
         (self.models / "kokoro").symlink_to(model_directory("kokoro"))
+        make_tiny_voxcpm(self.models / "voxcpm-1.5", ROOT / "tests" / "golden")
         self.environment = reader(home, HF_ENDPOINT=endpoint, PYTHONPATH=str(ROOT))
 
     def types(self, *arguments: str) -> tuple[int, str]:

@@ -102,10 +102,15 @@ def test_the_package_brings_its_configs(tmp_path: Path) -> None:
     assert [line.split()[0] for line in voicegraph("config", "ls").stdout.splitlines()] == [
         "cpu",
         "gpu-24g",
+        "gpu-80g",
         "indextts2-tiny",
+        "voxcpm-tiny",
     ]
     refused = voicegraph("config", "show", "gpu")
-    assert (refused.exit_code, "named cpu, gpu-24g, indextts2-tiny" in refused.stderr) == (1, True)
+    assert (
+        refused.exit_code,
+        "named cpu, gpu-24g, gpu-80g, indextts2-tiny, voxcpm-tiny" in refused.stderr,
+    ) == (1, True)
 
 
 def test_the_release_is_printed() -> None:

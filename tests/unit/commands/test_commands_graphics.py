@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -72,14 +73,38 @@ def official(folder: Path) -> Path:
         "hf_cache/bigvgan/bigvgan_generator.pt": 449_000_000,
     }
     small = {file.target: 0 for file in model_source("indextts2").files if file.required}
-    for name, size in {**small, **sizes}.items():
+    write_empty(folder, {**small, **sizes})
+    text = (Path(__file__).parents[2] / "specs" / "indextts2-config.yaml").read_text("utf-8")
+    (folder / "config.yaml").write_text(text)
+    return folder
+
+
+def official_voxcpm(root: Path, name: str) -> None:
+    """The same of one version of VoxCPM: bfloat16 networks and a float32 AudioVAE."""
+    listed = json.loads((Path(__file__).parents[2] / "specs" / "voxcpm-keys.json").read_text("utf-8"))
+    version = listed[name.replace("m-2", "m2")]
+    sizes = {
+        "model.safetensors": 2 * version["model_parameters"],
+        "audiovae.pth": 4 * version["audiovae_parameters"],
+        "tokenizer.json": 0,
+        "tokenizer_config.json": 0,
+    }
+    write_empty(root / name, sizes)
+    (root / name / "config.json").write_text(json.dumps(version["config"]), "utf-8")
+
+
+def write_empty(folder: Path, sizes: dict[str, int]) -> None:
+    for name, size in sizes.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             file.truncate(size)
-    text = (Path(__file__).parents[2] / "specs" / "indextts2-config.yaml").read_text("utf-8")
-    (folder / "config.yaml").write_text(text)
-    return folder
+
+
+ON_THE_CARD = {
+    *(f"indextts2-{stage}" for stage in ("speaker", "gpt", "s2mel", "vocoder")),
+    *(f"voxcpm-{stage}" for stage in ("encoder", "engine")),
+}
 
 
 def test_the_official_weights_fit_a_card_of_24_gb_and_not_one_of_16(
@@ -92,9 +117,22 @@ def test_the_official_weights_fit_a_card_of_24_gb_and_not_one_of_16(
     assert plain["gpt"] - CONTEXT_BYTES - WORKSPACE_BYTES == pytest.approx(
         48 * 1300 * 2 * 122_880 + 2.0e9, rel=0.02
     )
+    official_voxcpm(tmp_path, "voxcpm-1.5")
     config = load(CONFIGS / "gpu-24g.yaml")
     assert wants_gpu(config)
     assert not wants_gpu(load(CONFIGS / "cpu.yaml"))
     demanded = demanded_bytes(config)
-    assert set(demanded) == {f"indextts2-{stage}" for stage in ("speaker", "gpt", "s2mel", "vocoder")}
+    assert set(demanded) == ON_THE_CARD
     assert 16e9 < sum(demanded.values()) < 23e9
+
+
+def test_the_config_for_80_gb_fits_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICEGRAPH_MODELS", str(tmp_path))
+    official(tmp_path / "indextts2")
+    official_voxcpm(tmp_path, "voxcpm-2")
+    demanded = demanded_bytes(load(CONFIGS / "gpu-80g.yaml"))
+    assert set(demanded) == ON_THE_CARD
+    # 36 KiB of keys and values for each position (docs/specs/voxcpm.md 12), 2.3 billion parameters, the AudioVAE.
+    engine = demanded["voxcpm-engine"] - CONTEXT_BYTES - WORKSPACE_BYTES
+    assert engine == pytest.approx(64 * 1024 * 36 * 1024 + 4.58e9 + 0.38e9, rel=0.02)
+    assert 30e9 < sum(demanded.values()) < 76e9

@@ -80,7 +80,10 @@ def shown(default: Any) -> str:
 
 @pytest.mark.parametrize(
     ("heading", "family"),
-    [("## args", None), ("## kind: kokoro", "kokoro"), ("## kind: indextts2", "indextts2")],
+    [
+        ("## args", None),
+        *((f"## kind: {family}", family) for family in ("kokoro", "indextts2", "voxcpm")),
+    ],
 )
 def test_settings_and_their_defaults(heading: str, family: str | None) -> None:
     text = section("docs/configuration.md", heading).partition("What the presets mean")[0]
@@ -120,8 +123,11 @@ def bounds(field: FieldInfo) -> str | None:
 
 
 def choices(field: FieldInfo) -> str | None:
-    """The values of a Literal."""
-    options = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    """The values of a Literal, which may be optional, or of a bool."""
+    if field.annotation is bool:
+        return "true, false"
+    kinds = (field.annotation, *get_args(field.annotation))
+    options = next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
     return " ".join(options) or None
 
 
@@ -131,7 +137,7 @@ def test_fields_of_a_request() -> None:
     told = table(section("docs/api.md", "## POST /v1/audio/speech").partition("For models that clone")[0])
     for name, cells in told.items():
         field = body.model_fields[name]
-        expected = bounds(field) or choices(field)
+        expected = bounds(field) or (None if field.annotation is bool else choices(field))
         if expected:
             assert cells[0].replace("`", "") == expected, name
         default = default_of(field)
@@ -147,7 +153,7 @@ def test_fields_of_a_request() -> None:
 def test_parameters_of_a_request() -> None:
     presets = default_of(settings_of("indextts2").model_fields["presets"])
     known = type(presets.fast).model_fields
-    told = table(section("docs/api.md", "## POST /v1/audio/speech").partition("| parameter |")[2])
+    told = table(parameters_in_api()[0])
     assert told
     for name, cells in told.items():
         # The length of a segment is a setting, which requests may lower.
@@ -155,6 +161,19 @@ def test_parameters_of_a_request() -> None:
         assert cells[0] == bounds(field), name
     qualities = " ".join(f"`{name}`" for name in type(presets).model_fields)
     assert said("docs/api.md", r"\| `quality` \| (.+?) \|") == (qualities,)
+
+
+def parameters_in_api() -> list[str]:
+    """The tables of the families' own parameters."""
+    return section("docs/api.md", "## POST /v1/audio/speech").split("| parameter |")[1:]
+
+
+def test_parameters_of_voxcpm() -> None:
+    known = type(default_of(settings_of("voxcpm").model_fields["params"])).model_fields
+    told = table(parameters_in_api()[1])
+    assert told.keys() == known.keys()
+    for name, cells in told.items():
+        assert cells[0].replace("`", "") == (bounds(known[name]) or choices(known[name])), name
 
 
 def kinds_of_error(kind: type[errors.SpeechError] = errors.SpeechError) -> Iterator[type[errors.SpeechError]]:

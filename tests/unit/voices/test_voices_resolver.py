@@ -172,6 +172,20 @@ async def test_a_stock_recording_that_is_replaced(
         await library.profile(new.recording, "m", "2", encode)
 
 
+async def test_what_is_said_in_a_stock_recording_stands_beside_it(
+    folder: Path, library: VoiceLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.voices.resolver.CHECK_S", 0.0)
+    voices = resolver(folder)
+    assert (await voices.resolve(request("anna"), library)).recording.reference_text == ""
+    for said in ("Good morning.", "Good evening, all."):
+        (folder / "anna.txt").write_text(f"{said}\n", "utf-8")
+        assert (await voices.resolve(request("anna"), library)).recording.reference_text == said
+    assert (await voices.resolve(request("bert_the_old"), library)).recording.reference_text == ""
+    os.unlink(folder / "anna.txt")
+    assert (await voices.resolve(request("anna"), library)).recording.reference_text == ""
+
+
 async def test_a_stock_recording_that_is_gone(folder: Path, library: VoiceLibrary) -> None:
     voices = resolver(folder)
     (folder / "anna.wav").unlink()
