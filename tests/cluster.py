@@ -92,7 +92,9 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
             serve.run(build(small), name=SMALL, route_prefix=f"/{SMALL}")
             toys = {"first": {"kind": "toys.tones", "quality_rank": 2}, "second": {"kind": "toys.tones"}}
             toys["sloth"] = {"kind": "toys.sloth", "quality_rank": 1}
-            pair = Config(models=toys, voices={"url": str(voices)})
+            # Toys begin at once; with this budget that is not soon enough.
+            fillers = {"words": {"en": ["well"]}, "budget_ms": 0.001}
+            pair = Config(models=toys, voices={"url": str(voices)}, routing={"fillers": fillers})
             serve.run(build(pair), name=PAIR, route_prefix=f"/{PAIR}")
             url = f"http://127.0.0.1:{port}"
             logs = Path(directory) / "session_latest" / "logs" / "serve"

@@ -147,10 +147,8 @@ def test_what_a_newcomer_may_expect_follows_the_load() -> None:
         assert not under_load.full
         admission._longest_wait_s = 5.0
         assert admission.forecast().full  # so it would be refused, as the next one finds out
-        late = asyncio.create_task(played.listen(5.0))
-        await asyncio.sleep(0)
+        await played.listen(5.0)
         assert played.listeners[-1].refused
-        await late
         await asyncio.gather(*waiting)
         return at_rest.first_audio_s, under_load.first_audio_s
 
