@@ -18,13 +18,14 @@ from deployments.voxcpm.step.engine import VoxCPMEngine, load_parts
 from deployments.voxcpm.step.job import PatchChunk, VoxCPMJob
 from deployments.voxcpm.step.model import PatchModel
 
+TINY = Path(__file__).parents[2] / "golden/voxcpm"
 SLOTS = 3
 LONG = {"max_patches": 30, "min_patches": 1000}
 
 
 @pytest.fixture(scope="module")
-def known(golden: Path) -> GoldenVoxCPM:
-    return GoldenVoxCPM(golden / "voxcpm" / "v2")
+def known() -> GoldenVoxCPM:
+    return GoldenVoxCPM(TINY / "v2")
 
 
 def new_engine(known: GoldenVoxCPM, **options: Any) -> VoxCPMEngine:

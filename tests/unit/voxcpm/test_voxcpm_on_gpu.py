@@ -14,13 +14,14 @@ from pretended_gpu import GPU, PretendedGpu, is_on_gpu
 from deployments.core.logs import logger
 from deployments.voxcpm.step.model import PatchModel
 
+TINY = Path(__file__).parents[2] / "golden/voxcpm"
 SLOTS = 6
 EULER_STEPS = (10, 4, 6, 1)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def known(request: pytest.FixtureRequest, golden: Path) -> GoldenVoxCPM:
-    return GoldenVoxCPM(golden / "voxcpm" / request.param)
+def known(request: pytest.FixtureRequest) -> GoldenVoxCPM:
+    return GoldenVoxCPM(TINY / request.param)
 
 
 def said(known: GoldenVoxCPM, model: PatchModel) -> list[Said]:
