@@ -14,7 +14,7 @@ from torch import Tensor
 from deployments.voxcpm.lm.attention import AttendSpans, AttendStep, SlotSpan
 from deployments.voxcpm.lm.tower import Tower
 from deployments.voxcpm.network import VoxCPMNetwork
-from deployments.voxcpm.patch.flow import FlowSolver
+from deployments.voxcpm.patch.flow import PatchSolver
 from deployments.voxcpm.patch.times import TimeTable, time_embedding
 
 LIMIT = 2e-5
@@ -137,7 +137,7 @@ def solve(network: VoxCPMNetwork, modules: Arrays, wanted: list[tuple[int, float
     mu = modules["cfm.mu"].unflatten(1, (network.velocity.mu_tokens, -1))
     batch, times = len(mu), TimeTable(network.velocity, torch.float32)
     rows = batch * len(wanted)
-    solver = FlowSolver(network.velocity, times, rows, network.decoder_rotation())
+    solver = PatchSolver(network.velocity, times, rows, network.decoder_rotation())
 
     def each(values: list[float]) -> Tensor:
         return torch.tensor(values).repeat_interleave(batch)

@@ -11,16 +11,15 @@ from deployments.voxcpm.dims import RopeDims
 
 
 class Rotation(NamedTuple):
-    """cos, sin (..., 1, head_dim / 2) float32 of the positions of one pass."""
+    """cos, sin (..., 1, head_dim) float32 of the positions of one pass; the first half of the sines is negative."""
 
     cos: Tensor
     sin: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
         """Turn the pairs (i, i + head_dim / 2) of x (..., heads, head_dim); in float32, whatever the type of x."""
-        a, b = x.float().chunk(2, dim=-1)
-        turned = torch.cat((a * self.cos - b * self.sin, b * self.cos + a * self.sin), dim=-1)
-        return turned.to(x.dtype)
+        other = x.roll(x.shape[-1] // 2, dims=-1)
+        return torch.addcmul(x * self.cos, other, self.sin).to(x.dtype)
 
 
 class RopeTable:
@@ -30,8 +29,9 @@ class RopeTable:
         rates = 1.0 / dims.theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
         positions = torch.arange(length, dtype=torch.float32)
         angles = torch.outer(positions, 1.0 / torch.tensor(dims.factors, dtype=torch.float32)) * rates
-        self._cos = (angles.cos() * dims.scale).unsqueeze(1).to(device)
-        self._sin = (angles.sin() * dims.scale).unsqueeze(1).to(device)
+        cos, sin = angles.cos() * dims.scale, angles.sin() * dims.scale
+        self._cos = torch.cat((cos, cos), dim=-1).unsqueeze(1).to(device)
+        self._sin = torch.cat((-sin, sin), dim=-1).unsqueeze(1).to(device)
 
     def first(self, count: int) -> Rotation:
         return Rotation(self._cos[:count], self._sin[:count])

@@ -12,7 +12,7 @@ from deployments.voxcpm.patch.velocity import VelocityNetwork
 LEAST_SQUARE = 1e-8  # added to |v0|²
 
 
-class FlowSolver:
+class PatchSolver:
     """Rows lie in buffers of fixed place, each with its own guidance and number of steps; a row that has ended stays as
     it is. Neither method waits for the device or copies to it, so both can be captured in CUDA graphs."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from deployments.core.speech import Samples
 from deployments.engine.cuda_graphs import GraphedWork, row_buckets, smallest
 from deployments.voxcpm.network import VoxCPMNetwork
-from deployments.voxcpm.patch.flow import FlowSolver
+from deployments.voxcpm.patch.flow import PatchSolver
 from deployments.voxcpm.patch.times import TimeTable
 from deployments.voxcpm.step.job import Patches
 from deployments.voxcpm.step.states import SlotStates
@@ -67,7 +67,7 @@ class PatchDecoding:
             self._bucket = network.padded_sequences
             most = network.padded_sequences(states.scratch)
         dims, device = network.dims, network.device
-        self._solver = FlowSolver(network.velocity, times, most, network.decoder_rotation())
+        self._solver = PatchSolver(network.velocity, times, most, network.decoder_rotation())
         # Slot, first entry of the time table, evaluations.
         self._plan = torch.zeros(most, 3, dtype=torch.int64, device=device)
         self._plan[:, 0] = states.scratch

@@ -58,7 +58,9 @@ class VoxCPMJob:
 
     def steps_of(self, patch: int) -> int:
         """Euler steps of patch number `patch`."""
-        return self.first_euler_steps or self.euler_steps if patch == 0 else self.euler_steps
+        if patch == 0 and self.first_euler_steps is not None:
+            return self.first_euler_steps
+        return self.euler_steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
