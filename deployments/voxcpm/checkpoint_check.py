@@ -12,8 +12,8 @@ from deployments.networks.weight_norm import fold_weight_norm
 from deployments.voxcpm.checkpoint import VoxCPMCheckpoint
 from deployments.voxcpm.dims import VoxCPMDims
 from deployments.voxcpm.network import VoxCPMNetwork
-from deployments.voxcpm.vae.decoder import Decoder
-from deployments.voxcpm.vae.encoder import UNUSED, Encoder
+from deployments.voxcpm.vae.decoder import VaeDecoder
+from deployments.voxcpm.vae.encoder import UNUSED, VaeEncoder
 from deployments.weights.tensors import without_values
 from deployments.weights.verify import Shapes, shape_problems
 
@@ -44,7 +44,7 @@ def model_shapes(dims: VoxCPMDims) -> Shapes:
 def vae_shapes(dims: VoxCPMDims, *, folded: bool = False) -> Shapes:
     """`folded`: weight norms are."""
     with without_values():
-        vae = nn.ModuleDict({"encoder": Encoder(dims.vae), "decoder": Decoder(dims.vae)})
+        vae = nn.ModuleDict({"encoder": VaeEncoder(dims.vae), "decoder": VaeDecoder(dims.vae)})
         if folded:
             fold_weight_norm(vae)
     return _shapes(vae)

@@ -30,11 +30,11 @@ from deployments.voices.registered_voice import RegisteredVoice
 from deployments.voices.resolver import VoiceResolver
 from deployments.voxcpm.checkpoint import VoxCPMCheckpoint
 from deployments.voxcpm.memory import stage_bytes
-from deployments.voxcpm.plan import CHARS_PER_S, RANDOM_VOICE, CheckpointFacts, Planner, VoxCPMPlan
+from deployments.voxcpm.plan import CHARS_PER_S, RANDOM_VOICE, VoxCPMFacts, VoxCPMPlan, VoxCPMPlanner
 from deployments.voxcpm.segment_jobs import SegmentJobs
 from deployments.voxcpm.settings import VoxCPMSettings
-from deployments.voxcpm.speech import SpeechStream
-from deployments.voxcpm.stages import Stages, bind_stages
+from deployments.voxcpm.speech import SegmentedSpeech
+from deployments.voxcpm.stages import VoxCPMStages, bind_stages
 from deployments.weights.registry import locate, missing_files
 
 STOCK_FOLDER = "voices"  # of the checkpoint
@@ -56,14 +56,14 @@ class Pipeline(CloningPipeline):
         settings: VoxCPMSettings,
         stages: Mapping[str, DeploymentHandle[Any]],
         *,
-        facts: CheckpointFacts | None = None,
+        facts: VoxCPMFacts | None = None,
     ) -> None:
         """Reads the tokenizer and finds the voices of the checkpoint. Raises CheckpointError."""
-        facts = facts or CheckpointFacts.read(settings.checkpoint)
+        facts = facts or VoxCPMFacts.read(settings.checkpoint)
         self.monitor = StageMonitor()
         self._settings = settings
         self._facts = facts
-        self._stages = Stages(stages, self.monitor)
+        self._stages = VoxCPMStages(stages, self.monitor)
         voices = VoiceResolver(
             name,
             facts.directory / STOCK_FOLDER,
@@ -71,7 +71,7 @@ class Pipeline(CloningPipeline):
             default=settings.default_voice,
             reference_warnings=self.reference_warnings,
         )
-        self._planner = Planner(name, settings, facts, self._stages, voices)
+        self._planner = VoxCPMPlanner(name, settings, facts, self._stages, voices)
         self.voices = (*voices.stock_cards, self._planner.random)
         self.card = _card(name, settings, facts, self._planner.default_voice)
         self._admission = StreamAdmission(
@@ -169,7 +169,7 @@ class Pipeline(CloningPipeline):
                 await made.aclose()
             self._audio.observe(usual_s, stream.playback.audio_s)
 
-    def _speech(self, plan: VoxCPMPlan, playback: Playback) -> SpeechStream:
+    def _speech(self, plan: VoxCPMPlan, playback: Playback) -> SegmentedSpeech:
         engine = self._settings.engine
         jobs = SegmentJobs(
             plan,
@@ -177,7 +177,7 @@ class Pipeline(CloningPipeline):
             max_length=min(engine.max_length, self._facts.dims.max_length),
             first_patch_steps=engine.first_patch_steps,
         )
-        return SpeechStream(
+        return SegmentedSpeech(
             plan,
             self._planner.texts(plan),
             self._text_threads,
@@ -194,7 +194,7 @@ class Pipeline(CloningPipeline):
         return self._library
 
 
-def _card(name: str, settings: VoxCPMSettings, facts: CheckpointFacts, default_voice: str) -> ModelCard:
+def _card(name: str, settings: VoxCPMSettings, facts: VoxCPMFacts, default_voice: str) -> ModelCard:
     return ModelCard(
         name=name,
         kind="voxcpm",

@@ -24,9 +24,9 @@ from deployments.voxcpm.dims import VoxCPMDims
 from deployments.voxcpm.params import Cloning, Params
 from deployments.voxcpm.settings import VoxCPMSettings
 from deployments.voxcpm.step.job import Patches
-from deployments.voxcpm.text.frontend import TextSegment, VoxCPMTextFrontend, split_description
+from deployments.voxcpm.text.frontend import SpokenSegment, VoxCPMTextFrontend, split_description
 from deployments.voxcpm.text.languages import VERSION_1, VERSION_2, language_of
-from deployments.voxcpm.voice.job import PROMPT_PATCHES, REFERENCE_PATCHES, EncodeJob
+from deployments.voxcpm.voice.job import PROMPT_PATCHES, REFERENCE_PATCHES, VoiceJob
 from deployments.weights.registry import locate
 
 MODEL_KIND = "voxcpm"  # in the keys of stored profiles, which the version of the weights tells apart
@@ -37,7 +37,7 @@ CHARS_PER_S = 14.0  # of Latin script, about, in any voice
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointFacts:
+class VoxCPMFacts:
     """What planning knows of a checkpoint. The weights are the stages' business."""
 
     directory: Path
@@ -45,10 +45,10 @@ class CheckpointFacts:
     frontend: VoxCPMTextFrontend
 
     @staticmethod
-    def read(checkpoint: str) -> CheckpointFacts:
+    def read(checkpoint: str) -> VoxCPMFacts:
         """`checkpoint`: a name to pull, or a path. Raises CheckpointError."""
         files = VoxCPMCheckpoint(locate(checkpoint))
-        return CheckpointFacts(files.directory, files.dims, VoxCPMTextFrontend(files.tokenizer))
+        return VoxCPMFacts(files.directory, files.dims, VoxCPMTextFrontend(files.tokenizer))
 
     @property
     def sample_rate_hz(self) -> int:
@@ -86,23 +86,23 @@ class VoxCPMPlan(Plan):
     encoder_s: float = field(default=0.0)  # spent on the voice
 
 
-class PlanningStages(Protocol):
+class VoiceStages(Protocol):
     """What planning asks of the stages."""
 
-    def encode(self, job: EncodeJob) -> Awaitable[EncodedProfile]: ...
+    def encode(self, job: VoiceJob) -> Awaitable[EncodedProfile]: ...
 
     def model_version(self) -> Awaitable[str]: ...
 
 
-class Planner:
+class VoxCPMPlanner:
     """Makes the plans of one model's requests."""
 
     def __init__(
         self,
         name: str,
         settings: VoxCPMSettings,
-        facts: CheckpointFacts,
-        stages: PlanningStages,
+        facts: VoxCPMFacts,
+        stages: VoiceStages,
         voices: VoiceResolver,
     ) -> None:
         self._name = name
@@ -110,7 +110,8 @@ class Planner:
         self._facts = facts
         self._stages = stages
         self._voices = voices
-        self.random = VoiceCard(RANDOM_VOICE, "Random", name, ANY_LANGUAGE)
+        aliases = tuple(alias for alias, voice in settings.voice_aliases.items() if voice == RANDOM_VOICE)
+        self.random = VoiceCard(RANDOM_VOICE, "Random", name, ANY_LANGUAGE, aliases=aliases)
         self.default_voice = voices.default or RANDOM_VOICE
 
     async def plan(self, request: SpeechRequest, library: VoiceLibrary) -> VoxCPMPlan:
@@ -167,7 +168,7 @@ class Planner:
         version = await self._stages.model_version()
         return await library.profile(recording, MODEL_KIND, version, encode, **more)
 
-    def texts(self, plan: VoxCPMPlan) -> Iterator[TextSegment]:
+    def texts(self, plan: VoxCPMPlan) -> Iterator[SpokenSegment]:
         """Segments of the text, made while they are consumed. Raises InvalidRequest where it is too long."""
         longest_s = self._settings.longest_audio_s
         check_length(plan.text, chars_per_s=CHARS_PER_S, longest_s=longest_s)
@@ -175,10 +176,10 @@ class Planner:
 
     async def _encode(self, request_id: str, recording: ReferenceAudio) -> EncodedProfile:
         # No deadline: others may wait for the same profile, and the next request will want it.
-        return await self._stages.encode(EncodeJob(request_id, recording))
+        return await self._stages.encode(VoiceJob(request_id, recording))
 
     def _is_random(self, request: SpeechRequest) -> bool:
-        return request.reference_audio is None and (request.voice or self.default_voice) == RANDOM_VOICE
+        return request.reference_audio is None and (request.voice or self.default_voice) in self.random.names
 
     def _description(self, request: SpeechRequest) -> tuple[str, str, tuple[str, ...]]:
         """What describes the voice, the text without it, and which field of the request could not be used for it."""

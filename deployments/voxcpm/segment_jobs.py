@@ -15,7 +15,7 @@ from deployments.voxcpm.step.job import (
     VoxCPMJob,
     prefix_length,
 )
-from deployments.voxcpm.text.frontend import TextSegment, VoxCPMTextFrontend, described, joined
+from deployments.voxcpm.text.frontend import SpokenSegment, VoxCPMTextFrontend, described, joined
 
 
 class SegmentJobs:
@@ -40,7 +40,7 @@ class SegmentJobs:
         self._voice = plan.before
         self._last: SpokenBefore | None = None
 
-    def next(self, text: TextSegment, slack_s: float) -> VoxCPMJob:
+    def next(self, text: SpokenSegment, slack_s: float) -> VoxCPMJob:
         """The job of the next segment, whose first sample is needed in `slack_s`."""
         first = self._made == 0
         job = self._job(text, self._continued(), slack_s, first=first)
@@ -49,7 +49,7 @@ class SegmentJobs:
         self._made += 1
         return job
 
-    def spoke(self, text: TextSegment, patches: Sequence[Patches]) -> None:
+    def spoke(self, text: SpokenSegment, patches: Sequence[Patches]) -> None:
         """The segment has come to its end by itself. One that was cut off is not continued."""
         if not patches:
             return
@@ -68,7 +68,7 @@ class SegmentJobs:
         transcript = joined(self._voice.transcript, self._last.transcript)
         return SpokenBefore(transcript, np.concatenate(prompts), self._voice.reference)
 
-    def _job(self, text: TextSegment, before: SpokenBefore, slack_s: float, *, first: bool) -> VoxCPMJob:
+    def _job(self, text: SpokenSegment, before: SpokenBefore, slack_s: float, *, first: bool) -> VoxCPMJob:
         plan, params = self._plan, self._plan.params
         # What describes the voice stands before all that it says.
         said = described(plan.description, joined(before.transcript, text.text))

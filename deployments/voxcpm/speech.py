@@ -22,18 +22,18 @@ from deployments.voxcpm.plan import VoxCPMPlan
 from deployments.voxcpm.segment_jobs import SegmentJobs
 from deployments.voxcpm.stages import PatchStage
 from deployments.voxcpm.step.job import Patches
-from deployments.voxcpm.text.frontend import TextSegment
+from deployments.voxcpm.text.frontend import SpokenSegment
 
 TEXT_AHEAD = 1  # segments of text that are read before they are wanted
 
 
-class SpeechStream:
+class SegmentedSpeech:
     """One request. `texts` is read in `executor`, a segment at a time. `events` may be called once."""
 
     def __init__(
         self,
         plan: VoxCPMPlan,
-        texts: Iterator[TextSegment],
+        texts: Iterator[SpokenSegment],
         executor: Executor,
         jobs: SegmentJobs,
         stages: PatchStage,
@@ -80,12 +80,12 @@ class SpeechStream:
         stage_s = {"encoder": self._plan.encoder_s, "engine": self._engine_s}
         yield StreamEnd(self._playback.audio_s, stage_s, tuple(self._warnings))
 
-    async def _read(self) -> AsyncGenerator[TextSegment, None]:
+    async def _read(self) -> AsyncGenerator[SpokenSegment, None]:
         loop = asyncio.get_running_loop()
         while (text := await loop.run_in_executor(self._executor, next, self._texts, None)) is not None:
             yield text
 
-    async def _segment(self, text: TextSegment) -> AsyncGenerator[Samples, None]:
+    async def _segment(self, text: SpokenSegment) -> AsyncGenerator[Samples, None]:
         """Raises SpeechError, and what the engine raises."""
         job = self._jobs.next(text, self._playback.slack_s(self._spoken))
         began_s = time.monotonic()

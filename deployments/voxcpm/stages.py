@@ -16,7 +16,7 @@ from deployments.voices.encoder_version import EncoderVersion
 from deployments.voices.profile import EncodedProfile
 from deployments.voxcpm.settings import VoxCPMSettings
 from deployments.voxcpm.step.job import PatchChunk, VoxCPMJob
-from deployments.voxcpm.voice.job import EncodeJob
+from deployments.voxcpm.voice.job import VoiceJob
 
 STAGES = ("encoder", "engine")
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def bind_stages(name: str, settings: VoxCPMSettings) -> dict[str, Application]:
         return Stage(f"deployments.voxcpm.{place}", arguments, num_cpus)
 
     stages = {
-        "encoder": stage("voice.deployment.Encoder", settings.encoder, 0.2),
+        "encoder": stage("voice.deployment.VoxCPMEncoder", settings.encoder, 0.2),
         "engine": stage("step.deployment.Engine", settings.engine, 0.5),
     }
     return {key: stage.bind(f"{name}-{key}") for key, stage in stages.items()}
@@ -44,7 +44,7 @@ class PatchStage(Protocol):
     def heard(self, stage: str, reply: Reply[T]) -> T: ...
 
 
-class Stages:
+class VoxCPMStages:
     """Used from one event loop. Jobs of the engine go by value: with 30 s of prompt and reference they have 0.4 MB."""
 
     def __init__(self, handles: Mapping[str, DeploymentHandle[Any]], monitor: StageMonitor) -> None:
@@ -59,7 +59,7 @@ class Stages:
     def heard(self, stage: str, reply: Reply[T]) -> T:
         return self._monitor.heard(stage, reply)
 
-    async def encode(self, job: EncodeJob) -> EncodedProfile:
+    async def encode(self, job: VoiceJob) -> EncodedProfile:
         """Runs outside of the request: others may wait for the profile when the one who asked first has left."""
         encoded: EncodedProfile = await self._encoder("encode", job)
         self._version.learn(encoded.model_version)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from deployments.core.errors import CheckpointError
 from deployments.voxcpm.dims import VaeDims, dims_from
-from deployments.voxcpm.vae.decoder import Decoder, StreamingDecoder, history_frames, load_decoder
-from deployments.voxcpm.vae.encoder import PatchEncoder, Recording, load_encoder
+from deployments.voxcpm.vae.decoder import StreamingDecoder, VaeDecoder, history_frames, load_decoder
+from deployments.voxcpm.vae.encoder import Clip, PatchEncoder, load_encoder
 from deployments.weights.tensors import read_tensors
 
 LIMIT = 2e-5
@@ -49,7 +49,7 @@ class Golden:
             arrays(folder / "cases.npz"),
         )
 
-    def decoder(self, rate_hz: int | None = None) -> Decoder:
+    def decoder(self, rate_hz: int | None = None) -> VaeDecoder:
         return load_decoder(self.tensors, self.dims, source="golden", rate_hz=rate_hz)
 
     def patch_encoder(self) -> PatchEncoder:
@@ -86,7 +86,7 @@ def golden_vae(request: pytest.FixtureRequest, golden: Path) -> Golden:
 
 
 @pytest.fixture(scope="module")
-def decoder(golden_vae: Golden) -> Decoder:
+def decoder(golden_vae: Golden) -> VaeDecoder:
     return golden_vae.decoder()
 
 
@@ -99,7 +99,7 @@ def test_encode(golden_vae: Golden) -> None:
 def test_patches(golden_vae: Golden, use: str) -> None:
     samples, rate_hz = soundfile.read(golden_vae.folder / f"{use}.wav", dtype="float32")
     assert rate_hz == golden_vae.dims.in_sample_rate_hz
-    [patches] = golden_vae.patch_encoder().patches([Recording(samples, use)])  # type: ignore[arg-type]
+    [patches] = golden_vae.patch_encoder().patches([Clip(samples, use)])  # type: ignore[arg-type]
     close(torch.from_numpy(patches), golden_vae.modules[f"vae.{use}_patches"], LIMIT)
 
 
@@ -107,7 +107,7 @@ def test_recordings_of_a_batch_do_not_know_of_each_other(golden_vae: Golden) -> 
     draw = np.random.default_rng(5)
     # The longest goes through several windows.
     recordings = [
-        Recording(0.3 * draw.standard_normal(int(hops * golden_vae.dims.in_hop), np.float32), use)
+        Clip(0.3 * draw.standard_normal(int(hops * golden_vae.dims.in_hop), np.float32), use)
         for hops, use in ((3.4, "prompt"), (130.7, "reference"), (61.0, "prompt"), (0.1, "reference"))
     ]
     encoder = golden_vae.patch_encoder()
@@ -125,12 +125,12 @@ def test_windows_of_the_encoder_equal_one_pass(golden_vae: Golden) -> None:
     close(windows, whole[0], COMPANY_LIMIT)
 
 
-def test_decode_whole(golden_vae: Golden, decoder: Decoder) -> None:
+def test_decode_whole(golden_vae: Golden, decoder: VaeDecoder) -> None:
     samples, _ = decoder(golden_vae.modules["vae.latents"])
     close(samples, golden_vae.modules["vae.decode_full"][:, 0], LIMIT)
 
 
-def test_decode_in_pieces(golden_vae: Golden, decoder: Decoder) -> None:
+def test_decode_in_pieces(golden_vae: Golden, decoder: VaeDecoder) -> None:
     frames = golden_vae.modules["vae.latents"][0]
     expected = golden_vae.modules["vae.decode_full"][0, 0]
     total, patch = frames.shape[1], golden_vae.patch_size
@@ -145,7 +145,7 @@ def test_decode_in_pieces(golden_vae: Golden, decoder: Decoder) -> None:
         )
 
 
-def stream(decoder: Decoder, frames: Tensor, lengths: list[int], before: Tensor | None = None) -> Tensor:
+def stream(decoder: VaeDecoder, frames: Tensor, lengths: list[int], before: Tensor | None = None) -> Tensor:
     """Samples of the latents `frames`, decoded in pieces of these lengths, beside a slot in use by another stream."""
     streaming = StreamingDecoder(decoder, 3, "cpu")
     streaming.prime(1, frames[:, :0] if before is None else before)
@@ -167,7 +167,7 @@ def test_output_rates(golden_vae: Golden) -> None:
         close(samples, expected, LIMIT)
 
 
-def test_waves_of_the_cases(golden_vae: Golden, decoder: Decoder) -> None:
+def test_waves_of_the_cases(golden_vae: Golden, decoder: VaeDecoder) -> None:
     cases = list(golden_vae.waves("no"))
     assert cases
     for _, frames, wave in cases:
@@ -176,7 +176,7 @@ def test_waves_of_the_cases(golden_vae: Golden, decoder: Decoder) -> None:
         close(stream(decoder, frames, [golden_vae.patch_size] * patches), wave, WAVE_LIMIT)
 
 
-def test_a_primed_stream_equals_decoding_the_prompt_too(golden_vae: Golden, decoder: Decoder) -> None:
+def test_a_primed_stream_equals_decoding_the_prompt_too(golden_vae: Golden, decoder: VaeDecoder) -> None:
     cases = list(golden_vae.waves("prompt"))
     assert cases
     for case, frames, wave in cases:
@@ -185,7 +185,7 @@ def test_a_primed_stream_equals_decoding_the_prompt_too(golden_vae: Golden, deco
         close(stream(decoder, frames, [golden_vae.patch_size] * patches, before=before), wave, WAVE_LIMIT)
 
 
-def test_no_more_of_a_long_prompt_is_needed_than_the_history(golden_vae: Golden, decoder: Decoder) -> None:
+def test_no_more_of_a_long_prompt_is_needed_than_the_history(golden_vae: Golden, decoder: VaeDecoder) -> None:
     draw = torch.Generator().manual_seed(3)
     before = torch.randn(golden_vae.dims.latent_dim, 3 * decoder.history_frames, generator=draw)
     after = torch.randn(golden_vae.dims.latent_dim, 2 * decoder.history_frames, generator=draw)
@@ -193,7 +193,7 @@ def test_no_more_of_a_long_prompt_is_needed_than_the_history(golden_vae: Golden,
     close(stream(decoder, after, [1] * after.shape[1], before=before), whole, LIMIT)
 
 
-def test_company_and_slots_change_nothing(golden_vae: Golden, decoder: Decoder) -> None:
+def test_company_and_slots_change_nothing(golden_vae: Golden, decoder: VaeDecoder) -> None:
     """Streams that join and leave, in slots used before, against each one alone."""
     draw = torch.Generator().manual_seed(4)
     frames = torch.randn(5, golden_vae.dims.latent_dim, 8 * golden_vae.patch_size, generator=draw)
@@ -214,7 +214,7 @@ def test_company_and_slots_change_nothing(golden_vae: Golden, decoder: Decoder) 
         close(torch.cat(pieces), decoder(frames[[who], :, :count])[0][0], COMPANY_LIMIT)
 
 
-def test_weight_norms_may_have_been_folded(golden_vae: Golden, decoder: Decoder) -> None:
+def test_weight_norms_may_have_been_folded(golden_vae: Golden, decoder: VaeDecoder) -> None:
     folded = dict(golden_vae.tensors)
     for name in [name for name in folded if name.endswith(".weight_v")]:
         direction, gain = folded.pop(name), folded.pop(name.replace("_v", "_g"))

@@ -20,7 +20,7 @@ _PARENTHESES = re.compile(r"[()（）\s]+")
 
 
 @dataclass(frozen=True, slots=True)
-class TextSegment:
+class SpokenSegment:
     """`text` as it is tokenised; one of no `tokens` holds nothing that the model can say, and is left out. `warnings`
     are for the client. Silence that the text itself asks for: `lead_s` before its first word, `pause_after_s` in place
     of the usual pause."""
@@ -39,7 +39,7 @@ class VoxCPMTextFrontend:
         self._tokenizer = tokenizer
         self._reader = reader or TextReader()
 
-    def segments(self, text: str, language: str, max_chars: int) -> Iterator[TextSegment]:
+    def segments(self, text: str, language: str, max_chars: int) -> Iterator[SpokenSegment]:
         """In order, made while they are consumed, each about `max_chars` wide in Latin characters at most."""
         cut_text = CutText(self._reader.whole(text, language), max_chars=max_chars)
         begin: Cut | None = None
@@ -48,7 +48,7 @@ class VoxCPMTextFrontend:
             yield self._segment(cut_text.piece(begin, end), language)
             begin = end
 
-    def _segment(self, piece: Segment, language: str) -> TextSegment:
+    def _segment(self, piece: Segment, language: str) -> SpokenSegment:
         read = self._reader.segment(piece.text, language)
         text = prepared(read.text)
         unknown = self._tokenizer.unknown_characters(text)
@@ -59,7 +59,7 @@ class VoxCPMTextFrontend:
         if not is_speakable("".join(char for char in text if char not in unknown)):
             tokens, warnings = 0, (*warnings, f"nothing in {piece.text!r} can be said; it is left out")
         pause_s = piece.pause_after_s if piece.pause_asked else None
-        return TextSegment(text, tokens, warnings, pause_s, piece.lead_s)
+        return SpokenSegment(text, tokens, warnings, pause_s, piece.lead_s)
 
     def ids(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(prepared(text)))

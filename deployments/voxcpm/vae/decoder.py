@@ -16,7 +16,7 @@ from deployments.voxcpm.vae.layers import (
     CausalUp,
     History,
     ResidualUnit,
-    Snake,
+    VaeSnake,
     history_size,
     prepared,
 )
@@ -32,7 +32,7 @@ class DecoderBlock(nn.Module):
         super().__init__()
         half = channels // 2
         units = [ResidualUnit(half, dilation) for dilation in DILATIONS]
-        self.block = nn.ModuleList([Snake(channels), CausalUp(channels, half, stride), *units])
+        self.block = nn.ModuleList([VaeSnake(channels), CausalUp(channels, half, stride), *units])
 
     def forward(self, x: Tensor, history: History) -> Tensor:
         snake, up, *units = self.block
@@ -61,7 +61,7 @@ class RateCondition(nn.Module):
         return torch.addcmul(self.bias, x, self.scale)
 
 
-class Decoder(nn.Module):
+class VaeDecoder(nn.Module):
     def __init__(self, dims: VaeDims) -> None:
         super().__init__()
         self.hop = dims.out_hop
@@ -77,7 +77,7 @@ class Decoder(nn.Module):
                 conditions[str(len(layers))] = RateCondition(len(dims.sr_bin_boundaries) + 1, channels)
             layers.append(DecoderBlock(channels, stride))
             channels //= 2
-        self.model = nn.ModuleList([*layers, Snake(channels), CausalConv(channels, 1, KERNEL)])
+        self.model = nn.ModuleList([*layers, VaeSnake(channels), CausalConv(channels, 1, KERNEL)])
         if conditions:
             self.sr_cond_model = nn.ModuleDict(conditions)
             self.register_buffer(
@@ -116,7 +116,7 @@ class StreamingDecoder:
     captured in a CUDA graph. Rows that only fill a batch may all name one slot that nobody uses.
     """
 
-    def __init__(self, network: Decoder, slots: int, device: torch.device | str) -> None:
+    def __init__(self, network: VaeDecoder, slots: int, device: torch.device | str) -> None:
         self._network = network
         self._history = torch.zeros(slots, network.history_size, device=device)
 
@@ -162,14 +162,14 @@ def load_decoder(
     source: str,
     device: torch.device | str = "cpu",
     rate_hz: int | None = None,
-) -> Decoder:
+) -> VaeDecoder:
     """From all tensors of the VAE's file, for the output rate of the dims if no other is named.
 
     `source` names the file in errors. Raises CheckpointError.
     """
     if dims.sr_bin_boundaries and dims.cond_type != CONDITION:
         raise CheckpointError(f"{source}: cond_type is {dims.cond_type!r}, only {CONDITION!r} is supported")
-    network = load_half(lambda: Decoder(dims), tensors, "decoder", dims, source=source)
+    network = load_half(lambda: VaeDecoder(dims), tensors, "decoder", dims, source=source)
     network = prepared(network)
     network.choose_rate(rate_hz or dims.out_sample_rate_hz)
     return network.to(device)

@@ -21,7 +21,7 @@ from deployments.voxcpm.vae.layers import (
     CausalConv,
     History,
     ResidualUnit,
-    Snake,
+    VaeSnake,
     history_size,
     prepared,
 )
@@ -40,7 +40,7 @@ class EncoderBlock(nn.Module):
         super().__init__()
         down = CausalConv(channels, 2 * channels, 2 * stride, stride=stride, past=left)
         units = [ResidualUnit(channels, dilation) for dilation in DILATIONS]
-        self.block = nn.ModuleList([*units, Snake(channels), down])
+        self.block = nn.ModuleList([*units, VaeSnake(channels), down])
 
     def forward(self, x: Tensor, history: History) -> Tensor:
         *units, snake, down = self.block
@@ -50,7 +50,7 @@ class EncoderBlock(nn.Module):
         return out
 
 
-class Encoder(nn.Module):
+class VaeEncoder(nn.Module):
     """Mean of the latents; nothing is drawn."""
 
     def __init__(self, dims: VaeDims) -> None:
@@ -80,7 +80,7 @@ class Encoder(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class Clip:
     """Mono samples at the VAE's input rate. Zeros fill the first patch of a prompt, so that its end stays where the new
     audio begins, and the last patch of a reference."""
 
@@ -91,19 +91,19 @@ class Recording:
 class PatchEncoder:
     """Recordings of any lengths become patches. Blocking: call it from a thread."""
 
-    def __init__(self, network: Encoder, patch_size: int, *, device: torch.device | str = "cpu") -> None:
+    def __init__(self, network: VaeEncoder, patch_size: int, *, device: torch.device | str = "cpu") -> None:
         self._network = network
         self._patch_size = patch_size
         self._device = torch.device(device)
 
-    def patches(self, recordings: Sequence[Recording]) -> list[Patches]:
-        """Of each recording (T, P, D)."""
-        latents = self.latents([self._whole_patches(recording) for recording in recordings])
+    def patches(self, clips: Sequence[Clip]) -> list[Patches]:
+        """Of each clip (T, P, D)."""
+        latents = self.latents([self._whole_patches(clip) for clip in clips])
         return [x.unflatten(1, (-1, self._patch_size)).permute(1, 2, 0).contiguous().numpy() for x in latents]
 
-    def _whole_patches(self, recording: Recording) -> Samples:
-        missing = -len(recording.samples) % (self._patch_size * self._network.hop)
-        return np.pad(recording.samples, (missing, 0) if recording.use == "prompt" else (0, missing))
+    def _whole_patches(self, clip: Clip) -> Samples:
+        missing = -len(clip.samples) % (self._patch_size * self._network.hop)
+        return np.pad(clip.samples, (missing, 0) if clip.use == "prompt" else (0, missing))
 
     def latents(self, waves: Sequence[Samples]) -> list[Tensor]:
         """(D, frames) of each wave, which is filled with zeros up to a whole frame."""
@@ -126,10 +126,10 @@ class PatchEncoder:
 
 def load_encoder(
     tensors: Mapping[str, Tensor], dims: VaeDims, *, source: str, device: torch.device | str = "cpu"
-) -> Encoder:
+) -> VaeEncoder:
     """From all tensors of the VAE's file. `source` names it in errors. Raises CheckpointError."""
     network = load_half(
-        lambda: Encoder(dims),
+        lambda: VaeEncoder(dims),
         tensors,
         "encoder",
         dims,

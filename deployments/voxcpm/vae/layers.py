@@ -80,7 +80,7 @@ class CausalUp(nn.ConvTranspose1d):
         return super().forward(history.before(x, self.past))[..., stride:-stride]
 
 
-class Snake(nn.Module):
+class VaeSnake(nn.Module):
     """x + sin(alpha x)^2 / alpha for each channel. Runs after `prepare`."""
 
     inverse: Tensor
@@ -102,9 +102,9 @@ class ResidualUnit(nn.Module):
         super().__init__()
         self.block = nn.ModuleList(
             [
-                Snake(channels),
+                VaeSnake(channels),
                 CausalConv(channels, channels, KERNEL, dilation=dilation, groups=channels),
-                Snake(channels),
+                VaeSnake(channels),
                 CausalConv(channels, channels, 1),
             ]
         )
@@ -124,6 +124,6 @@ def prepared(network: Network) -> Network:
     """`network` with loaded tensors, made ready to run: weight norms folded, constants of activations computed."""
     fold_weight_norm(network)
     for module in network.modules():
-        if isinstance(module, Snake):
+        if isinstance(module, VaeSnake):
             module.prepare()
     return network

@@ -11,12 +11,12 @@ from deployments.engine.batcher import Batcher, device_probe
 from deployments.voices.profile import EncodedProfile, VoiceProfile
 from deployments.voxcpm.checkpoint import VoxCPMCheckpoint
 from deployments.voxcpm.settings import EncoderSettings
-from deployments.voxcpm.voice.encoder import VoiceEncoder, profile_version
-from deployments.voxcpm.voice.job import EncodeJob
+from deployments.voxcpm.voice.encoder import RecordingEncoder, profile_version
+from deployments.voxcpm.voice.job import VoiceJob
 from deployments.weights.registry import locate
 
 
-class Encoder:
+class VoxCPMEncoder:
     """One replica: recordings that arrive together are encoded as one batch, apart from the engine, whose steps they
     would hold up.
 
@@ -40,10 +40,10 @@ class Encoder:
 
     def _load(self, checkpoint: str, device: str) -> None:
         files = VoxCPMCheckpoint(locate(checkpoint))
-        self._encoder = VoiceEncoder.load(files, device=device)
+        self._encoder = RecordingEncoder.load(files, device=device)
         self._version = profile_version(files)
 
-    async def encode(self, job: EncodeJob) -> Reply[EncodedProfile]:
+    async def encode(self, job: VoiceJob) -> Reply[EncodedProfile]:
         """The profile, without a key, and its version.
 
         Raises InvalidRequest if the recording is too short, Overloaded, DeadlineExceeded, Unavailable.
@@ -64,5 +64,5 @@ class Encoder:
     def check_health(self) -> None:
         self._recordings.check_health()
 
-    def _profiles(self, jobs: Sequence[EncodeJob]) -> list[VoiceProfile]:
+    def _profiles(self, jobs: Sequence[VoiceJob]) -> list[VoiceProfile]:
         return self._encoder.encode([job.recording for job in jobs])

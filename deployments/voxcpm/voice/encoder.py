@@ -17,7 +17,7 @@ from deployments.voices.profile import VoiceProfile
 from deployments.voices.reference import ReferenceAudio
 from deployments.voxcpm.checkpoint import VoxCPMCheckpoint
 from deployments.voxcpm.dims import VoxCPMDims
-from deployments.voxcpm.vae.encoder import PatchEncoder, Recording, load_encoder
+from deployments.voxcpm.vae.encoder import Clip, PatchEncoder, load_encoder
 from deployments.voxcpm.voice.job import PROMPT_PATCHES, REFERENCE_PATCHES
 from deployments.weights.identity import identities
 
@@ -25,7 +25,7 @@ from deployments.weights.identity import identities
 CODE_VERSION = 1
 
 
-class VoiceEncoder:
+class RecordingEncoder:
     """Stateless: the result for a recording depends on it alone."""
 
     def __init__(self, patches: PatchEncoder, dims: VoxCPMDims) -> None:
@@ -33,7 +33,7 @@ class VoiceEncoder:
         self._dims = dims
 
     @classmethod
-    def load(cls, checkpoint: VoxCPMCheckpoint, *, device: torch.device | str = "cpu") -> VoiceEncoder:
+    def load(cls, checkpoint: VoxCPMCheckpoint, *, device: torch.device | str = "cpu") -> RecordingEncoder:
         """Raises CheckpointError."""
         dims, source = checkpoint.dims, str(checkpoint.path("audiovae"))
         network = load_encoder(checkpoint.vae_tensors, dims.vae, source=source, device=device)
@@ -42,9 +42,9 @@ class VoiceEncoder:
     def encode(self, recordings: Sequence[ReferenceAudio]) -> list[VoiceProfile]:
         """Profiles without a key, in the same order. Raises InvalidRequest if a recording is too short."""
         waves = [self._wave(each) for each in recordings]
-        uses = {PROMPT_PATCHES: [Recording(wave, "prompt") for wave in waves]}
+        uses = {PROMPT_PATCHES: [Clip(wave, "prompt") for wave in waves]}
         if self._dims.has_reference:
-            uses[REFERENCE_PATCHES] = [Recording(wave, "reference") for wave in waves]
+            uses[REFERENCE_PATCHES] = [Clip(wave, "reference") for wave in waves]
         made = iter(self._patches.patches([each for use in uses.values() for each in use]))
         arrays = {name: [next(made) for _ in use] for name, use in uses.items()}
         return [

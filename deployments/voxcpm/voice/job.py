@@ -14,7 +14,7 @@ REFERENCE_PATCHES = "reference_patches"
 
 
 @dataclass(frozen=True, slots=True)
-class EncodeJob:
+class VoiceJob:
     """The profile of the voice in a recording. All of the recording is used."""
 
     request_id: str

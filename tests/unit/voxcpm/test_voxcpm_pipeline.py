@@ -24,7 +24,7 @@ from deployments.voices.library import VoiceLibrary
 from deployments.voices.registered_voice import NewVoice
 from deployments.voices.store import VoiceStore
 from deployments.voxcpm.pipeline import Pipeline
-from deployments.voxcpm.plan import RANDOM_VOICE, CheckpointFacts
+from deployments.voxcpm.plan import RANDOM_VOICE, VoxCPMFacts
 from deployments.voxcpm.settings import VoxCPMSettings
 
 TEXT = "hello world."
@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> VoiceStore:
 
 @pytest.fixture
 def make(tiny_15: Path, tiny_2: Path, store: VoiceStore) -> Make:
-    facts = {version: CheckpointFacts.read(f"{place}/") for version, place in ((1, tiny_15), (2, tiny_2))}
+    facts = {version: VoxCPMFacts.read(f"{place}/") for version, place in ((1, tiny_15), (2, tiny_2))}
 
     def pipeline(
         version: int = 2, fake: FakeVoxCPM | None = None, **settings: Any
@@ -108,7 +108,7 @@ async def test_every_patch_is_sent_at_once(make: Make) -> None:
 
 async def test_the_whole_text_is_said_whatever_it_is_cut_into(make: Make) -> None:
     pipeline, fake = make()
-    tokenizer = CheckpointFacts.read(f"{pipeline._facts.directory}/").frontend
+    tokenizer = VoxCPMFacts.read(f"{pipeline._facts.directory}/").frontend
     await heard(pipeline, request(LONG, voice=STOCK_VOICE))
     before = tokenizer.ids(TRANSCRIPT)
     said = [job.text_ids[len(before) :] for job in fake.jobs]
@@ -287,6 +287,17 @@ async def test_a_random_voice_stays_the_same_through_a_text(make: Make) -> None:
         assert job.prompt[:, 0, 0].tolist() == [0, 1, 2, 3, 4]  # of the first segment
         assert job.text_ids[: len(first.text_ids)] == first.text_ids
         assert not job.emit_patches
+
+
+async def test_names_may_stand_for_the_random_voice(make: Make) -> None:
+    pipeline, fake = make(voice_aliases={"alloy": RANDOM_VOICE, "echo": STOCK_VOICE})
+    for name in ("alloy", "echo"):
+        await heard(pipeline, request(voice=name))
+    assert [job.prompt is None for job in fake.jobs] == [True, False]
+    assert {card.id: card.aliases for card in pipeline.voices} == {
+        STOCK_VOICE: ("echo",),
+        RANDOM_VOICE: ("alloy",),
+    }
 
 
 async def test_a_first_segment_that_ran_away_is_no_voice_for_the_others(make: Make) -> None:

@@ -24,8 +24,8 @@ from deployments.voxcpm.pipeline import Pipeline
 from deployments.voxcpm.settings import VoxCPMSettings
 from deployments.voxcpm.step.deployment import Engine
 from deployments.voxcpm.vae.decoder import load_decoder
-from deployments.voxcpm.voice.deployment import Encoder
-from deployments.voxcpm.voice.encoder import VoiceEncoder, profile_version
+from deployments.voxcpm.voice.deployment import VoxCPMEncoder
+from deployments.voxcpm.voice.encoder import RecordingEncoder, profile_version
 from deployments.voxcpm.voice.job import PROMPT_PATCHES, REFERENCE_PATCHES
 
 TEXT = "the low voice. the engine test. stream the latency."
@@ -60,7 +60,7 @@ def handle(stage: object, *methods: str) -> FakeHandle:
 async def running(checkpoint: Path, directory: Path, **settings: Any) -> AsyncIterator[Pipeline]:
     settings = {"checkpoint": f"{checkpoint}/", "max_segment_chars": 20, **settings}
     made = VoxCPMSettings(**{"engine": {"max_length": 4096, "slots": 8}, **settings})
-    encoder, engine = Encoder.__new__(Encoder), Engine.__new__(Engine)
+    encoder, engine = VoxCPMEncoder.__new__(VoxCPMEncoder), Engine.__new__(Engine)
     await encoder.__init__(made.checkpoint, made.device, made.encoder)  # type: ignore[misc]
     await engine.__init__(made.checkpoint, made.device, made.engine)  # type: ignore[misc]
     try:
@@ -146,7 +146,7 @@ def test_profiles_hold_the_recording_as_patches(tiny: Path) -> None:
         ReferenceAudio.from_samples(np.stack([wave, 0.5 * wave]), VOICE_RATE_HZ)
         for wave in (made_up_speech(150.0, 1.0), made_up_speech(220.0, 1.3))
     ]
-    encoder = VoiceEncoder.load(checkpoint)
+    encoder = RecordingEncoder.load(checkpoint)
     together = encoder.encode(recordings)
     for audio, profile in zip(recordings, together, strict=True):
         (alone,) = encoder.encode([audio])

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from deployments.voxcpm.dims import dims_from
-from deployments.voxcpm.vae.decoder import Decoder
-from deployments.voxcpm.vae.encoder import Encoder
+from deployments.voxcpm.vae.decoder import VaeDecoder
+from deployments.voxcpm.vae.encoder import VaeEncoder
 
 LISTED = json.loads((Path(__file__).parents[2] / "specs/voxcpm-keys.json").read_text())
 
@@ -23,6 +23,6 @@ def held(module: torch.nn.Module, half: str) -> dict[str, tuple[int, ...]]:
 def test_published_sizes(version: str) -> None:
     dims = dims_from(LISTED[version]["config"]).vae
     with torch.device("meta"):
-        made = held(Encoder(dims), "encoder") | held(Decoder(dims), "decoder")
+        made = held(VaeEncoder(dims), "encoder") | held(VaeDecoder(dims), "decoder")
     stored = {name: tuple(shape) for name, shape in LISTED[version]["audiovae"].items()}
     assert made == {name: shape for name, shape in stored.items() if ".fc_logvar." not in name}

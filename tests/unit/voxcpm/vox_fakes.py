@@ -1,4 +1,4 @@
-"""Stages of VoxCPM without networks: samples say which segment and patch they are of."""
+"""VoxCPMStages of VoxCPM without networks: samples say which segment and patch they are of."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from deployments.core.metrics import Reply, StageMetrics
 from deployments.voices.profile import EncodedProfile, VoiceProfile
 from deployments.voxcpm.step.job import PatchChunk, VoxCPMJob
-from deployments.voxcpm.voice.job import PROMPT_PATCHES, REFERENCE_PATCHES, EncodeJob
+from deployments.voxcpm.voice.job import PROMPT_PATCHES, REFERENCE_PATCHES, VoiceJob
 
 PATCH_SAMPLES = 6
 SHAPE = (4, 8)  # of a patch
@@ -55,7 +55,7 @@ class FakeVoxCPM:
     def _answering(self, method: Callable[..., Any]) -> Callable[..., FakeResponse]:
         return lambda *arguments: FakeResponse(self, method(*arguments))
 
-    async def _encode(self, job: EncodeJob) -> Reply[EncodedProfile]:
+    async def _encode(self, job: VoiceJob) -> Reply[EncodedProfile]:
         await self.pause("encoder")
         self.encoded.append(job.recording.sha256)
         arrays = {PROMPT_PATCHES: np.full((3, *SHAPE), 7, np.float32)}
