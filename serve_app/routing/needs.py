@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from deployments.core.catalogue import ModelCard
 
 
+NO_TRANSCRIPT = "clones only where it is told what is said in the recording (ref_text)"
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """Beside a name. `instructions` and `sample_rate_hz` are wishes: no request is refused for them."""
@@ -31,7 +34,7 @@ class Needs:
         if self.cloning and not card.cloning:
             found.append("cannot clone a voice")
         if card.cloning_needs_transcript and not self.transcript:
-            found.append("clones only where it is told what is said in the recording (ref_text)")
+            found.append(NO_TRANSCRIPT)
         if self.emotion and not card.emotion:
             found.append("has no emotion control")
         if self.dialogue and not card.dialogue:

@@ -11,7 +11,7 @@ from deployments.core.speech import SpeechRequest
 from serve_app.routing.decision import Candidate, Choice, Decision, Load
 from serve_app.routing.fallback import names_voice
 from serve_app.routing.names import POLICIES, no_such_voice, resolve
-from serve_app.routing.needs import Needs
+from serve_app.routing.needs import NO_TRANSCRIPT, Needs
 from serve_app.routing.order import in_order
 from serve_app.routing.rules import RoutingRule, RoutingSettings
 
@@ -65,10 +65,14 @@ def decide(request: SpeechRequest, needs: Needs, policy: Policy, loads: Mapping[
 
 
 def _problem(wanted: str, objections: Mapping[str, Sequence[str]]) -> InvalidRequest | None:
-    """Why nothing can serve."""
-    if wanted not in POLICIES and objections[wanted]:
+    """Why nothing can serve. A model that is named says itself what it misses of a recording, which it may know from
+    elsewhere."""
+    if wanted not in POLICIES:
+        why = [objection for objection in objections[wanted] if objection is not NO_TRANSCRIPT]
+        if not why:
+            return None
         return InvalidRequest(
-            f"model {wanted!r} {' and '.join(objections[wanted])}", param="model", code="model_unsuitable"
+            f"model {wanted!r} {' and '.join(why)}", param="model", code="model_unsuitable"
         )
     if all(objections.values()):
         details = "; ".join(f"{name} {' and '.join(why)}" for name, why in objections.items())
