@@ -26,9 +26,29 @@ function nameOfLanguage(code) {
   }
 }
 
+function chosenModel() {
+  return models.find((model) => model.id === at("model").value);
+}
+
 function showSettings() {
-  showParameters(at("parameters"), models.find((model) => model.id === at("model").value));
+  showParameters(at("parameters"), chosenModel());
   at("settings").hidden = !at("parameters").children.length;
+}
+
+// What the chosen model can do, and what it wants to know of a recording.
+function showAbilities() {
+  const model = chosenModel();
+  const able = model ? [
+    `speaks ${model.languages.map(nameOfLanguage).join(", ")}`,
+    model.cloning && "clones voices",
+    model.emotion && "has emotion control",
+    model.instructions && "follows instructions",
+    `${model.sample_rate / 1000} kHz`,
+  ].filter(Boolean) : [];
+  at("abilities").textContent = model ? `${model.description}; ${able.join("; ")}` : "";
+  at("transcript").hidden = !at("recording").files.length;
+  at("transcript-hint").textContent = model?.cloning_needs_transcript
+    ? "This model has to know it." : "Models that go on from a recording sound better when they know it.";
 }
 
 function fillVoices() {
@@ -54,6 +74,7 @@ async function fillChoices() {
   for (const model of models) at("model").append(new Option(model.id, model.id));
   fillVoices();
   showSettings();
+  showAbilities();
 }
 
 async function errorOf(response) {
@@ -95,8 +116,10 @@ async function speak() {
   const clicked = performance.now();
   try {
     const recording = await chosenRecording();
-    if (recording) body.ref_audio = recording;
-    else if (at("voice").value) body.voice = at("voice").value;
+    if (recording) {
+      body.ref_audio = recording;
+      if (at("ref-text").value.trim()) body.ref_text = at("ref-text").value;
+    } else if (at("voice").value) body.voice = at("voice").value;
     const response = await fetch("v1/audio/speech", {
       method: "POST", signal: abort.signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
     });
@@ -171,10 +194,13 @@ function countCharacters() {
 
 at("form").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
 at("stop").addEventListener("click", stop);
-at("model").addEventListener("change", () => { fillVoices(); showSettings(); });
+at("model").addEventListener("change", () => { fillVoices(); showSettings(); showAbilities(); });
 // A field that is not shown cannot be complained about. (The event does not bubble.)
 at("settings").addEventListener("invalid", () => { at("settings").open = true; }, true);
-at("recording").addEventListener("change", () => { at("voice").disabled = at("recording").files.length > 0; });
+at("recording").addEventListener("change", () => {
+  at("voice").disabled = at("recording").files.length > 0;
+  showAbilities();
+});
 at("text").addEventListener("input", countCharacters);
 at("speed").addEventListener("input", () => { at("speed-value").textContent = Number(at("speed").value).toFixed(1); });
 countCharacters();

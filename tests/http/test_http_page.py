@@ -68,12 +68,23 @@ def test_kokoro_speaks_on_the_page(page: webdriver.Chrome, tmp_path: Path) -> No
 
 def test_a_recording_from_the_disk_is_cloned(page: webdriver.Chrome, golden_front: Path) -> None:
     recording = next(golden_front.glob("ref_spk*.wav"))
+    assert not page.find_element(By.ID, "ref-text").is_displayed()
     page.find_element(By.ID, "recording").send_keys(str(recording))
     assert not page.find_element(By.ID, "voice").is_enabled()
+    page.find_element(By.ID, "ref-text").send_keys("What is said in it.")
     speak(page, "Like this one.", "auto")
     WebDriverWait(page, 60).until(lambda b: text_of(b, "status") in ("complete", "failed"))
     assert text_of(page, "status") == "complete", text_of(page, "error")
     assert text_of(page, "answered") == "index / reference-audio"
+
+
+def test_what_a_model_can_do_is_told_where_it_is_chosen(page: webdriver.Chrome) -> None:
+    assert text_of(page, "abilities") == ""  # of auto, which is all of them
+    Select(page.find_element(By.ID, "model")).select_by_value("index")
+    assert "clones voices" in text_of(page, "abilities")
+    Select(page.find_element(By.ID, "model")).select_by_value("kokoro")
+    assert "Italian" in text_of(page, "abilities")
+    assert "clones" not in text_of(page, "abilities")
 
 
 def test_settings_of_the_chosen_model_are_sent(page: webdriver.Chrome) -> None:
