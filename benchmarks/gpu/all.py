@@ -29,11 +29,13 @@ LAST_WORDS_S = 10.0
 
 @dataclass(frozen=True)
 class Script:
-    """`weight`: its part of the time that is left, of the sum of its own weight and those behind it."""
+    """`weight`: its part of the time that is left, of the sum of its own weight and those behind it; `of_indextts`:
+    whether a `--directory`, which holds IndexTTS2, is for it."""
 
     module: str
     words: tuple[str, ...]
     weight: float
+    of_indextts: bool = True
 
 
 SCRIPTS = (
@@ -45,6 +47,7 @@ SCRIPTS = (
     ),
     Script("stages_on_gpu", (), 3),
     Script("graph", (), 3),
+    Script("voxcpm", ("--version", "1.5"), 2, of_indextts=False),
 )
 
 
@@ -56,7 +59,8 @@ def run(script: Script, behind: Sequence[Script], options: Options, report: Repo
     command = [sys.executable, "-m", f"benchmarks.gpu.{script.module}", *script.words]
     command += ["--size", options.size, "--device", options.device, "--budget-s", f"{budget_s:.0f}"]
     command += ["--output", str(report.path.parent)]
-    command += [] if options.directory is None else ["--directory", str(options.directory)]
+    if options.directory is not None and script.of_indextts:
+        command += ["--directory", str(options.directory)]
     print(f"$ {' '.join(command[1:])}", flush=True)
     began_s = time.monotonic()
     timeout_s = max(1.0, min(left_s, budget_s + grace_s))

@@ -27,14 +27,15 @@ class Size:
     text_tokens: int
     segment_codes: int  # of a segment of the graph's requests; 50 are a second
     slots: int  # of the graph's GPT: two per segment under way
+    patches: int  # of VoxCPM's requests; six are a second
 
 
 ALL = ("float32", "bfloat16", "float16")
 
 SIZES = {
-    "tiny": Size(("float32", "bfloat16"), 8, 2, 30, 48, 0.5, 8, 45, 12),
-    "mid": Size(ALL, 24, 4, 258, 200, 3.0, 30, 100, 64),
-    "full": Size(ALL, 32, 4, 430, 200, 5.0, 30, 120, 144),
+    "tiny": Size(("float32", "bfloat16"), 8, 2, 30, 48, 0.5, 8, 45, 12, 3),
+    "mid": Size(ALL, 24, 4, 258, 200, 3.0, 30, 100, 64, 20),
+    "full": Size(ALL, 32, 4, 430, 200, 5.0, 30, 120, 144, 40),
 }
 
 
@@ -64,12 +65,19 @@ class Options:
         """That of `directory`, or random weights, which are written once: 4 GB in float16 at full size."""
         if self.directory is not None:
             return IndexTTSCheckpoint(self.directory)
-        directory = Path(tempfile.gettempdir()) / f"voicegraph-random-{self.size}"
-        finished = directory / "config.yaml"
-        if finished.is_file() and finished.stat().st_mtime < Path(random_checkpoint.__file__).stat().st_mtime:
-            finished.unlink()  # made by other code
+        directory = scratch_directory(self.size, "config.yaml", Path(random_checkpoint.__file__))
         dtype = torch.float16 if self.size == "full" else torch.float32
         return IndexTTSCheckpoint(random_checkpoint.write_checkpoint(directory, self.size, dtype=dtype))
+
+
+def scratch_directory(name: str, finished: str, made_by: Path) -> Path:
+    """Where random weights are written once. The file `finished` says that they are complete; it is taken away if
+    the code in `made_by` is newer."""
+    directory = Path(tempfile.gettempdir()) / f"voicegraph-random-{name}"
+    mark = directory / finished
+    if mark.is_file() and mark.stat().st_mtime < made_by.stat().st_mtime:
+        mark.unlink()
+    return directory
 
 
 def parse(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ import numpy as np
 
 from benchmarks.gpu.check_s2mel import profile
 from benchmarks.gpu.gpt_rows import load as load_gpt
+from benchmarks.gpu.load import traced
 from benchmarks.gpu.local_stages import LocalStages
 from benchmarks.gpu.options import Options
 from benchmarks.known import Known
-from deployments.core.speech import AudioChunk
+from deployments.core.speech import AudioChunk, Samples
 from deployments.indextts2.gpt.engine import GptEngine
 from deployments.indextts2.gpt.job import GptJob
 from deployments.indextts2.s2mel.engine import S2MelEngine, load_networks
@@ -34,8 +34,7 @@ from deployments.streaming.playback import Playback
 from deployments.voices.profile import VoiceProfile
 from deployments.voices.sharing import SharedVoice
 from deployments.weights.tensors import dtype_named
-from serve_app.bench.arrivals import ClosedLoop
-from serve_app.bench.metrics import Arrival, Trace
+from serve_app.bench.metrics import Trace
 
 SEGMENTS = 2
 EMIT_CODES = 5
@@ -90,33 +89,15 @@ class LocalPipeline:
         self.geometry = Geometry(*vocoder.halo().value, frames_per_code)
         self._speeds = StageSpeeds()
 
-    async def speak(self, number: int, kind: RequestKind, began_s: float) -> Trace:
+    async def speak(self, kind: RequestKind, number: int, began_s: float) -> Trace:
         """One request; what goes wrong is in the trace."""
-        sent_s = time.monotonic()
-        arrivals: list[Arrival] = []
-        error: str | None = None
-        try:
-            async with aclosing(self._speech(number, kind).events({}, ())) as events:
-                async for event in events:
-                    if isinstance(event, AudioChunk):
-                        now_s = time.monotonic() - sent_s
-                        audio_s = len(event.samples) / self.geometry.sample_rate_hz
-                        arrivals.append(Arrival(now_s, event.samples.nbytes, audio_s))
-        except Exception as caught:
-            error = f"{type(caught).__name__}: {caught}"
-        total_s = time.monotonic() - sent_s
-        return Trace(
-            index=number,
-            text_chars=0,
-            sent_s=sent_s - began_s,
-            late_s=0.0,
-            total_s=total_s,
-            status=200 if error is None else 500,
-            error=error,
-            detail=error,
-            retry_after=None,
-            arrivals=tuple(arrivals),
-        )
+        return await traced(self._samples(kind, number), self.geometry.sample_rate_hz, number, began_s)
+
+    async def _samples(self, kind: RequestKind, number: int) -> AsyncGenerator[Samples, None]:
+        async with aclosing(self._speech(number, kind).events({}, ())) as events:
+            async for event in events:
+                if isinstance(event, AudioChunk):
+                    yield event.samples
 
     def _speech(self, number: int, kind: RequestKind) -> SpeechStream:
         playback = Playback()
@@ -162,13 +143,6 @@ class LocalPipeline:
         for _ in range(SEGMENTS):
             ids = generator.integers(2, 500, self._work.text_tokens).tolist()
             yield TextSegment((), tuple(ids))
-
-    async def load(self, kind: RequestKind, concurrency: int, requests: int) -> list[Trace]:
-        """`requests` in all, `concurrency` of them at any time."""
-        began_s = time.monotonic()
-        return await ClosedLoop(concurrency, requests).run(
-            lambda number, _: self.speak(number, kind, began_s)
-        )
 
 
 @contextmanager

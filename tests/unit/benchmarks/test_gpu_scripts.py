@@ -15,7 +15,7 @@ from gpu_fixture import Gpu
 
 from benchmarks import stage_parts
 from benchmarks.gpu import all as everything
-from benchmarks.gpu import correctness, graph, stages_on_gpu
+from benchmarks.gpu import correctness, graph, stages_on_gpu, voxcpm
 from benchmarks.gpu.all import Script
 from benchmarks.gpu.comparing import agreement, distance, first_difference, tf32
 from benchmarks.gpu.options import SIZES
@@ -91,6 +91,20 @@ def test_graph(tmp_path: Path, quick: str) -> None:
     summaries = [result["summary"] for result in results if result]
     assert all(summary["ok"] == summary["requests"] > 0 for summary in summaries)
     assert all(summary["first_sample_s"]["p50"] > 0 for summary in summaries)
+
+
+@pytest.mark.slow
+@pytest.mark.gpu
+@pytest.mark.parametrize("version", ["1.5", "2"])
+def test_voxcpm(tmp_path: Path, quick: str, version: str) -> None:
+    assert voxcpm.main(arguments(tmp_path, quick, "--version", version)) == 0
+    found = parts(tmp_path, "voxcpm")
+    for mode in voxcpm.MODES:
+        assert found[f"{version} {mode}, engine"]["result"]["given_up"] == []
+        for rows in (1, 4):
+            summary = found[f"{version} {mode}, {rows} rows"]["result"]["summary"]
+            assert summary["ok"] == summary["requests"] == voxcpm.ROUNDS * rows
+            assert summary["first_sample_s"]["p50"] > 0 < summary["rtf"]["p50"]
 
 
 @pytest.mark.slow
