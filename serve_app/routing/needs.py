@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from deployments.core.catalogue import ModelCard
 
-
 NO_TRANSCRIPT = "clones only where it is told what is said in the recording (ref_text)"
 
 

@@ -71,9 +71,7 @@ def _problem(wanted: str, objections: Mapping[str, Sequence[str]]) -> InvalidReq
         why = [objection for objection in objections[wanted] if objection is not NO_TRANSCRIPT]
         if not why:
             return None
-        return InvalidRequest(
-            f"model {wanted!r} {' and '.join(why)}", param="model", code="model_unsuitable"
-        )
+        return InvalidRequest(f"model {wanted!r} {' and '.join(why)}", param="model", code="model_unsuitable")
     if all(objections.values()):
         details = "; ".join(f"{name} {' and '.join(why)}" for name, why in objections.items())
         return InvalidRequest(
