@@ -60,7 +60,7 @@ def _narrow(width: int, layers: int, local_layers: int, vae: int, vocabulary: in
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "tiny": _narrow(128, 2, 1, 64, 256),
-    "mid": _narrow(512, 8, 4, 256, 1024),
+    "mid": _narrow(256, 6, 4, 128, 1024),
     "full": {},
 }
 
@@ -94,7 +94,7 @@ def _vae(dims: VoxCPMDims, weights: RandomWeights) -> dict[str, Tensor]:
     shapes = vae_shapes(dims)
     # A layer of training alone, which official files have as well.
     shapes = shapes | {
-        name.replace("fc_mu", UNUSED): shape for name, shape in shapes.items() if "fc_mu" in name
+        name.replace("fc_mu.", UNUSED): shape for name, shape in shapes.items() if "fc_mu." in name
     }
     tensors = weights.tensors(shapes)
     for name, value in tensors.items():
