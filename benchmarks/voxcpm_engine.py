@@ -1,6 +1,6 @@
 """VoxCPM's engine under load on a CPU: against one stream, against a plain loop, and against the PyPI package.
 
-    python -m benchmarks.voxcpm_engine --patches 40 --rounds 5 --package /path/to/other/venv/bin/python
+    python -m benchmarks.voxcpm_engine --patches 20 --rounds 4 --package /path/to/other/venv/bin/python
 
 Weights are random and of a middle size (`benchmarks.random_voxcpm`), the text is spoken without a recording. Within a
 round everything runs once, in turn, and ratios are taken within a round, so that a machine whose speed changes changes
@@ -195,8 +195,8 @@ def main(
     *,
     version: Annotated[str, typer.Option(help=f"One of {', '.join(VERSIONS)}.")] = "1.5",
     size: Annotated[str, typer.Option(help=f"One of {', '.join(CONFIGS)}.")] = "mid",
-    patches: Annotated[int, typer.Option(min=2, max=100, help="Per job.")] = 40,
-    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    patches: Annotated[int, typer.Option(min=2, max=100, help="Per job.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1)] = 4,
     threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 2,
     package: Annotated[Path | None, typer.Option(help="Interpreter that has the PyPI package.")] = None,
     output: Annotated[Path, typer.Option()] = RESULT,
