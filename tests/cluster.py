@@ -74,7 +74,7 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
             with interrupts_held():
                 ray.init(
                     address="local",
-                    num_cpus=4,
+                    num_cpus=64,  # of nothing but the count by which Ray places replicas: all graphs of the tests fit
                     include_dashboard=False,
                     object_store_memory=200 * 2**20,
                     log_to_driver=False,
