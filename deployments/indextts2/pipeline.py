@@ -34,11 +34,10 @@ from deployments.indextts2.stream.segment import SegmentStream
 from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
-from deployments.streaming.admission import SharedStream, StreamAdmission
-from deployments.streaming.cost import CostMeter, PieceCost
+from deployments.streaming.admission import StreamAdmission
+from deployments.streaming.admitted import AdmittedStreams
 from deployments.streaming.crowd_cost import CrowdCost
 from deployments.streaming.playback import Playback
-from deployments.streaming.read_ahead import ReadAhead
 from deployments.text.scripts import check_scripts, spoken_width
 from deployments.voices.library import CloningPipeline, Outcome, VoiceLibrary
 from deployments.voices.reference import Recording
@@ -50,7 +49,6 @@ from deployments.weights.registry import locate
 STOCK_FOLDER = "voices"  # of the checkpoint
 TEXT_THREADS = 2
 SECONDS_PER_AUDIO_S = 0.3  # all stages, before the first was measured
-EXTRA_AUDIO_S = 0.4  # of any text, however short, before the first was spoken
 # Alone and in company, so that the first listeners' chunks, and how many may begin, are planned from measurements, too.
 WARM_UP = "Good morning, the server is ready to speak."
 WARM_UP_CROWDS = (1, 3)
@@ -96,7 +94,7 @@ class Pipeline(CloningPipeline):
             longest_wait_s=settings.longest_wait_s,
             rows=lambda: self._slots,
         )
-        self._audio = CostMeter(PieceCost(EXTRA_AUDIO_S, 1.0))  # by the length at CHARS_PER_S
+        self._streams = AdmittedStreams(self._admission, facts.sample_rate_hz)
         self._default_voice = voices.default
         self._warming = False
         self._library: VoiceLibrary | None = None
@@ -169,27 +167,17 @@ class Pipeline(CloningPipeline):
             async for event in events:
                 yield event
 
-    async def _spoken(
+    def _spoken(
         self, plan: IndexPlan, *, at_once: bool = False
     ) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         """`at_once`: without waiting for a turn."""
+
+        def make(playback: Playback) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
+            return self._speech(plan, playback).events({"spk": plan.speaker_s}, plan.warnings)
+
         usual_s = spoken_width(plan.request.text) / CHARS_PER_S
         rows = slots_of(plan.params, streams=plan.synthesis.chunked)
-        stream = SharedStream(Playback(), self._audio.cost.seconds(usual_s), rows)
-        async with self._admission.turn(stream, at_once=at_once):
-            speech = self._speech(plan, stream.playback)
-            # Work goes on however slowly a client takes the audio: the places at the stages belong to everybody.
-            made = ReadAhead(speech.events({"spk": plan.speaker_s}, plan.warnings))
-            try:
-                first = True
-                async for event in made:
-                    if first and isinstance(event, AudioChunk):
-                        self._admission.first_audio(stream, len(event.samples) / self._sample_rate_hz)
-                        first = False
-                    yield event
-            finally:
-                await made.aclose()
-            self._audio.observe(usual_s, stream.playback.audio_s)
+        return self._streams.events(usual_s, make, rows=rows, at_once=at_once)
 
     def _speech(self, plan: IndexPlan, playback: Playback) -> SpeechStream:
         planner = ChunkPlanner(

@@ -18,11 +18,10 @@ from deployments.core.logs import RequestLogger
 from deployments.core.metrics import StageMonitor
 from deployments.core.pipeline import Forecast, Plan
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
-from deployments.streaming.admission import SharedStream, StreamAdmission
-from deployments.streaming.cost import CostMeter, PieceCost
+from deployments.streaming.admission import StreamAdmission
+from deployments.streaming.admitted import AdmittedStreams
 from deployments.streaming.crowd_cost import CrowdCost
 from deployments.streaming.playback import Playback
-from deployments.streaming.read_ahead import ReadAhead
 from deployments.text.scripts import check_scripts, spoken_width
 from deployments.voices.library import CloningPipeline, Outcome, VoiceLibrary
 from deployments.voices.reference import Recording
@@ -40,7 +39,6 @@ from deployments.weights.registry import locate, missing_files
 STOCK_FOLDER = "voices"  # of the checkpoint
 TEXT_THREADS = 2
 SECONDS_PER_AUDIO_S = 0.3  # before the first stream was measured
-EXTRA_AUDIO_S = 0.4  # of any text, however short, before the first was spoken
 # Alone and in company, so that how many may begin is planned from measurements, too.
 WARM_UP = "Good morning, the server is ready to speak."
 WARM_UP_CROWDS = (1, 3)
@@ -80,7 +78,7 @@ class Pipeline(CloningPipeline):
             longest_wait_s=settings.longest_wait_s,
             rows=lambda: self.monitor.rows("engine", otherwise=settings.engine.slots),
         )
-        self._audio = CostMeter(PieceCost(EXTRA_AUDIO_S, 1.0))  # by the length at CHARS_PER_S
+        self._streams = AdmittedStreams(self._admission, facts.sample_rate_hz)
         self._warming = False
         self._library: VoiceLibrary | None = None
         # Of its own: a slow upload or store must not delay the text of another request.
@@ -149,25 +147,15 @@ class Pipeline(CloningPipeline):
             async for event in events:
                 yield event
 
-    async def _spoken(
+    def _spoken(
         self, plan: VoxCPMPlan, *, at_once: bool = False
     ) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         """`at_once`: without waiting for a turn."""
-        usual_s = spoken_width(plan.text) / CHARS_PER_S
-        stream = SharedStream(Playback(), self._audio.cost.seconds(usual_s))
-        async with self._admission.turn(stream, at_once=at_once):
-            # Work goes on however slowly a client takes the audio: the slots of the engine belong to everybody.
-            made = ReadAhead(self._speech(plan, stream.playback).events())
-            try:
-                first = True
-                async for event in made:
-                    if first and isinstance(event, AudioChunk):
-                        self._admission.first_audio(stream, len(event.samples) / self._facts.sample_rate_hz)
-                        first = False
-                    yield event
-            finally:
-                await made.aclose()
-            self._audio.observe(usual_s, stream.playback.audio_s)
+
+        def make(playback: Playback) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
+            return self._speech(plan, playback).events()
+
+        return self._streams.events(spoken_width(plan.text) / CHARS_PER_S, make, at_once=at_once)
 
     def _speech(self, plan: VoxCPMPlan, playback: Playback) -> SegmentedSpeech:
         engine = self._settings.engine
