@@ -2,10 +2,11 @@
 
     python -m benchmarks.listening                                    (starts a server of its own, both models)
     python -m benchmarks.listening http://localhost:8000 --models indextts2 --scenes alone,crowd
+    python -m benchmarks.listening http://localhost:8000 --models indextts2 --scenes poisson --rates 0.6
 
 A listener begins to play 0.1 s after the first byte. First audio is also shown as a ratio to that of one sentence
 without company. Two servers are compared by running this on each, one after the other, on the same machine with nothing
-else running; `--output` keeps the figures as JSON, a file for each model.
+else running, and at the same load by `--rates`; `--output` keeps the figures as JSON, a file for each model.
 """
 
 from __future__ import annotations
@@ -91,9 +92,11 @@ class Heard:
 
 
 class Listening:
-    def __init__(self, client: SpeechClient, poisson_s: float) -> None:
+    def __init__(self, client: SpeechClient, poisson_s: float, rates: Sequence[float] = ()) -> None:
+        """`rates`: requests per second for random arrivals; empty: they are shares of the measured capacity."""
         self._client = client
         self._poisson_s = poisson_s
+        self._rates = rates
 
     async def say(self, text: str) -> Trace:
         return (await self._client.speak(text)).trace(0)
@@ -129,15 +132,19 @@ class Listening:
         return [await self.load("eight at once", ClosedLoop(8, 16), MIXED)]
 
     async def poisson(self) -> list[Heard]:
-        """Random arrivals at shares of what four users at a time get."""
+        """Random arrivals: as often as told, else at shares of what four users at a time get."""
+        if self._rates:
+            return [await self._random_arrivals(f"{rate:.2f}/s", rate) for rate in self._rates]
         busy = await self.load("four at a time", ClosedLoop(4, 24), MIXED)
         usual_s = sum([audio_s(await self.say(text)) for text in ENGLISH[::8]]) / len(ENGLISH[::8])
         found = [busy]
         for share in LOADS:
             rate = share * busy.audio_s_per_s / usual_s
-            scene = f"load {share:.0%} ({rate:.2f}/s)"
-            found.append(await self.load(scene, OpenLoop(rate, self._poisson_s, seed=1), MIXED))
+            found.append(await self._random_arrivals(f"load {share:.0%} ({rate:.2f}/s)", rate))
         return found
+
+    async def _random_arrivals(self, scene: str, rate: float) -> Heard:
+        return await self.load(scene, OpenLoop(rate, self._poisson_s, seed=1), MIXED)
 
 
 SCENES: dict[str, Callable[[Listening], Awaitable[list[Heard]]]] = {
@@ -148,9 +155,11 @@ SCENES: dict[str, Callable[[Listening], Awaitable[list[Heard]]]] = {
 }
 
 
-async def listen(target: Target, scenes: Sequence[str], poisson_s: float) -> list[Heard]:
+async def listen(
+    target: Target, scenes: Sequence[str], poisson_s: float, rates: Sequence[float]
+) -> list[Heard]:
     async with SpeechClient(target) as client:
-        listening = Listening(client, poisson_s)
+        listening = Listening(client, poisson_s, rates)
         for text in SHORT[:2]:
             await listening.say(text)
         return [heard for scene in scenes for heard in await SCENES[scene](listening)]
@@ -202,16 +211,20 @@ def main(
     voice: Annotated[str, typer.Option()] = "alloy",
     scenes: Annotated[str, typer.Option(help="of " + ", ".join(SCENES))] = ",".join(SCENES),
     poisson_s: Annotated[float, typer.Option(min=1, help="length of a run at one load")] = 180.0,
+    rates: Annotated[
+        str, typer.Option(help="requests per second of random arrivals; none: shares of the capacity")
+    ] = "",
     output: Annotated[Path | None, typer.Option(help="folder for JSON files")] = None,
     port: Annotated[int, typer.Option(help="of a server of its own")] = 8798,
 ) -> None:
     """Listen, and print what was heard."""
+    asked = [float(rate) for rate in rates.split(",") if rate]
     with running_server(url, port) as base_url:
         for model in models.split(","):
             target = Target(
                 base_url=base_url, model=model, voice=voice, timeout_s=300, extra={"fallback": False}
             )
-            heard = asyncio.run(listen(target, scenes.split(","), poisson_s))
+            heard = asyncio.run(listen(target, scenes.split(","), poisson_s, asked))
             show(model, heard)
             if output is not None:
                 write(output / f"listening-{model}.json", model, heard)

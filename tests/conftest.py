@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from cluster import Cluster, running_cluster
+from hypothesis import settings
 from tiny_indextts import make_tiny_checkpoint
 from xdist.scheduler import LoadScopeScheduling
 
@@ -28,6 +29,10 @@ NEED_CLUSTER = ("graph", "http", "faults")  # folders
 
 # Small tensors do not scale, and two test processes with two threads each get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# One commit, one result: property tests draw the same cases each time. `--hypothesis-profile default` draws new ones.
+settings.register_profile("same-cases", derandomize=True)
+settings.load_profile("same-cases")
 
 # Names this run, in the environment of every process that it starts, Ray's own included.
 RUN = "VOICEGRAPH_TEST_RUN"
