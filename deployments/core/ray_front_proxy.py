@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.serve._private import controller, haproxy
+from ray.serve._private import controller as controller_module
+from ray.serve._private import haproxy as haproxy_module
 
 from deployments.core.ray_internals import RUN, RUN_HEADER
 
@@ -39,6 +40,9 @@ NOT_FOUND = {
     }
 }
 
+# Ray types its actors as what they were before it decorated them.
+controller: Any = controller_module
+haproxy: Any = haproxy_module
 _Manager: Any = haproxy.HAProxyManager.__ray_metadata__.modified_class
 
 
@@ -47,13 +51,14 @@ def install() -> None:
     controller.HAProxyManager = ray.remote(num_cpus=0)(FrontProxy)
 
 
-class MendedApi(haproxy.HAProxyApi):
+class MendedApi(haproxy_module.HAProxyApi):
     """Writes the configuration of HAProxy, and starts it."""
 
     _served = False  # there has been an ingress to ask
 
     def _initialize_directories_and_error_files(self) -> None:
         super()._initialize_directories_and_error_files()
+        assert self.cfg.error_file_path is not None
         Path(self.cfg.error_file_path).write_bytes(error_file())
 
     def _generate_config_file_internal(self) -> None:
@@ -74,7 +79,7 @@ class MendedApi(haproxy.HAProxyApi):
         return self._proc is not None and self._proc.returncode is not None
 
 
-class FrontProxy(_Manager):  # type: ignore[misc]  # Ray types its actors as functions
+class FrontProxy(_Manager):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         haproxy.HAProxyApi = MendedApi
         super().__init__(*arguments, **named)

@@ -61,7 +61,8 @@ class StageWatch:
         """The result of `work`, a call to the stage. Raises StageLost where that waits and no replica is there."""
         task = asyncio.ensure_future(work)
         try:
-            await asyncio.wait({task, self._loss}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {task, self._loss}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 await asyncio.wait({task}, timeout=GRACE_S)
             if task.done():
