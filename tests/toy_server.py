@@ -67,10 +67,12 @@ def named(process: psutil.Process) -> str:
     return ""
 
 
-def config_of(folder: Path, models: dict[str, Any], port: int, **args: Any) -> dict[str, Any]:
+def config_of(
+    folder: Path, models: dict[str, Any], port: int, host: str = "127.0.0.1", **args: Any
+) -> dict[str, Any]:
     return {
         "proxy_location": "EveryNode",
-        "http_options": {"host": "127.0.0.1", "port": port, "request_timeout_s": 300},
+        "http_options": {"host": host, "port": port, "request_timeout_s": 300},
         "applications": [
             {
                 "name": "voicegraph",
