@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -97,6 +99,23 @@ def _lives(actor: Any) -> bool:
 # reach. Read once, when Ray is imported.
 THIS_MACHINE_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 LOOPBACK = "127.0.0.1"
+
+
+def replicas_on_loopback() -> None:
+    """In a replica of a server that is THIS_MACHINE_ONLY: the port for calls of other replicas listens on loopback, too.
+
+    Serve opens it on all interfaces, asks there for nobody's name, and unpickles what comes. Called when this package
+    is imported, which in a replica is before that port is opened; elsewhere it does nothing.
+    """
+    replica: Any = sys.modules.get("ray.serve._private.replica")
+    if replica is None or any(os.environ.get(name) != value for name, value in THIS_MACHINE_ONLY.items()):
+        return
+    opened = replica.add_port_to_grpc_server
+
+    def opened_here(server: Any, address: str) -> Any:
+        return opened(server, address.replace("[::]", LOOPBACK))
+
+    replica.add_port_to_grpc_server = opened_here
 
 
 def join(address: str) -> None:
