@@ -102,7 +102,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def replicas_on_loopback() -> None:
-    """In a replica of a server that is THIS_MACHINE_ONLY: the port for calls of other replicas listens on loopback, too.
+    """In a replica of a server that is THIS_MACHINE_ONLY: its port for calls of other replicas is on loopback, too.
 
     Serve opens it on all interfaces, asks there for nobody's name, and unpickles what comes. Called when this package
     is imported, which in a replica is before that port is opened; elsewhere it does nothing.
