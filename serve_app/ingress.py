@@ -8,18 +8,25 @@ from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.client import RouterClient
-from serve_app.config import Limits
+from serve_app.config import AuthSettings, Limits
 from serve_app.http.application import create_api
 
 
 class Ingress:
     """FastAPI in front of the router; the builder wraps it with `serve.ingress()`."""
 
-    def __init__(self, router: DeploymentHandle[Any], limits: Limits, cors_origins: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        router: DeploymentHandle[Any],
+        limits: Limits,
+        cors_origins: tuple[str, ...],
+        auth: AuthSettings,
+    ) -> None:
         self._service = RouterClient(router)
         self._limits = limits
         self._cors_origins = cors_origins
+        self._auth = auth
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         # Serve asks for the application by this name where `serve.ingress()` was given none (core/ray_internals.py).
-        return create_api(self._service, self._limits, self._cors_origins)
+        return create_api(self._service, self._limits, self._cors_origins, self._auth)

@@ -138,7 +138,9 @@ class Router:
         if owners:
             return replace(needs, owners=owners)
         uploaded = self._voices.find_in_memory(request.voice)
-        if uploaded is None:
+        if uploaded is None or (
+            request.voices_of is not None and uploaded.owner not in ("", request.voices_of)
+        ):
             return replace(needs, voice_unknown=True)
         return replace(needs, owners=self._voices.cloning_models, transcript=bool(uploaded.reference_text))
 

@@ -22,6 +22,7 @@ from serve_app.routing.fallback import moves_on, stand_in
 from serve_app.routing.fillers import Filler, Fillers, faded_in
 from serve_app.routing.health import HealthMonitor
 from serve_app.routing.load import LoadMonitor
+from serve_app.routing.names import no_such_voice
 from serve_app.telemetry import RequestRecord, Telemetry
 
 T = TypeVar("T")
@@ -100,6 +101,8 @@ class Opener:
                 plan = await self._wait(
                     model, pipeline.plan(request), deadline, f"model {model!r} was not ready to speak", others
                 )
+                if request.voices_of is not None and plan.voice.owner not in ("", request.voices_of):
+                    raise no_such_voice(request.voice)
                 audio = pipeline.stream(plan)
                 stack.push_async_callback(audio.aclose)
                 filler = self._filler(model, plan)
@@ -182,9 +185,14 @@ class Opener:
 
     def _tell(self, choice: Choice, request: SpeechRequest, expected_s: float | None) -> None:
         self.telemetry.decided(choice.model, choice.reason)
+        key = f" [key {request.key_id}]" if request.key_id else ""
         expected = "at an unknown time" if expected_s is None else f"in {expected_s:.2f} s"
         RequestLogger(request.request_id).info(
-            "model %s is asked (%s); its first audio is expected %s", choice.model, choice.reason, expected
+            "model %s is asked (%s); its first audio is expected %s%s",
+            choice.model,
+            choice.reason,
+            expected,
+            key,
         )
 
     def count_in_flight(self) -> None:
