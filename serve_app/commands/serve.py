@@ -17,7 +17,7 @@ from rich.console import Console
 from deployments.core.command_line import is_clone, voicegraph
 from deployments.core.deaths import crashes, dead_replicas
 from deployments.core.ray_internals import QUIET, THIS_MACHINE_ONLY, deploy, interrupts_held, logs_directory
-from serve_app.commands.front_proxy import use_haproxy
+from serve_app.commands.front_proxy import LOOPBACK, front_proxy, use_haproxy
 from serve_app.commands.server_url import url_option
 from serve_app.default_configs import DEFAULT, NoSuchConfig, config_path
 from serve_app.running import RunningServer, announced
@@ -40,6 +40,9 @@ console = Console(stderr=True, highlight=False)
 def serve(
     config: Annotated[str, typer.Argument(help="a file, or a name of `voicegraph config ls`")] = DEFAULT,
     port: Annotated[int | None, typer.Option(help="overrides the file's port", min=1, max=65535)] = None,
+    host: Annotated[
+        str | None, typer.Option(help="overrides the file's: 0.0.0.0 listens to the whole network")
+    ] = None,
     models: Annotated[str | None, typer.Option(help="serve only these, separated by commas")] = None,
     pull: Annotated[bool, typer.Option(help="fetch weights that are missing")] = True,
 ) -> None:
@@ -49,19 +52,21 @@ def serve(
         os.environ.setdefault(name, value)
     with console.status("checking the configuration"):
         from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
-        from serve_app.commands import provision  # noqa: PLC0415
+        from serve_app.commands import exposure, provision  # noqa: PLC0415
 
         try:
             path = config_path(config)
-            loaded = config_file.load(path, models=_names(models), port=port)
+            loaded = config_file.load(path, models=_names(models), port=port, host=host)
             if absent := provision.left_out(loaded):
                 rest = [name for name in loaded.args.models if name not in absent]
-                loaded = config_file.load(path, models=rest, port=port)
+                loaded = config_file.load(path, models=rest, port=port, host=host)
         except (NoSuchConfig, config_file.ConfigError) as error:
             _quit(str(error), status=2)
     for name, why in absent.items():
         console.print(f"note: {name} is left out: {why}", style="yellow", markup=False, soft_wrap=True)
     http = loaded.serve.http_options
+    if problem := exposure.keys_problem(loaded.args.auth):
+        _quit(problem)
     if not _is_free(http.host, http.port):
         make = " (or make serve PORT=…)" if is_clone() else ""
         _quit(f"port {http.port} is in use; choose another with --port{make}")
@@ -76,6 +81,7 @@ def serve(
 
 def run(config: ConfigFile) -> None:
     """Deploy a checked config and block until SIGINT or SIGTERM."""
+    from serve_app.commands.exposure import open_to_all  # noqa: PLC0415
     from serve_app.demand import demands, lacking  # noqa: PLC0415  (imports Ray)
 
     started, schema = time.monotonic(), config.serve
@@ -93,6 +99,8 @@ def run(config: ConfigFile) -> None:
             )
             with announced(server):
                 _greet(http.host, http.port, list(config.args.models), time.monotonic() - started)
+                if warning := open_to_all(http.host, http.port, config.args.auth):
+                    console.print(warning, style="bold red", markup=False, soft_wrap=True)
                 _tell_of_crashes()
         finally:
             # A second Ctrl-C must not leave replicas behind.
@@ -133,7 +141,11 @@ def _start_ray(schema: Any) -> tuple[Any, Any]:
         num_cpus=max(4, os.cpu_count() or 1),
         **THIS_MACHINE_ONLY,
     )
-    ray_serve.start(proxy_location=schema.proxy_location, http_options=schema.http_options.model_dump())
+    http_options = schema.http_options.model_dump()
+    if (front := front_proxy()) is not None:
+        front.listen(http_options["host"], http_options["port"])
+        http_options["host"] = LOOPBACK
+    ray_serve.start(proxy_location=schema.proxy_location, http_options=http_options)
     return ray, ray_serve
 
 
