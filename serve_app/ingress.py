@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 from serve_app.client import RouterClient
 from serve_app.config import Limits
 from serve_app.http.application import create_api
+from serve_app.http.stream_cut import quiet_about_cuts
 
 
 class Ingress:
@@ -19,6 +20,7 @@ class Ingress:
         self._service = RouterClient(router)
         self._limits = limits
         self._cors_origins = cors_origins
+        quiet_about_cuts()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         # Serve asks for the application by this name where `serve.ingress()` was given none (core/ray_internals.py).

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -65,6 +66,28 @@ def bound_deployments(application: Application) -> dict[str, Deployment]:
 
     visit(application)
     return found
+
+
+def replicas_of(handle: DeploymentHandle[Any]) -> dict[str, Callable[[], bool]] | None:
+    """By name, the replicas that a call through `handle` may go to, each with a look whether its process lives: the
+    machine's own daemon tells this process of a death within milliseconds, long before Serve's health check.
+
+    None until Serve has named some, and where there are none to name, as in Serve's local testing mode. The handle must
+    have made a call, or given another one with `options`.
+    """
+    known = getattr(getattr(handle, "_router", None), "_asyncio_router", None)
+    if known is None or not known.running_replicas_populated() or known.request_router is None:
+        return None
+    return {
+        replica_id.unique_id: partial(_lives, replica._actor_handle)
+        for replica_id, replica in known.request_router.curr_replicas.items()
+    }
+
+
+def _lives(actor: Any) -> bool:
+    from ray.core.generated.gcs_pb2 import ActorTableData  # noqa: PLC0415
+
+    return bool(actor._get_local_state() != ActorTableData.ActorState.DEAD)
 
 
 # Of `ray.init(address="local")`: Ray's own processes then listen on this machine alone, not on all its interfaces.
