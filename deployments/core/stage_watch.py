@@ -58,7 +58,7 @@ class StageWatch:
             self._loss.set_result(None)
 
     async def before_loss(self, work: Awaitable[T]) -> T:
-        """The result of `work`, a call to the stage. Raises StageLost where it waits for a replica that is not there."""
+        """The result of `work`, a call to the stage. Raises StageLost where that waits and no replica is there."""
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task, self._loss}, return_when=asyncio.FIRST_COMPLETED)
