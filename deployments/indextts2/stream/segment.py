@@ -14,11 +14,12 @@ from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import Unavailable
 from deployments.core.metrics import Reply
 from deployments.core.speech import Samples
-from deployments.core.stages import Response, answer_again, cancel, items
+from deployments.core.stages import Response, answer_again, cancel
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
 from deployments.indextts2.s2mel.job import Mel, S2MelJob
 from deployments.indextts2.stages import SegmentStages
 from deployments.indextts2.stream.chunk_planner import Chunk, ChunkPlanner, Progress
+from deployments.indextts2.stream.code_replies import code_replies
 from deployments.indextts2.vocoder.job import VocodeJob
 from deployments.streaming.playback import Playback
 from deployments.streaming.read_ahead import ReadAhead
@@ -295,7 +296,7 @@ class SegmentStream:
         job = replace(drawn, slack_s=self._playback.slack_s(self.index))
         spent_s = self.stage_s["gpt"]
         began_s = last_s = time.monotonic()
-        replies = items(self._stages.codes(job))
+        replies = code_replies(self._stages, job)
         try:
             first = True
             async for reply in replies:
