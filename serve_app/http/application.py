@@ -34,7 +34,9 @@ def create_api(
     limits: Limits,
     cors_origins: tuple[str, ...] = (),
     auth: AuthSettings | None = None,
+    usage: KeyUsage | None = None,
 ) -> FastAPI:
+    """`usage`: what keys have used so far, of an interface that this one replaces."""
     app = FastAPI(
         title="Voicegraph",
         version=version("voicegraph"),
@@ -52,7 +54,7 @@ def create_api(
     app.add_middleware(JsonBodies)
     app.add_middleware(HeadForGet)
     if auth is not None and auth.on:
-        ring, usage = KeyRing(auth), KeyUsage()
+        ring, usage = KeyRing(auth), usage or KeyUsage()
         service = MeteredService(service, ring, usage)
         app.add_middleware(Doorkeeper, ring=ring, usage=usage, private_voices=auth.private_voices)
     app.add_middleware(ForeignPages, origins=cors_origins, keyless=auth is None or not auth.on)

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from deployments.core.errors import InvalidRequest, SpeechError, Unauthenticated
 from deployments.core.logs import RequestLogger
 from deployments.core.settings import said
+from serve_app.http.stream_cut import StreamCut
 
 # What FastAPI says of JSON that is not UTF-8, nested too deeply or holds numbers of thousands of digits.
 BODY_UNREADABLE = "There was an error parsing the body"
@@ -99,8 +100,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        log = RequestLogger(request.headers.get("x-request-id", ""))
-        log.exception("%s %s failed", request.method, request.url.path)
+        if not isinstance(error, StreamCut):  # which has been logged
+            log = RequestLogger(request.headers.get("x-request-id", ""))
+            log.exception("%s %s failed", request.method, request.url.path)
         return error_response(SpeechError(UNFORESEEN))
 
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,15 +11,14 @@ from dataclasses import dataclass
 import httpx
 import psutil
 import pytest
-import yaml
-from cluster import TESTS, free_port
+from toy_server import ToyServer, toy_server
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from serve_app.keys.api_key import new_key
 from serve_app.keys.key_file import KeyFile
+from serve_app.keys.key_ring import LOOK_EVERY_S
 
-ROOT = TESTS.parent
-GIVE_UP_S = 600  # as of a server that will never be ready
 PATIENCE_S = 30.0  # of the server; and then some for a busy machine
 SLACK_S = 20.0
 BODY = {"input": "one two three", "response_format": "pcm"}
@@ -33,84 +28,36 @@ pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
 @dataclass(frozen=True)
 class Exposed:
-    process: subprocess.Popen[bytes]
-    port: int
+    server: ToyServer
     key: str
     keys: KeyFile
-    told: str
+
+    @property
+    def port(self) -> int:
+        return self.server.port
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return self.server.url
 
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
 
 
-def voicegraph(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from serve_app.cli import main; main()", *arguments]
-
-
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join((str(ROOT), str(TESTS))),
-    "COLUMNS": "200",
-}
-
-
 @pytest.fixture(scope="module")
 def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exposed]:
     folder = tmp_path_factory.mktemp("exposed")
-    keys, port = KeyFile(folder / "keys.json"), free_port()
-    made = subprocess.run(
-        voicegraph("keys", "add", "Ada", "--file", str(keys.path)),
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    args = {
-        "models": {"toy": {"kind": "toys.tones"}},
-        "auth": {"keys_file": str(keys.path)},
-        "voices": {"url": str(folder / "voices")},
-    }
-    application = {
-        "name": "voicegraph",
-        "route_prefix": "/",
-        "import_path": "serve_app.app:build",
-        "args": args,
-    }
-    config = {"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]}
-    (folder / "toy.yaml").write_text(yaml.safe_dump(config))
-    log = folder / "serve.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            voicegraph("serve", str(folder / "toy.yaml"), "--host", "0.0.0.0"),
-            env=ENVIRONMENT,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + GIVE_UP_S
-        while "Ctrl-C stops." not in (told := log.read_text("utf-8", errors="replace")):
-            assert process.poll() is None, told
-            assert time.monotonic() < deadline, told
-            time.sleep(0.2)
-        yield Exposed(process, port, made.stdout.strip(), keys, told)
-    finally:
-        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.send_signal(signal.SIGINT)
-        process.wait(GIVE_UP_S)
-        psutil.wait_procs(family, timeout=SLACK_S)
+    keys = KeyFile(folder / "keys.json")
+    key, kept = new_key("Ada")
+    keys.add(kept)
+    models = {"toy": {"kind": "toys.tones"}}
+    with toy_server(folder, models, host="0.0.0.0", auth={"keys_file": str(keys.path)}) as server:
+        yield Exposed(server, key, keys)
 
 
 def test_only_the_public_port_listens_to_the_network(exposed: Exposed) -> None:
-    family = [
-        psutil.Process(exposed.process.pid),
-        *psutil.Process(exposed.process.pid).children(recursive=True),
-    ]
+    family = [psutil.Process(exposed.server.process.pid), *exposed.server.family()]
     listening = {
         (connection.laddr.ip, connection.laddr.port, process.name())
         for process in family
@@ -123,7 +70,7 @@ def test_only_the_public_port_listens_to_the_network(exposed: Exposed) -> None:
 
 
 def test_it_does_not_warn_of_strangers_where_it_asks_for_keys(exposed: Exposed) -> None:
-    assert "Whoever reaches" not in exposed.told
+    assert "Whoever reaches" not in exposed.server.told
 
 
 def test_keys_over_the_network(exposed: Exposed) -> None:
@@ -136,18 +83,13 @@ def test_keys_over_the_network(exposed: Exposed) -> None:
 
 
 def test_keys_come_and_go_without_a_restart(exposed: Exposed) -> None:
-    def keys(*arguments: str) -> str:
-        command = voicegraph("keys", *arguments, "--file", str(exposed.keys.path))
-        return subprocess.run(
-            command, env=ENVIRONMENT, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    key = keys("add", "Ben")
+    key, kept = new_key("Ben")
+    exposed.keys.add(kept)
     models = f"{exposed.url}/v1/models"
-    time.sleep(1.5)
+    time.sleep(LOOK_EVERY_S + 0.5)
     assert httpx.get(models, headers={"xi-api-key": key}).status_code == 200
-    keys("revoke", key[3:11])
-    time.sleep(1.5)
+    exposed.keys.revoke(kept.id)
+    time.sleep(LOOK_EVERY_S + 0.5)
     assert httpx.get(models, headers={"xi-api-key": key}).status_code == 401
 
 

