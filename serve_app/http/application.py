@@ -14,6 +14,7 @@ from serve_app.http.catalogue import catalogue_routes
 from serve_app.http.content_type import JsonBodies
 from serve_app.http.cross_origin import CrossOrigin, ForeignPages
 from serve_app.http.framing import CleanPaths, HeadForGet, WholeForOldHttp
+from serve_app.http.key_document import describe_keys
 from serve_app.http.limits import BodyLimit
 from serve_app.http.metered import MeteredService
 from serve_app.http.packed_body import PackedBody
@@ -56,6 +57,7 @@ def create_api(
     if auth is not None and auth.on:
         ring, usage = KeyRing(auth), usage or KeyUsage()
         service = MeteredService(service, ring, usage)
+        describe_keys(app)
         app.add_middleware(Doorkeeper, ring=ring, usage=usage, private_voices=auth.private_voices)
     app.add_middleware(ForeignPages, origins=cors_origins, keyless=auth is None or not auth.on)
     app.add_middleware(CleanPaths)

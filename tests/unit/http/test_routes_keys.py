@@ -284,6 +284,16 @@ async def test_the_pieces_of_an_utterance_are_one_stream(
     assert speaker.most_running == 2
 
 
+async def test_the_document_says_how_to_send_a_key(
+    closed: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    document = (await closed.get("/openapi.json")).json()
+    assert document["components"]["securitySchemes"]["bearer"] == {"type": "http", "scheme": "bearer"}
+    assert {"bearer": []} in document["paths"][SPEECH]["post"]["security"]
+    assert document["paths"]["/readyz"]["get"]["security"] == []
+    assert "securitySchemes" not in (await client.get("/openapi.json")).json()["components"]
+
+
 async def test_without_keys_nobody_is_asked(client: httpx.AsyncClient, service: FakeService) -> None:
     assert (await client.post(SPEECH, json=GOOD, headers=bearer("anything"))).status_code == 200
     assert service.requests[0].key_id is None
