@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -14,6 +16,7 @@ from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import SpeechError
 from deployments.core.logs import logger
 from deployments.core.pipeline import Pipeline, parse_model
+from deployments.core.ray_internals import least_replicas
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamEvent, StreamFailed
 from deployments.text.check import check_text
 from deployments.text.language import script_language
@@ -30,6 +33,8 @@ from serve_app.routing.names import POLICIES, default_model, no_such_voice, serv
 from serve_app.routing.needs import Needs
 from serve_app.routing.opening import Opener, OpenStream, spelled
 from serve_app.routing.policy import Policy, decide
+from serve_app.routing.sleep import Sleepers
+from serve_app.scaling.crowd import crowd_stats
 from serve_app.telemetry import RequestRecord, Telemetry
 from serve_app.voice_registry import VoiceRegistry
 
@@ -55,8 +60,12 @@ class Router:
             )
             for name in self._pipelines
         }
-        self._health = HealthMonitor(self._pipelines)
-        self._loads = LoadMonitor(self._pipelines, self._health, limits)
+        self._speaking: Counter[str] = Counter()
+        self._sleepers = Sleepers(
+            self._pipelines, config.cold_start_s, lambda model: least_replicas(stages[model].values())
+        )
+        self._health = HealthMonitor(self._pipelines, asleep=self._sleepers.asleep)
+        self._loads = LoadMonitor(self._pipelines, self._health, limits, self._sleepers)
         self._telemetry = Telemetry()
         fillers = config.routing.fillers
         self._fillers = None if fillers is None else Fillers(fillers, self._pipelines, self._loads.load)
@@ -67,6 +76,7 @@ class Router:
             self._loads,
             self._telemetry,
             config.limits.first_audio_timeout_s,
+            self._sleepers,
             self._fillers,
         )
         self._voices = VoiceRegistry(config.voices, self._pipelines)
@@ -75,6 +85,7 @@ class Router:
 
     async def _warm_up(self, model: str) -> None:
         try:
+            await self._sleepers.awake(model)
             await self._pipelines[model].warm_up()
         except (
             Exception
@@ -86,7 +97,7 @@ class Router:
         known by then: bad input, unknown model or voice, no capacity, no model that can serve."""
         record = self._telemetry.request()
         try:
-            async with await self._open(self._checked(request), record) as stream:
+            async with await self._open(self._checked(request), record) as stream, self._heard(record.model):
                 yield stream.start
                 event: AudioChunk | StreamEnd | None = stream.first
                 while event is not None:
@@ -106,6 +117,19 @@ class Router:
         finally:
             record.closed()
             self._opener.count_in_flight()
+
+    @asynccontextmanager
+    async def _heard(self, model: str) -> AsyncGenerator[None, None]:
+        self._speaking[model] += 1
+        try:
+            yield
+        finally:
+            self._speaking[model] -= 1
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Streams of each model that are heard, and that wait. Serve asks for it by this name."""
+        held = {name: limit.held for name, limit in self._opener.limits.items()}
+        return crowd_stats(held, self._speaking)
 
     def _checked(self, request: SpeechRequest) -> SpeechRequest:
         limits = self._config.limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
 from pathlib import Path
@@ -65,6 +65,26 @@ def bound_deployments(application: Application) -> dict[str, Deployment]:
 
     visit(application)
     return found
+
+
+def least_replicas(handles: Iterable[DeploymentHandle[Any]]) -> int:
+    """Running replicas of the deployment that has fewest, as the controller last told this process; 0 before it has."""
+    return min((_running_replicas(handle) for handle in handles), default=1)
+
+
+def _running_replicas(handle: DeploymentHandle[Any]) -> int:
+    if not handle.is_initialized:
+        handle._init()
+    router: Any = handle._router
+    router = getattr(router, "_asyncio_router", router)
+    if router.request_router is not None:
+        return len(router.request_router.curr_replicas)
+    return len(router._running_replicas or ())
+
+
+def shutdown_timeout_s(deployment: Deployment) -> float:
+    """How long a replica may take to end its streams before it is killed. Serve tells it of no deployment."""
+    return float(deployment._deployment_config.graceful_shutdown_timeout_s)
 
 
 # Of `ray.init(address="local")`: Ray's own processes then listen on this machine alone, not on all its interfaces.
