@@ -15,6 +15,7 @@ from deployments.core.catalogue import Catalogue
 from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import SpeechError
 from deployments.core.logs import logger
+from deployments.core.metrics import StageMetrics
 from deployments.core.pipeline import Pipeline, parse_model
 from deployments.core.ray_internals import least_replicas
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamEvent, StreamFailed
@@ -196,6 +197,10 @@ class Router:
             model_aliases=self._config.model_aliases,
             default_model=default_model(self._config.default_model, self._policy.cards),
         )
+
+    async def stage_metrics(self) -> dict[str, dict[str, list[StageMetrics]]]:
+        """By model and stage, what the replicas last said of themselves to this Router."""
+        return {name: dict(pipeline.monitor.stages()) for name, pipeline in self._pipelines.items()}
 
     async def status(self) -> dict[str, bool]:
         """Whether each model answers, within two seconds; one that works for others does."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployments.core.metrics import scaling_stats
+from serve_app.scaling.settings import STREAMS_PER_ROUTER
 
-# A Router relays ten pieces of audio a second and stream at most; a process relays some 3 000 (docs/capacity.md).
-STREAMS_PER_ROUTER = 200
 SPEAKING, WAITING = "speaking/", "waiting/"  # before the name of a model, in what a Router reports
 
 

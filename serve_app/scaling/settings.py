@@ -10,6 +10,8 @@ from pydantic import Field, ValidationError
 from deployments.core.settings import Settings, said
 
 INGRESS, ROUTER = "Ingress", "Router"
+# A Router relays ten pieces of audio a second and stream at most; a process relays some 3 000 (docs/capacity.md).
+STREAMS_PER_ROUTER = 200
 POLICY = "serve_app.scaling.policy:ByStageLoad"
 POLICY_LINE = f"autoscaling_policy: {{policy_function: {POLICY!r}}}"
 

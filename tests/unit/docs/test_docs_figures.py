@@ -366,7 +366,7 @@ def test_sizes_of_the_cluster() -> None:
     cluster = ray_service()["rayClusterConfig"]
     head = pod(cluster["headGroupSpec"])[1]["resources"]
     worker = pod(cluster["workerGroupSpecs"][0])[1]["resources"]["limits"]
-    with_gpu = yaml.safe_load(page("k8s/overlays/gpu/gpu-worker.yaml"))[0]["value"]["limits"]
+    with_gpu = yaml.safe_load(page("k8s/overlays/single-gpu/gpu-worker.yaml"))[0]["value"]["limits"]
 
     def size(limits: Mapping[str, str]) -> tuple[str, str]:
         return limits["cpu"], limits["memory"].removesuffix("Gi")
