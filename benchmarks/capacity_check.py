@@ -28,7 +28,8 @@ from serve_app.capacity.plan import CapacityPlan, NodeShape, StageDemand
 from serve_app.config_file import load
 from serve_app.default_configs import config_path
 
-PIECE_S = 0.5
+PIECE_S = 0.1
+FIRST_S = 0.4  # of audio, that comes at once: nobody sends less
 STREAM_S = 6.0
 LATE_S = 0.05  # what nobody hears
 LISTENERS = 600  # of one load
@@ -90,7 +91,14 @@ class Check:
     first_s_p95: float
 
 
-def check(planned: CapacityPlan, stages: Sequence[StageDemand], streams: float, *, seed: int = 1) -> Check:
+def check(
+    planned: CapacityPlan,
+    stages: Sequence[StageDemand],
+    streams: float,
+    *,
+    listeners: int = LISTENERS,
+    seed: int = 1,
+) -> Check:
     """The planned replicas of `stages`, in the order in which a stream goes through them, under so many listeners."""
 
     async def run() -> Check:
@@ -99,7 +107,7 @@ def check(planned: CapacityPlan, stages: Sequence[StageDemand], streams: float, 
             [Replica(stage.cost, stage.share.of_a_card) for _ in range(replicas[stage.deployment])]
             for stage in stages
         ]
-        load = OpenLoop(streams / STREAM_S, LISTENERS * STREAM_S / streams, seed)
+        load = OpenLoop(streams / STREAM_S, listeners * STREAM_S / streams, seed)
         numbers = itertools.count()
         try:
             heard = await load.run(lambda number, late_s: _listen(rows, numbers))
@@ -118,6 +126,7 @@ async def _listen(rows: Sequence[Sequence[Replica]], numbers: itertools.count[in
     began_s = time.monotonic()
     chosen = [min(row, key=lambda replica: replica.load) for row in rows]
     made: list[float] = []
+    first = round(FIRST_S / PIECE_S)
     pieces = range(round(STREAM_S / PIECE_S))
     queues: list[asyncio.Queue[int]] = [asyncio.Queue() for _ in rows]
 
@@ -125,7 +134,7 @@ async def _listen(rows: Sequence[Sequence[Replica]], numbers: itertools.count[in
         for number in pieces:
             if place:
                 await queues[place - 1].get()
-            heard_s = made[0] if made else time.monotonic()
+            heard_s = made[first - 1] if len(made) >= first else time.monotonic()
             due_s = heard_s + number * PIECE_S
             await chosen[place].make(Piece(due_s, next(numbers), asyncio.get_running_loop().create_future()))
             if place + 1 == len(rows):
@@ -134,12 +143,11 @@ async def _listen(rows: Sequence[Sequence[Replica]], numbers: itertools.count[in
                 queues[place].put_nowait(number)
 
     await asyncio.gather(*(stage(place) for place in range(len(rows))))
-    dry_s = made[0]
-    gap_s = 0.0
-    for at_s in made:
+    dry_s, gap_s = made[first - 1] + FIRST_S, 0.0
+    for at_s in made[first:]:
         gap_s = max(gap_s, at_s - dry_s)
         dry_s = max(dry_s, at_s) + PIECE_S
-    return Listened(made[0] - began_s, gap_s)
+    return Listened(made[first - 1] - began_s, gap_s)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

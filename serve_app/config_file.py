@@ -27,7 +27,7 @@ from deployments.core.ray_internals import bound_deployments, shutdown_timeout_s
 from deployments.weights.registry import registry
 from serve_app.app import build
 from serve_app.config import Config
-from serve_app.scaling.settings import owner, scaling_problems
+from serve_app.scaling.settings import owner, scaling_of, scaling_problems
 
 
 class ConfigError(Exception):
@@ -233,4 +233,13 @@ def _check_scaling(
     """What Serve would accept of autoscaling, and then cut streams or decide by what says nothing."""
     shutdown_s = {name: shutdown_timeout_s(deployment) for name, deployment in known.items()}
     longest_s = schema.http_options.request_timeout_s or 0.0
-    return scaling_problems(application, shutdown_s, args.models, args.cold_start_s, longest_s)
+    problems = scaling_problems(application, shutdown_s, args.models, args.cold_start_s, longest_s)
+    return problems + [fault for entry in _deployments(application) for fault in _bounds_problems(entry)]
+
+
+def _bounds_problems(entry: dict[str, Any]) -> list[str]:
+    try:
+        AutoscalingConfig.model_validate(scaling_of(entry) or {})
+    except ValidationError as error:
+        return [_fault(f"deployments.{entry.get('name')}.autoscaling_config", e) for e in error.errors()]
+    return []

@@ -58,7 +58,7 @@ class Sleepers:
         self._waking[model] = own_context(asyncio.create_task, self._wake(model))
 
     async def _wake(self, model: str) -> None:
-        began_s = self._clock()
+        began_s = self._woken_s[model]
         call = asyncio.ensure_future(self._pipelines[model].ready())
         try:
             await self.awake(model)

@@ -48,7 +48,7 @@ def scaling_problems(
     entries = {
         entry["name"]: entry for entry in application.get("deployments") or () if entry.get("name") in known
     }
-    scaled = {name: _section(entry) for name, entry in entries.items() if entry.get("autoscaling_config")}
+    scaled = {name: section for name, entry in entries.items() if (section := scaling_of(entry)) is not None}
     problems = []
     if scaled:
         problems += _policy_problems(application.get("autoscaling_policy"))
@@ -61,11 +61,6 @@ def scaling_problems(
         problems.append("autoscaling_policy: no deployment has an autoscaling_config, so it decides nothing")
     for name, section in scaled.items():
         entry = entries[name]
-        if isinstance(entry.get("num_replicas"), int):
-            problems.append(
-                f"deployments.{name}: has num_replicas and autoscaling_config; leave one out "
-                "(the number to start with is autoscaling_config.initial_replicas)"
-            )
         given_s = entry.get("graceful_shutdown_timeout_s", known[name])
         if given_s < longest_stream_s:
             problems.append(
@@ -127,6 +122,9 @@ def _sleep_problems(
     return problems
 
 
-def _section(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    section = entry["autoscaling_config"]
-    return section if isinstance(section, Mapping) else {}
+def scaling_of(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The `autoscaling_config` of an entry of `deployments`; None where the number of its replicas is fixed."""
+    section = entry.get("autoscaling_config")
+    if isinstance(section, Mapping):
+        return section
+    return {} if entry.get("num_replicas") == "auto" else None

@@ -27,7 +27,9 @@ RELAYS = (("Router", Share(0.1, 0), 200),)
 
 
 def test_work_that_is_shared_falls_with_the_rows() -> None:
-    assert [GPT.at(rows) for rows in (0.5, 1, 8, 128, 500)] == [0.2, 0.2, 0.026, 0.00256, 0.00256]
+    assert [GPT.at(rows) for rows in (0.5, 1, 8, 128, 500)] == pytest.approx(
+        [0.2, 0.2, 0.026, 0.00256, 0.00256]
+    )
     assert 0.026 < GPT.at(4) < 0.2
     exact = StageCost(rows=64, points=((1, 0.11), (64, 0.1 / 64 + 0.01)))
     assert exact.at(10) == pytest.approx(0.1 / 10 + 0.01)

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from deployments.core import errors
 from deployments.core.catalogue import OPENAI_VOICES
 from serve_app.config import OPENAI_MODEL_ALIASES, Config
+from serve_app.scaling.settings import POLICY, PolicySettings
 
 DASH = "–"
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -381,9 +382,12 @@ def test_sizes_of_the_cluster() -> None:
 
 
 def test_the_example_of_a_config() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", page("docs/configuration.md"), re.DOTALL)
+    example, scaling = re.findall(r"```yaml\n(.*?)```", page("docs/configuration.md"), re.DOTALL)
     config = yaml.safe_load(example)
     default = yaml.safe_load(page("configs/cpu.yaml"))
     assert config["http_options"] == default["http_options"]
     (application,) = config["applications"]
     assert Config(**application["args"]).default_model == "kokoro"
+    (scaled,) = yaml.safe_load(scaling)["applications"]
+    assert scaled["autoscaling_policy"]["policy_function"] == POLICY
+    PolicySettings(**scaled["autoscaling_policy"]["policy_kwargs"])

@@ -70,11 +70,15 @@ def test_a_config_that_scales_is_right(tmp_path: Path) -> None:
             "autoscaling_policy.policy_kwarg: unknown option; did you mean policy_kwargs?",
         ),
         ({"kokoro": scaled(num_replicas=2)}, "num_replicas: unknown option"),
+        ({"kokoro": {**scaled(), "num_replicas": 2}}, "Manually setting num_replicas is not allowed"),
         (
-            {"kokoro": {**scaled(), "num_replicas": 2}},
-            "deployments.kokoro: has num_replicas and autoscaling_config",
+            {"kokoro": scaled(upscale_delay_s=-1)},
+            "deployments.kokoro.autoscaling_config.upscale_delay_s: Input",
         ),
-        ({"kokoro": scaled(min_replicas=5)}, "max_replicas (4) must be greater"),
+        (
+            {"kokoro": scaled(min_replicas=5)},
+            "deployments.kokoro.autoscaling_config: max_replicas (4) must be greater",
+        ),
         (
             {"kokoro": {**scaled(), "graceful_shutdown_timeout_s": 20}},
             "deployments.kokoro.graceful_shutdown_timeout_s: 20 is less than http_options.request_timeout_s, 300",
