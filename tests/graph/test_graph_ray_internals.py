@@ -11,7 +11,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from toys.caller import Caller
 
-from deployments.core.ray_internals import bind_by_path, by_value
+from deployments.core.ray_internals import bind_by_path, by_value, least_replicas
 from deployments.core.stages import Stage, items
 
 
@@ -64,3 +64,12 @@ async def counted(stage: DeploymentHandle[Any], what: str) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError(f"nothing was {what}")
+
+
+async def test_running_replicas_are_known_without_a_call(cluster: Cluster) -> None:
+    handles = [serve.get_deployment_handle(name, "voicegraph") for name in ("toy", "toy2")]
+    deadline = asyncio.get_running_loop().time() + 10
+    while (found := least_replicas(handles)) == 0 and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.05)
+    assert found == 1
+    assert least_replicas([]) == 1
