@@ -16,8 +16,9 @@ from pydantic.fields import FieldInfo
 
 from deployments.core import errors
 from deployments.core.catalogue import OPENAI_VOICES
+from serve_app.capacity import plan
 from serve_app.config import OPENAI_MODEL_ALIASES, Config
-from serve_app.scaling.settings import POLICY, PolicySettings
+from serve_app.scaling.settings import POLICY, STREAMS_PER_ROUTER, PolicySettings
 
 DASH = "–"
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -379,6 +380,21 @@ def test_sizes_of_the_cluster() -> None:
     ray = ".".join(cluster["rayVersion"].split(".")[:2])
     assert f'"ray[serve]>={ray},' in page("pyproject.toml")
     assert said(KUBERNETES, r"KubeRay v[\d.]+, Ray ([\d.]+)\)") == (ray,)
+
+
+def test_what_a_process_a_node_and_a_cluster_carry() -> None:
+    page = "docs/capacity.md"
+    carried = {
+        row[0]: row[1] for row in rows(section(page, "## From one card to a hundred thousand listeners"))
+    }
+    assert carried["Router, Ingress"] == f"{plan.STREAMS_PER_INGRESS} streams a process"
+    assert plan.STREAMS_PER_INGRESS == STREAMS_PER_ROUTER
+    assert carried["proxy"] == f"{plan.STREAMS_PER_PROXY:,} streams a node".replace(",", " ")
+    assert carried["object store"] == f"{plan.STORE_BYTES_PER_S_AND_NODE / 1e6:.0f} MB a second and node"
+    nodes, replicas = f"{plan.NODES_PER_CLUSTER}", f"{plan.REPLICAS_PER_CLUSTER:,}".replace(",", " ")
+    assert carried["one Ray cluster"] == f"{nodes} nodes, {replicas} replicas"
+    assert float(said(page, r"`--utilisation` is ([\d.]+) unless")[0]) == plan.UTILISATION
+    assert float(said(page, r"over `target_load` \(([\d.]+)\)")[0]) == PolicySettings().target_load
 
 
 def test_the_example_of_a_config() -> None:
