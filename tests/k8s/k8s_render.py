@@ -16,7 +16,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 OVERLAYS = ("cpu", "single-gpu", "cluster")
 KUSTOMIZATIONS = (*(f"overlays/{overlay}" for overlay in OVERLAYS), "weights")
-COMPONENTS = ("head-fault-tolerance", "voices-bucket")
+COMPONENTS = ("api-keys", "head-fault-tolerance", "voices-bucket")
 
 
 @cache

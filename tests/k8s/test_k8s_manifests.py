@@ -258,10 +258,17 @@ def test_a_disruption_budget_never_blocks_a_drain() -> None:
 
 
 @pytest.mark.parametrize("kubernetes_version", KUBERNETES_VERSIONS)
-def test_the_cluster_is_valid_with_every_component(tmp_path: Path, kubernetes_version: str) -> None:
-    manifests = render_with_components("cluster", tmp_path)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlays_are_valid_with_every_component(
+    tmp_path: Path, overlay: str, kubernetes_version: str
+) -> None:
+    manifests = render_with_components(overlay, tmp_path)
     found = {manifest["kind"]: problems(manifest, kubernetes_version) for manifest in manifests}
     assert not any(found.values()), found
+
+
+def test_components_do_what_they_say(tmp_path: Path) -> None:
+    manifests = render_with_components("cluster", tmp_path)
     (service,) = (each for each in manifests if each["kind"] == "RayService")
     cluster = service["spec"]["rayClusterConfig"]
     password = cluster["gcsFaultToleranceOptions"]["redisPassword"]["valueFrom"]["secretKeyRef"]
@@ -272,6 +279,12 @@ def test_the_cluster_is_valid_with_every_component(tmp_path: Path, kubernetes_ve
         if group["template"]["spec"]["containers"][0].get("envFrom")
     ]
     assert with_bucket == ["relays"]
+    with_keys = [
+        group["groupName"]
+        for group in cluster["workerGroupSpecs"]
+        if "keys" in {volume["name"] for volume in group["template"]["spec"]["volumes"]}
+    ]
+    assert with_keys == ["relays"]
 
 
 def test_no_secret_lies_in_the_manifests(tmp_path: Path) -> None:
