@@ -21,6 +21,10 @@ class Replicas:
         """The name of a stage of which no replica is left; None where all run."""
         return next((stage.name for stage in self._stages[model].values() if stage.lost), None)
 
+    def fewest(self, model: str) -> int:
+        """Running replicas of the stage that has fewest, as of the last look."""
+        return min((stage.running for stage in self._stages[model].values()), default=1)
+
     def runs(self, model: str) -> bool:
         return self.missing(model) is None
 
