@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.checkpoint_check import codec_shapes
 from deployments.indextts2.settings import IndexTTSSettings
 
 VALUE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+AUXILIARY = ("w2v_bert", "semantic_codec", "campplus")  # files of the speaker stage, which it reads whole
 FILE_VALUE_BYTES = 4  # the official files hold float32
 # Of each process: what CUDA takes before the first tensor, and what a step needs beside weights and caches. Guesses
 # on the safe side: activations are small (indextts2-back.md 8), what the allocator keeps of them is not.
@@ -16,14 +20,23 @@ def stage_bytes(settings: IndexTTSSettings, files: IndexTTSCheckpoint) -> dict[s
     """By stage, of one replica each."""
     trunk = _trunk_values(files)
     rest_of_gpt = max(0, _values(files, "gpt") - trunk)  # conditioning, which the speaker stage runs
-    speaker = rest_of_gpt + sum(_values(files, name) for name in ("w2v_bert", "semantic_codec", "campplus"))
+    auxiliary = [name for name in files.files("speaker_encoder") if name in AUXILIARY]
+    speaker = rest_of_gpt + sum(_values(files, name) for name in auxiliary)
     weights = {
         "speaker": speaker * VALUE_BYTES[settings.speaker.dtype],
         "gpt": trunk * VALUE_BYTES[settings.gpt.dtype] + _slots_bytes(settings, files),
-        "s2mel": _values(files, "s2mel") * VALUE_BYTES[settings.s2mel.dtype],
+        "s2mel": (_values(files, "s2mel") + _decoder_values(files)) * VALUE_BYTES[settings.s2mel.dtype],
         "vocoder": _values(files, "vocoder") * VALUE_BYTES[settings.vocoder.dtype],
     }
     return {stage: size + CONTEXT_BYTES + WORKSPACE_BYTES for stage, size in weights.items()}
+
+
+def _decoder_values(files: IndexTTSCheckpoint) -> int:
+    """Parameters of a codec that runs in the mel stage; its file holds the state of its training as well."""
+    if files.traits.steps_per_code == 1:
+        return 0
+    shapes = codec_shapes(files.codec_dims, steps_per_code=files.traits.steps_per_code)
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def _trunk_values(files: IndexTTSCheckpoint) -> int:
