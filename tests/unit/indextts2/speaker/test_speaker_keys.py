@@ -9,9 +9,9 @@ import torch
 import yaml
 
 from deployments.indextts2.checkpoint_check import codec_shapes, gpt_shapes
+from deployments.indextts2.codec.encoder import SemanticCodec
 from deployments.indextts2.dims import CodecDims, ConditionDims, GptDims, dims_from
 from deployments.indextts2.speaker.conditioner import PARTS, Conditioner
-from deployments.indextts2.speaker.semantic_codec import SemanticCodec
 
 SPECS = Path(__file__).parents[3] / "specs"
 CONFIG = yaml.safe_load((SPECS / "indextts2-config.yaml").read_text())
