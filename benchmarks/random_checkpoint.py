@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
 from deployments.indextts2.checkpoint_check import codec_shapes, gpt_shapes
-from deployments.indextts2.dims import CodecDims, ConditionDims, GptDims, dims_from
+from deployments.indextts2.dims import CodecDims, ConditionDims, ConditionerDims, GptDims, dims_from
 from deployments.indextts2.s2mel.dims import S2MelDims
 from deployments.indextts2.s2mel.networks import S2MelNetworks
 from deployments.networks.bigvgan import BigVgan, BigVganDims
@@ -143,7 +143,10 @@ def _write_front(directory: Path, config: dict[str, Any], size: str, weights: Ra
         dims_from(ConditionDims, config["gpt"][name], name)
         for name in ("condition_module", "emo_condition_module")
     )
-    tensors = weights.tensors(gpt_shapes(gpt, speaker, emotion, codec.hidden_size))
+    conditioner = ConditionerDims(
+        gpt.model_dim, gpt.condition_num_latent, codec.hidden_size, STYLE_WIDTH, emotion, speaker
+    )
+    tensors = weights.tensors(gpt_shapes(gpt, conditioner))
     tensors["mel_head.bias"][gpt.stop_mel_token] = NEVER
     torch.save(tensors, directory / "gpt.pth")
     save_file(weights.tensors(codec_shapes(codec)), directory / "hf_cache/semantic_codec_model.safetensors")

@@ -18,7 +18,8 @@ from deployments.indextts2.dims import GptDims
 from deployments.indextts2.gpt.decoding import Decoder, new_decoder
 from deployments.indextts2.gpt.engine import load_model
 from deployments.indextts2.gpt.generation import latents_of
-from deployments.indextts2.gpt.model import SpeechGpt, generation_position
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.positions import generation_position
 from deployments.indextts2.gpt.selection import Selection
 from deployments.indextts2.s2mel.engine import load_networks
 from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver

@@ -73,7 +73,7 @@ class Pipeline(CloningPipeline):
         self._settings = settings
         self._facts = facts
         self._sample_rate_hz = facts.sample_rate_hz
-        self._stages = Stages(stages, self.monitor, facts.frames_per_code)
+        self._stages = Stages(stages, self.monitor, facts.traits)
         voices = VoiceResolver(
             name,
             facts.directory / STOCK_FOLDER,
@@ -176,7 +176,7 @@ class Pipeline(CloningPipeline):
             return self._speech(plan, playback).events({"spk": plan.speaker_s}, plan.warnings)
 
         usual_s = spoken_width(plan.request.text) / CHARS_PER_S
-        rows = slots_of(plan.params, streams=plan.synthesis.chunked)
+        rows = slots_of(plan.params, self._facts.traits, streams=plan.synthesis.chunked)
         return self._streams.events(usual_s, make, rows=rows, at_once=at_once)
 
     def _speech(self, plan: IndexPlan, playback: Playback) -> SpeechStream:
@@ -194,6 +194,7 @@ class Pipeline(CloningPipeline):
                 voice=plan.shared_voice,
                 emotion=plan.emotion,
                 text_ids=text.ids,
+                language_id=text.language_id,
                 params=plan.params,
                 seed=plan.seed,
                 stream=index,

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +25,7 @@ from deployments.indextts2.speaker.job import EncodeJob
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.segment import Synthesis
 from deployments.indextts2.text.frontend import IndexTextFrontend, TextSegment
+from deployments.indextts2.traits import Traits
 from deployments.text.check import check_length
 from deployments.text.language import detect_language
 from deployments.text.pauses import Stretch, stretches
@@ -49,7 +49,7 @@ class CheckpointFacts:
     directory: Path
     frontend: IndexTextFrontend
     sample_rate_hz: int
-    frames_per_code: Fraction
+    traits: Traits
     max_text_tokens: int  # of a segment
     max_codes: int  # of a segment
     reads_emotion: bool = False  # from words: the classifier is there
@@ -63,7 +63,7 @@ class CheckpointFacts:
             directory=files.directory,
             frontend=IndexTextFrontend(files.path("bpe"), files.find("glossary"), languages=files.languages),
             sample_rate_hz=int(files.section("s2mel", "preprocess_params")["sr"]),
-            frames_per_code=files.frames_per_code,
+            traits=files.traits,
             # The published segmentation may repeat a closing quote, which makes a segment one token longer.
             max_text_tokens=files.gpt_dims.max_text_tokens - 1,
             max_codes=files.gpt_dims.max_mel_tokens - 1,

@@ -32,6 +32,11 @@ class GptSettings(Settings):
         default=256, ge=1, description="rows of new prefixes in one step, so that others do not stall"
     )
     voice_cache_mb: int = Field(default=64, ge=0)
+    positions: Literal["published", "trained"] = Field(
+        default="published",
+        description="of codes: as the published code decodes, which leaves position 1 out, or without a gap, as in "
+        "training",
+    )
     cuda_graphs: bool = True
     compile: bool = Field(default=False, description="torch.compile; slower start, on a GPU only")
 

@@ -66,8 +66,8 @@ class CodeDecoder(nn.Module):
     def decode_block(self, codes: npt.NDArray[np.int64], first: int, count: int) -> Tensor:
         """Features (2·count,W) of the codes from `first` to before `first + count`, decoded from a window around them.
 
-        `codes` (n,) are all of a segment so far, and count as all there are. What lies behind the last one means nothing.
-        The same bits for any n beyond `first + count + reach`: the window has one shape, and it lies where it lies.
+        `codes` (n,) are all of a segment so far, and count as all there are. What lies behind the last one means
+        nothing. The same bits for any n from `first + count + reach` on: the window has one shape and one place.
         """
         begin = first - self.reach
         window = np.zeros(count + 2 * self.reach, np.int64)

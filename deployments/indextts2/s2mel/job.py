@@ -21,8 +21,8 @@ Mel = npt.NDArray[np.float32]
 
 
 def mel_frames(codes: int, frames_per_code: Fraction, duration_factor: float = 1.0) -> int:
-    """Mel frames of the first `codes` codes of a segment: rounded down in float64, as published (indextts2.5-delta.md 6).
-    Without a factor these are the exact ones, for as many codes as there can be (indextts2-back.md 3.2)."""
+    """Mel frames of the first `codes` codes of a segment: rounded down in float64, as published (indextts2.5-delta.md
+    6). Without a factor these are the exact ones, for as many codes as there can be (indextts2-back.md 3.2)."""
     return int(codes * float(frames_per_code) * duration_factor)
 
 

@@ -56,7 +56,8 @@ def load_s2mel(
 ) -> S2MelNetworks:
     """Networks ready to run, from `s2mel.pth` (or its flattened tensors) and the whole `config.yaml`.
 
-    Only what lies under `net` is read, without the layer for latents where there are none. `dtype` is that of the estimator; the rest stays float32.
+    Only what lies under `net` is read, without the layer for latents where there are none. `dtype` is that of the
+    estimator; the rest stays float32.
     Raises CheckpointError if files and config do not fit.
     """
     tensors = read_tensors(source) if isinstance(source, Path) else source

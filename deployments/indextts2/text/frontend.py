@@ -44,6 +44,7 @@ class TextSegment:
     warnings: tuple[str, ...] = ()
     pause_after_s: float | None = None
     lead_s: float = 0.0
+    language_id: int | None = None  # row of the GPT's table of languages, if it has one
 
     @property
     def text(self) -> str:

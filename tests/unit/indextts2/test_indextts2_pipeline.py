@@ -25,6 +25,7 @@ from deployments.indextts2.speaker.emotion import normalize_weights
 from deployments.indextts2.stream.segment import MUTE_PAUSE_S, REDRAWN, SegmentStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import IndexTextFrontend
+from deployments.indextts2.traits import TWO
 from deployments.streaming.admission import SharedStream, StreamAdmission
 from deployments.text.pauses import pause_mark
 from deployments.voices.library import VoiceLibrary
@@ -52,9 +53,7 @@ class Bench:
         self.voices.mkdir(parents=True)
         for number, name in enumerate(("anna", "bert")):
             (self.voices / f"{name}.wav").write_bytes(recording(200 + 50 * number))
-        self.facts = CheckpointFacts(
-            self.voices.parent, frontend, GEOMETRY.sample_rate_hz, GEOMETRY.frames_per_code, 89, 119
-        )
+        self.facts = CheckpointFacts(self.voices.parent, frontend, GEOMETRY.sample_rate_hz, TWO, 89, 119)
         self.store = VoiceStore(str(directory / "store"))
         self.recording = recording
         self.shared: list[str] = []
