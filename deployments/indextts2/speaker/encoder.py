@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from deployments.indextts2.checkpoint import FOLDER_FILES, IndexTTSCheckpoint
+from deployments.indextts2.codec.encoder import SemanticCodec, load_semantic_codec
 from deployments.indextts2.speaker.conditioner import Conditioner, load_conditioner
 from deployments.indextts2.speaker.emotion import EmotionMatrix, Vector
 from deployments.indextts2.speaker.features import SemanticFeatures, load_semantic_features
 from deployments.indextts2.speaker.reference import emotion_route, mel_dims, speaker_route
-from deployments.indextts2.speaker.semantic_codec import SemanticCodec, load_semantic_codec
 from deployments.networks.campplus import Campplus, load_campplus
 from deployments.networks.mel import LogMel
 from deployments.voices.profile import VoiceProfile

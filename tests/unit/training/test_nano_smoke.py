@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.codec.encoder import load_semantic_codec
 from deployments.indextts2.gpt.model import load_gpt
 from deployments.indextts2.s2mel.networks import load_s2mel
 from deployments.indextts2.speaker.conditioner import load_conditioner
-from deployments.indextts2.speaker.semantic_codec import load_semantic_codec
 from deployments.networks.istft import load_istft
 from training.nano import (
     code_writer,

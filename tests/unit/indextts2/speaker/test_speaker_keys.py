@@ -11,10 +11,10 @@ import torch
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.checkpoint_check import codec_shapes, gpt_shapes
+from deployments.indextts2.codec.encoder import SemanticCodec
 from deployments.indextts2.gpt.model import PARTS as GPT_PARTS
 from deployments.indextts2.gpt.model import SpeechGpt
 from deployments.indextts2.speaker.conditioner import PARTS, new_conditioner
-from deployments.indextts2.speaker.semantic_codec import SemanticCodec
 from deployments.indextts2.traits import TWO, TWO_AND_A_HALF, Traits
 
 SPECS = Path(__file__).parents[3] / "specs"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from deployments.indextts2.s2mel.conditions import nearest_index
 from deployments.indextts2.s2mel.job import mel_frames
+from deployments.indextts2.s2mel.length_regulator import nearest_index
 from deployments.indextts2.s2mel.networks import S2MelNetworks
 
 
