@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.checkpoint_check import codec_shapes
 from deployments.indextts2.settings import IndexTTSSettings
 
 VALUE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 AUXILIARY = ("w2v_bert", "semantic_codec", "campplus")  # files of the speaker stage, which it reads whole
+TRAINING_COPIES = 3  # of each parameter in the official codec.pth: the state of its training lies beside it
 FILE_VALUE_BYTES = 4  # the official files hold float32
 # Of each process: what CUDA takes before the first tensor, and what a step needs beside weights and caches. Guesses
 # on the safe side: activations are small (indextts2-back.md 8), what the allocator keeps of them is not.
@@ -32,11 +30,10 @@ def stage_bytes(settings: IndexTTSSettings, files: IndexTTSCheckpoint) -> dict[s
 
 
 def _decoder_values(files: IndexTTSCheckpoint) -> int:
-    """Parameters of a codec that runs in the mel stage; its file holds the state of its training as well."""
-    if files.traits.steps_per_code == 1:
-        return 0
-    shapes = codec_shapes(files.codec_dims, steps_per_code=files.traits.steps_per_code)
-    return sum(math.prod(shape) for shape in shapes.values())
+    """Parameters of a codec that runs in the mel stage."""
+    if files.traits.prompts_by_codes:
+        return 0  # of which that stage holds the codebook alone
+    return _values(files, "semantic_codec") // TRAINING_COPIES
 
 
 def _trunk_values(files: IndexTTSCheckpoint) -> int:
