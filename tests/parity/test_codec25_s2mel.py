@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from codec25_golden import Golden25
+from golden_index25 import Golden25
 from golden_close import close
 
 from deployments.indextts2.s2mel import mel_model
