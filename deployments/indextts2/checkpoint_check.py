@@ -21,6 +21,21 @@ PERCEIVER_HEAD_DIM = 64
 PERCEIVER_DEPTH = 2
 
 
+def recognise(directory: Path) -> str | None:
+    """What a directory is, in a sentence; None if it is none of an IndexTTS model."""
+    try:
+        checkpoint = IndexTTSCheckpoint(directory)
+        dims, mel = checkpoint.gpt_dims, checkpoint.section("s2mel", "preprocess_params")
+        codes_per_s = mel["sr"] / mel["spect_params"]["hop_length"] / float(checkpoint.frames_per_code)
+    except (CheckpointError, KeyError, TypeError):
+        return None
+    emotions = "cannot tell" if checkpoint.missing("emotion_text") else "tells"
+    return (
+        f"{checkpoint.traits.name}: a GPT of {dims.layers} layers and {dims.model_dim} channels, "
+        f"{codes_per_s:.0f} codes a second of speech; it {emotions} an emotion from text"
+    )
+
+
 def problems(directory: Path) -> list[str]:
     """What is wrong with the directory of an IndexTTS model; weights are not read. Empty: nothing was found."""
     try:

@@ -1,4 +1,4 @@
-"""IndexTTS2: speaker encoder, GPT, S2Mel and vocoder as four deployments, driven segment by segment."""
+"""IndexTTS: speaker encoder, GPT, S2Mel and vocoder as four deployments, driven segment by segment."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from deployments.indextts2.stream.chunk_planner import ChunkPlanner
 from deployments.indextts2.stream.segment import SegmentStream
 from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
-from deployments.indextts2.text.frontend import TextSegment
+from deployments.indextts2.text.segment import TextSegment
 from deployments.streaming.admission import StreamAdmission
 from deployments.streaming.admitted import AdmittedStreams
 from deployments.streaming.crowd_cost import CrowdCost
@@ -239,7 +239,8 @@ def _card(name: str, settings: IndexTTSSettings, facts: CheckpointFacts, default
         emotion=True,
         instructions=facts.reads_emotion,
         quality_rank=settings.quality_rank,
-        description=settings.description,
+        description=settings.description
+        or f"{facts.traits.name}: clones a voice from seconds of speech, with control of the emotion",
         presets=tuple(presets),
         parameters=schema,
     )

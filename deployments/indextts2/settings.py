@@ -22,7 +22,9 @@ class SpeakerSettings(Settings):
 class GptSettings(Settings):
     dtype: Dtype = "float32"
     slots: int = Field(
-        default=32, ge=2, description="sequences decoded together: one per beam, and one for the latents"
+        default=32,
+        ge=2,
+        description="sequences decoded together: one per beam, and one for the latents of IndexTTS2",
     )
     max_length: int | None = Field(
         default=None, ge=1, description="positions of a slot; null: all that the model has"
@@ -77,7 +79,7 @@ class IndexTTSSettings(Settings):
     s2mel: S2MelSettings = S2MelSettings()
     vocoder: VocoderSettings = VocoderSettings()
 
-    description: str = "IndexTTS2: clones a voice from seconds of speech, with control of the emotion"
+    description: str | None = Field(default=None, description="null: what the checkpoint is")
     quality_rank: int = Field(default=50, description="for `model: quality`; kokoro has 10")
 
     default_voice: str | None = Field(
@@ -96,7 +98,9 @@ class IndexTTSSettings(Settings):
     presets: Presets = Presets()
     chunks: ChunkParameters = ChunkParameters()
     emit_codes: int = Field(
-        default=5, ge=1, description="codes per message of the GPT stage in a stream; 50 are a second"
+        default=5,
+        ge=1,
+        description="codes per message of the GPT stage in a stream; 50 are a second of IndexTTS2, 25 of 2.5",
     )
     segments_at_once: int = Field(
         default=4, ge=1, description="segments of one request decoded at the same time"
