@@ -75,9 +75,7 @@ def main(
         files = IndexTTSCheckpoint(checkpoint)
         path = str(files.path("semantic_codec"))
         decoders = {
-            str(checkpoint): load_code_decoder(
-                files.tensors("semantic_codec"), files.codec_dims, source=path
-            )
+            str(checkpoint): load_code_decoder(files.tensors("semantic_codec"), files.codec_dims, source=path)
         }
     else:
         decoders = {f"random, gamma {gamma:g}": random_decoder(1, gamma) for gamma in (1.0, 0.3, 0.1)}
@@ -85,7 +83,8 @@ def main(
     table = Table("codes of look-ahead", *rows, title="last code (last 0.25 s): relative distance from final")
     for lookahead in LOOKAHEADS:
         table.add_row(
-            str(lookahead), *(f"{found[lookahead][0]:.2%} ({found[lookahead][1]:.2%})" for found in rows.values())
+            str(lookahead),
+            *(f"{found[lookahead][0]:.2%} ({found[lookahead][1]:.2%})" for found in rows.values()),
         )
     Console().print(table)
     output.write_text(json.dumps({"commit": git_commit(), "relative": rows}, indent=1) + "\n", "utf-8")

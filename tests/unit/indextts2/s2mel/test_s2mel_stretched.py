@@ -114,7 +114,7 @@ async def test_jobs_that_share_a_batch_are_as_alone(stage: Golden25) -> None:
 @pytest.mark.parametrize("factor", [0.49, 2.01, float("nan"), -1.0])
 async def test_a_duration_that_the_model_was_not_made_for_is_refused(stage: Golden25, factor: float) -> None:
     engine = stage.engine()
-    with pytest.raises(InvalidRequest, match="takes 0.5 to 2"):
+    with pytest.raises(InvalidRequest, match=r"takes 0\.5 to 2"):
         await engine.mel(stage.job(stage.codes, duration_factor=factor))
 
 
