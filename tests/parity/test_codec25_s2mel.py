@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from codec25_golden import Golden25
 from golden_close import close
+from golden_index25 import Golden25
 
 from deployments.indextts2.s2mel import mel_model
 from deployments.indextts2.s2mel.engine import S2MelEngine
