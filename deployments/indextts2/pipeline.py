@@ -158,8 +158,10 @@ class Pipeline(CloningPipeline):
         return reference_warnings(duration_s)
 
     async def plan(self, request: SpeechRequest) -> IndexPlan:
+        # First: of a language that could be spoken with more packages it says which.
+        language = request.language or self._facts.frontend.language_of(request.text)
         check_scripts(request.text, self.card.name, self.card.languages)
-        return await self._planner.plan(request, self._voice_library)
+        return await self._planner.plan(request, self._voice_library, language)
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         assert isinstance(plan, IndexPlan)

@@ -85,6 +85,7 @@ class CheckpointFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexPlan(Plan):
+    language: str
     shared_voice: SharedVoice
     geometry: Geometry
     prompt_frames: int
@@ -146,8 +147,8 @@ class Planner:
         """Whether audio of a segment is made before all its codes are there."""
         return request.stream and not params.whole_segments
 
-    async def plan(self, request: SpeechRequest, library: VoiceLibrary) -> IndexPlan:
-        """Raises SpeechError: bad parameters, an unknown voice, what encoding a recording raises."""
+    async def plan(self, request: SpeechRequest, library: VoiceLibrary, language: str) -> IndexPlan:
+        """`language` of the text. Raises SpeechError: bad parameters, an unknown voice, what encoding a recording raises."""
         settings, began_s = self._settings, time.monotonic()
         params = self.params(request)
         voice = await self._voices.resolve(request, library)
@@ -167,6 +168,7 @@ class Planner:
             tempo=request.speed / own_speed,
             voice_cache="miss" if found.outcome == "miss" else "hit",
             ignored=(*unknown, *unused, *(["ref_text"] if request.reference_text is not None else [])),
+            language=language,
             shared_voice=self._shared.shared(profile),
             geometry=geometry if own_speed == 1 else geometry.stretched(1 / own_speed),
             prompt_frames=profile["mel"].shape[1],
@@ -207,13 +209,12 @@ class Planner:
         check_length(plan.request.text, chars_per_s=CHARS_PER_S, longest_s=longest_s)
         frontend, most = self._facts.frontend, plan.params.max_text_tokens_per_segment
         assert most is not None
-        language = plan.request.language or frontend.language_of(plan.request.text)
         for stretch in stretches(plan.request.text):
             cut: Iterable[TextSegment]
             if plan.params.whole_segments:
-                cut = frontend.published(stretch.text, most, language=language)
+                cut = frontend.published(stretch.text, most, language=plan.language)
             else:
-                cut = frontend.iter_segments(stretch.text, most, language=language)
+                cut = frontend.iter_segments(stretch.text, most, language=plan.language)
             yield from _with_pauses(iter(cut), stretch, plan.tempo)
 
     async def _encode(self, request_id: str, recording: ReferenceAudio) -> EncodedProfile:
