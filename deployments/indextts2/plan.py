@@ -148,7 +148,7 @@ class Planner:
         return request.stream and not params.whole_segments
 
     async def plan(self, request: SpeechRequest, library: VoiceLibrary, language: str) -> IndexPlan:
-        """`language` of the text. Raises SpeechError: bad parameters, an unknown voice, what encoding a recording raises."""
+        """`language`: of the text. Raises SpeechError: bad parameters, an unknown voice, what encoding raises."""
         settings, began_s = self._settings, time.monotonic()
         params = self.params(request)
         voice = await self._voices.resolve(request, library)
