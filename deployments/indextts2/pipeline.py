@@ -26,7 +26,7 @@ from deployments.indextts2.gpt.job import GptJob, slots_of
 from deployments.indextts2.memory import stage_bytes
 from deployments.indextts2.plan import CHARS_PER_S, CheckpointFacts, IndexPlan, Planner
 from deployments.indextts2.sampling import Presets
-from deployments.indextts2.settings import IndexTTSSettings
+from deployments.indextts2.settings import EMIT_S, IndexTTSSettings
 from deployments.indextts2.speaker.job import reference_warnings
 from deployments.indextts2.stages import Stages, bind_stages
 from deployments.indextts2.stream.chunk_planner import ChunkPlanner
@@ -200,7 +200,7 @@ class Pipeline(CloningPipeline):
                 params=plan.params,
                 seed=plan.seed,
                 stream=index,
-                emit_codes=self._settings.emit_codes if plan.synthesis.chunked else 0,
+                emit_codes=self._emit_codes(plan),
                 code_s=plan.geometry.code_s,
                 deadline=plan.request.deadline if index == 0 else NEVER,
                 refusable=index == 0,
@@ -218,6 +218,11 @@ class Pipeline(CloningPipeline):
             pause_s=plan.pause_s,
             heard=plan.synthesis.chunked,
         )
+
+    def _emit_codes(self, plan: IndexPlan) -> int:
+        if not plan.synthesis.chunked:
+            return 0
+        return self._settings.emit_codes or max(1, round(EMIT_S / plan.geometry.code_s))
 
     @property
     def _voice_library(self) -> VoiceLibrary:

@@ -10,6 +10,8 @@ from deployments.core.settings import Settings
 from deployments.indextts2.sampling import Presets
 from deployments.indextts2.stream.chunk_planner import ChunkParameters
 
+EMIT_S = 0.1  # of speech in a message of codes, where nothing else is said
+
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -97,10 +99,10 @@ class IndexTTSSettings(Settings):
     )
     presets: Presets = Presets()
     chunks: ChunkParameters = ChunkParameters()
-    emit_codes: int = Field(
-        default=5,
+    emit_codes: int | None = Field(
+        default=None,
         ge=1,
-        description="codes per message of the GPT stage in a stream; 50 are a second of IndexTTS2, 25 of 2.5",
+        description=f"codes per message of the GPT stage in a stream; null: those of {EMIT_S} s",
     )
     segments_at_once: int = Field(
         default=4, ge=1, description="segments of one request decoded at the same time"

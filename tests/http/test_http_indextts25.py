@@ -63,7 +63,8 @@ def data_url(audio: bytes) -> str:
 
 
 def body(**fields: Any) -> dict[str, Any]:
-    return {"model": "indextts2.5", "input": TEXT, "response_format": "pcm", "seed": 7, **fields}
+    native = {"response_format": "pcm", "sample_rate": RATE_HZ}
+    return {"model": "indextts2.5", "input": TEXT, **native, "seed": 7, **fields}
 
 
 async def samples(client: httpx.AsyncClient, **fields: Any) -> np.ndarray:
