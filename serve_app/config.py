@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from deployments.core.settings import Settings
 from deployments.voices.store import DEFAULT_URL
+from serve_app.observe.settings import ObserveSettings
 from serve_app.routing.names import POLICIES
 from serve_app.routing.rules import RoutingSettings
 
@@ -70,6 +71,7 @@ class Config(Settings):
     limits: Limits = Field(default_factory=Limits)  # type: ignore[arg-type]
     routing: RoutingSettings = Field(default_factory=RoutingSettings)  # type: ignore[arg-type]
     voices: VoiceSettings = Field(default_factory=VoiceSettings)  # type: ignore[arg-type]
+    observe: ObserveSettings = Field(default_factory=ObserveSettings)  # type: ignore[arg-type]
     cors_origins: tuple[str, ...] = Field(
         LOCAL_ORIGINS,
         description="pages that may call the server from a browser: https://host, https://host:* for any port, or *; "

@@ -10,6 +10,8 @@ from ray.serve.handle import DeploymentHandle
 from serve_app.client import RouterClient
 from serve_app.config import Limits
 from serve_app.http.application import create_api
+from serve_app.observe.answers import CountedAnswers
+from serve_app.telemetry import HttpTelemetry
 
 
 class Ingress:
@@ -22,4 +24,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         # Serve asks for the application by this name where `serve.ingress()` was given none (core/ray_internals.py).
-        return create_api(self._service, self._limits, self._cors_origins)
+        api = create_api(self._service, self._limits, self._cors_origins)
+        # The last one added is the outermost: what no route answers is counted, too.
+        api.add_middleware(CountedAnswers, api=api, answered=HttpTelemetry().answered)
+        return api

@@ -57,7 +57,7 @@ class Router:
         }
         self._health = HealthMonitor(self._pipelines)
         self._loads = LoadMonitor(self._pipelines, self._health, limits)
-        self._telemetry = Telemetry()
+        self._telemetry = Telemetry(config.observe.slow_first_audio_s)
         fillers = config.routing.fillers
         self._fillers = None if fillers is None else Fillers(fillers, self._pipelines, self._loads.load)
         self._opener = Opener(
@@ -70,6 +70,7 @@ class Router:
             self._fillers,
         )
         self._voices = VoiceRegistry(config.voices, self._pipelines)
+        self._voices.library.when_found = self._telemetry.found_profile
         self._voices.start()
         self._warming = [asyncio.create_task(self._warm_up(name)) for name in self._pipelines]
 
@@ -84,7 +85,9 @@ class Router:
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
         """StreamStart, audio in order, StreamEnd; or StreamFailed, as the first event for everything that can be
         known by then: bad input, unknown model or voice, no capacity, no model that can serve."""
-        record = self._telemetry.request()
+        record = self._telemetry.request(
+            request.request_id, self._policy.asked(request), listens=request.stream
+        )
         try:
             async with await self._open(self._checked(request), record) as stream:
                 yield stream.start
@@ -94,6 +97,8 @@ class Router:
                     if isinstance(event, StreamEnd):
                         record.finished(event)
                         self._telemetry.stages(record.model, self._pipelines[record.model].monitor.stages())
+                    else:
+                        record.sent(stream.start.audio_s(event))
                     yield event
                     with self._opener.judged(record.model, request.request_id):
                         event = await anext(stream.rest, None)

@@ -18,6 +18,7 @@ from deployments.core.command_line import is_clone, voicegraph
 from deployments.core.deaths import crashes, dead_replicas
 from deployments.core.ray_internals import QUIET, THIS_MACHINE_ONLY, deploy, interrupts_held, logs_directory
 from serve_app.commands.front_proxy import use_haproxy
+from serve_app.commands.metrics_port import PortTaken, metrics_port
 from serve_app.commands.server_url import url_option
 from serve_app.default_configs import DEFAULT, NoSuchConfig, config_path
 from serve_app.running import RunningServer, announced
@@ -80,9 +81,13 @@ def run(config: ConfigFile) -> None:
 
     started, schema = time.monotonic(), config.serve
     try:
+        metrics = metrics_port(config.args.observe.metrics_port, schema.http_options.port)
+    except PortTaken as taken:
+        _quit(str(taken))
+    try:
         try:
             with console.status("starting Ray"), interrupts_held():
-                ray, ray_serve = _start_ray(schema)
+                ray, ray_serve = _start_ray(schema, metrics)
                 signal.signal(signal.SIGTERM, _interrupt)  # Ray's start has put its own handler there
             if problems := lacking(demands(config), ray.cluster_resources()):
                 _quit("\n".join(problems))
@@ -92,7 +97,7 @@ def run(config: ConfigFile) -> None:
                 http.port, ray.get_runtime_context().gcs_address, schema.applications[0].name
             )
             with announced(server):
-                _greet(http.host, http.port, list(config.args.models), time.monotonic() - started)
+                _greet(http.host, http.port, metrics, list(config.args.models), time.monotonic() - started)
                 _tell_of_crashes()
         finally:
             # A second Ctrl-C must not leave replicas behind.
@@ -103,18 +108,19 @@ def run(config: ConfigFile) -> None:
         console.print("stopped")
 
 
-def _greet(host: str, port: int, models: list[str], took_s: float) -> None:
+def _greet(host: str, port: int, metrics: int, models: list[str], took_s: float) -> None:
     url = f"http://{'localhost' if host in ('0.0.0.0', '127.0.0.1') else host}:{port}"
     say = voicegraph('say "Hello from Voicegraph." -o hello.mp3')
     console.print(f"\n[bold green]Ready[/] after {took_s:.1f} s: {', '.join(models)}")
     console.print(f"  Page   {url}/")
     console.print(f"  API    {url}/docs")
+    console.print(f"  Metrics at http://localhost:{metrics}/metrics, from this machine alone")
     for label, command in (("Try  ", EXAMPLE.format(url=url)), ("or   ", say + url_option(url))):
         console.print(f"  {label}  {command}", soft_wrap=True, markup=False)
     console.print("Ctrl-C stops.")
 
 
-def _start_ray(schema: Any) -> tuple[Any, Any]:
+def _start_ray(schema: Any, metrics: int) -> tuple[Any, Any]:
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
     # Ray runs its workers at niceness 15, as suits batch jobs: whatever else the machine does would cut the sound.
@@ -131,6 +137,7 @@ def _start_ray(schema: Any) -> tuple[Any, Any]:
         # Replicas are placed by configuration; the default (cores of this machine) is right for real clusters,
         # but on one small machine Serve's own actors must not be starved of it.
         num_cpus=max(4, os.cpu_count() or 1),
+        _metrics_export_port=metrics,
         **THIS_MACHINE_ONLY,
     )
     ray_serve.start(proxy_location=schema.proxy_location, http_options=schema.http_options.model_dump())

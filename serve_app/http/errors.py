@@ -13,14 +13,13 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from deployments.core.errors import InvalidRequest, SpeechError
+from deployments.core.errors import CLIENT_CLOSED_REQUEST, InvalidRequest, SpeechError
 from deployments.core.logs import RequestLogger
 from deployments.core.settings import said
 
 # What FastAPI says of JSON that is not UTF-8, nested too deeply or holds numbers of thousands of digits.
 BODY_UNREADABLE = "There was an error parsing the body"
 UNFORESEEN = "an internal error occurred; the server's log has the details"
-CLIENT_CLOSED_REQUEST = 499  # nginx's; HTTP itself has no status for it
 
 
 class ErrorFields(BaseModel):

@@ -57,7 +57,11 @@ async def sse_events(delivery: Delivery, input_chars: int, request_id: str) -> A
     try:
         async for data in encoded:
             yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()})
-        done = {"usage": usage(input_chars, delivery.duration_s), "warnings": list(delivery.warnings)}
+        done = {
+            "usage": usage(input_chars, delivery.duration_s),
+            "warnings": list(delivery.warnings),
+            "stage_ms": delivery.stage_ms,
+        }
         yield _event({"type": "speech.audio.done", **done})
     except SpeechError as error:
         yield _event({"type": "speech.audio.error", **error_body(error)})
