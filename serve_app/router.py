@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ray.serve.handle import DeploymentHandle
 
 from deployments.core.catalogue import Catalogue
-from deployments.core.deadline import NEVER, Deadline
-from deployments.core.errors import SpeechError
+from deployments.core.deadline import NEVER, Deadline, within
+from deployments.core.errors import DeadlineExceeded, SpeechError
 from deployments.core.logs import logger
 from deployments.core.pipeline import Pipeline, parse_model
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamEvent, StreamFailed
+from deployments.core.stage_watch import WatchedHandle
 from deployments.text.check import check_text
 from deployments.text.language import script_language
 from deployments.voices.library import Outcome
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
-from serve_app.config import Config
+from serve_app.config import Config, InPlace
 from serve_app.request_limit import RequestLimit
 from serve_app.routing.decision import Decision
 from serve_app.routing.failures import as_answer
@@ -30,6 +31,7 @@ from serve_app.routing.names import POLICIES, default_model, no_such_voice, serv
 from serve_app.routing.needs import Needs
 from serve_app.routing.opening import Opener, OpenStream, spelled
 from serve_app.routing.policy import Policy, decide
+from serve_app.routing.replicas import Replicas
 from serve_app.telemetry import RequestRecord, Telemetry
 from serve_app.voice_registry import VoiceRegistry
 
@@ -44,9 +46,14 @@ class Router:
     ) -> None:
         self._config = config
         self._pipelines: dict[str, Pipeline] = {}
+        handles = {
+            name: {stage: WatchedHandle(handle) for stage, handle in found.items()}
+            for name, found in stages.items()
+        }
         for name, entry in config.models.items():
             kind, settings = parse_model(name, entry)
-            self._pipelines[name] = kind(name, settings, stages[name])
+            watched = cast(dict[str, DeploymentHandle[Any]], handles[name])
+            self._pipelines[name] = kind(name, settings, watched)
         cards = tuple(pipeline.card for pipeline in self._pipelines.values())
         self._policy = Policy(cards, config.model_aliases, config.default_model, config.routing)
         limits = {
@@ -55,7 +62,14 @@ class Router:
             )
             for name in self._pipelines
         }
-        self._health = HealthMonitor(self._pipelines)
+        self._limits = limits
+        replicas = Replicas(
+            {
+                name: {stage: handle.watch for stage, handle in found.items()}
+                for name, found in handles.items()
+            }
+        )
+        self._health = HealthMonitor(self._pipelines, replicas=replicas)
         self._loads = LoadMonitor(self._pipelines, self._health, limits)
         self._telemetry = Telemetry(config.observe.slow_first_audio_s)
         fillers = config.routing.fillers
@@ -72,7 +86,16 @@ class Router:
         self._voices = VoiceRegistry(config.voices, self._pipelines)
         self._voices.library.when_found = self._telemetry.found_profile
         self._voices.start()
+        self._watching = asyncio.create_task(self._health.watch())
         self._warming = [asyncio.create_task(self._warm_up(name)) for name in self._pipelines]
+
+    def reconfigure(self, changes: dict[str, Any]) -> None:
+        """What `user_config` says, from the next request on. Serve calls it by this name."""
+        limits = InPlace(**changes).limits
+        self._config = self._config.model_copy(update={"limits": limits})
+        for limit in self._limits.values():
+            limit.change(most=limits.max_requests, retry_after_s=limits.retry_after_s)
+        self._opener = replace(self._opener, first_audio_timeout_s=limits.first_audio_timeout_s)
 
     async def _warm_up(self, model: str) -> None:
         try:
@@ -89,9 +112,14 @@ class Router:
             request.request_id, self._policy.asked(request), listens=request.stream
         )
         try:
-            async with await self._open(self._checked(request), record) as stream:
+            request = self._checked(request)
+            async with await self._open(request, record) as stream:
                 yield stream.start
                 event: AudioChunk | StreamEnd | None = stream.first
+                # A filler comes before the model has said anything: what is next has the time of a first audio.
+                allowed_s = (
+                    request.deadline.left_s if stream.start.filler_ms else self._piece_timeout_s(request)
+                )
                 while event is not None:
                     self._health.heard(record.model)
                     if isinstance(event, StreamEnd):
@@ -101,7 +129,8 @@ class Router:
                         record.sent(stream.start.audio_s(event))
                     yield event
                     with self._opener.judged(record.model, request.request_id):
-                        event = await anext(stream.rest, None)
+                        event = await self._next_piece(stream.rest, record.model, allowed_s)
+                    allowed_s = self._piece_timeout_s(request)
             if not record.settled:
                 raise SpeechError(f"model {record.model!r} stopped before the text was spoken")
         except Exception as error:
@@ -111,6 +140,23 @@ class Router:
         finally:
             record.closed()
             self._opener.count_in_flight()
+
+    def _piece_timeout_s(self, request: SpeechRequest) -> float:
+        """Between two pieces. Nobody listens yet to what is sent whole, and its pieces are longer."""
+        limits = self._config.limits
+        return limits.piece_timeout_s if request.stream else limits.first_audio_timeout_s
+
+    async def _next_piece(
+        self, pieces: AsyncGenerator[AudioChunk | StreamEnd, None], model: str, allowed_s: float
+    ) -> AudioChunk | StreamEnd | None:
+        try:
+            return await within(allowed_s, anext(pieces, None))
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"model {model!r} made no more audio for {allowed_s:g} s, so the stream is cut",
+                code="stream_stalled",
+                retry_after_s=2,
+            ) from None
 
     def _checked(self, request: SpeechRequest) -> SpeechRequest:
         limits = self._config.limits
@@ -143,7 +189,9 @@ class Router:
         if owners:
             return replace(needs, owners=owners)
         uploaded = self._voices.find_in_memory(request.voice)
-        if uploaded is None:
+        if uploaded is None or (
+            request.voices_of is not None and uploaded.owner not in ("", request.voices_of)
+        ):
             return replace(needs, voice_unknown=True)
         return replace(needs, owners=self._voices.cloning_models, transcript=bool(uploaded.reference_text))
 

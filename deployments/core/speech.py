@@ -58,6 +58,9 @@ class SpeechRequest:
     )
     stream: bool = True
     deadline: Deadline = NEVER  # for the first audio; the router sets one where the client did not
+    part_of: str | None = None  # the id of a longer text that this is a piece of: one listener hears both
+    key_id: str | None = None  # of the API key that it came with, for limits, logs and metrics
+    voices_of: str | None = None  # uploaded voices of this key and of nobody alone may be used; None: all
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,17 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
-from deployments.core.errors import CLIENT_CLOSED_REQUEST, InvalidRequest, SpeechError
+from deployments.core.errors import CLIENT_CLOSED_REQUEST, InvalidRequest, SpeechError, Unauthenticated
 from deployments.core.logs import RequestLogger
 from deployments.core.settings import said
+from serve_app.http.stream_cut import StreamCut
 
 # What FastAPI says of JSON that is not UTF-8, nested too deeply or holds numbers of thousands of digits.
 BODY_UNREADABLE = "There was an error parsing the body"
 UNFORESEEN = "an internal error occurred; the server's log has the details"
+POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1; before the handshake it becomes a 403
 
 
 class ErrorFields(BaseModel):
@@ -49,7 +52,17 @@ def error_response(error: SpeechError) -> JSONResponse:
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2
     return JSONResponse(error_body(error), status_code=error.status, headers=headers)
+
+
+async def refuse(error: SpeechError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, or a WebSocket before it is one, from outside of the routes."""
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})
+        return
+    await error_response(error)(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:
@@ -86,8 +99,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        log = RequestLogger(request.headers.get("x-request-id", ""))
-        log.exception("%s %s failed", request.method, request.url.path)
+        if not isinstance(error, StreamCut):  # which has been logged
+            log = RequestLogger(request.headers.get("x-request-id", ""))
+            log.exception("%s %s failed", request.method, request.url.path)
         return error_response(SpeechError(UNFORESEEN))
 
 

@@ -11,7 +11,9 @@ from fastapi import APIRouter, Request, Response
 from deployments.core.errors import InvalidRequest
 from serve_app.audio.delivery import Delivery
 from serve_app.audio.encoders import FORMATS, output_rate_hz
+from serve_app.http.caller import caller_of
 from serve_app.http.headers import header_value, ignored_header, warnings_header
+from serve_app.http.remote_recording import remote_of
 from serve_app.http.schema import SpeechBody
 from serve_app.http.service import SpeechService
 from serve_app.http.streaming import ClosingStream, sse_events
@@ -24,9 +26,10 @@ AUDIO_ANSWERS: dict[int | str, dict[str, Any]] = {
         "content": {fmt.media_type: {} for fmt in FORMATS.values()} | {"text/event-stream": {}},
     },
     400: {"description": "Bad input; nothing reached a model"},
+    401: {"description": "The server asks for an API key, and this is none of its own"},
     404: {"description": "Unknown model or voice"},
     413: {"description": "The body is too large"},
-    429: {"description": "The queue is full; see Retry-After"},
+    429: {"description": "The queue is full, or the key has used its share; see Retry-After"},
     503: {"description": "The model is not ready; see Retry-After"},
     504: {"description": "No audio within the time allowed; see Retry-After"},
 }
@@ -41,17 +44,18 @@ def speech_routes(service: SpeechService) -> APIRouter:
         fmt = FORMATS[body.response_format]
         sample_rate_hz = output_rate_hz(fmt, body.sample_rate)
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
-        if not request_id.isascii() or len(request_id) > 200:
-            raise InvalidRequest("x-request-id must be at most 200 ASCII characters")
-        spoken = service.stream(await body.request(request_id))
+        # It comes back in a header and stands in logs.
+        if not (request_id.isascii() and request_id.isprintable()) or len(request_id) > 200:
+            raise InvalidRequest("x-request-id must be at most 200 printable ASCII characters")
+        spoken = service.stream(caller_of(request).signed(await body.request(request_id, remote_of(request))))
         delivery = await Delivery.open(spoken, fmt, sample_rate_hz)
         first_audio_s = time.monotonic() - arrived_s
         headers = _headers(delivery, body, first_audio_s)
         if body.stream_format == "sse":
             events = sse_events(delivery, len(body.input), request_id)
-            return ClosingStream(events, "text/event-stream", headers, delivery)
+            return ClosingStream(events, "text/event-stream", headers, delivery, request_id)
         if body.stream:
-            return ClosingStream(delivery.encoded(), fmt.media_type, headers, delivery)
+            return ClosingStream(delivery.encoded(), fmt.media_type, headers, delivery, request_id)
         data = await delivery.whole()
         elapsed_s = time.monotonic() - arrived_s
         headers["X-Audio-Duration"] = f"{delivery.duration_s:.3f}"

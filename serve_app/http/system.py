@@ -10,11 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from fastapi import APIRouter, Response
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from deployments.core.errors import NotFound
+from serve_app.http.security_headers import policy
 from serve_app.http.service import SpeechService
 
 WEB = Path(__file__).parent.parent / "web"
@@ -91,21 +91,16 @@ def _page_file(path: Path) -> FileResponse:
     return FileResponse(path, media_type=PAGE_TYPES[path.suffix], headers={"Cache-Control": "no-cache"})
 
 
-def docs_routes(title: str) -> APIRouter:
+def docs_routes() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/docs")
-    async def page() -> HTMLResponse:
-        # All addresses are relative, because the application may be mounted below a prefix.
-        return get_swagger_ui_html(
-            openapi_url="openapi.json",
-            title=title,
-            swagger_js_url="docs/swagger-ui-bundle.js",
-            swagger_css_url="docs/swagger-ui.css",
-            swagger_favicon_url="docs/favicon-32x32.png",
-            # Swagger UI would send the document to its maker's host for a badge.
-            swagger_ui_parameters={"validatorUrl": None},
-        )
+    async def page() -> FileResponse:
+        answer = _page_file(WEB / "docs.html")
+        answer.headers["Content-Security-Policy"] = policy(
+            style_src="'self' 'unsafe-inline'"
+        )  # Swagger's own
+        return answer
 
     @routes.get("/docs/{name}")
     def file(name: str) -> Response:  # not async: it reads a file of 1.5 MB

@@ -8,11 +8,12 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 from deployments.core.deadline import within
-from deployments.core.errors import DeadlineExceeded, SpeechError, Unavailable
+from deployments.core.errors import DeadlineExceeded, ReplicaDied, SpeechError, Unavailable
 from deployments.core.logs import logger
 from deployments.core.pipeline import Pipeline
 from deployments.core.ray_internals import own_context
 from serve_app.routing.circuit import Circuit, State
+from serve_app.routing.replicas import Replicas
 
 READY_TIMEOUT_S = 2.0
 BUSY_S = (
@@ -25,9 +26,13 @@ class HealthMonitor:
     """One circuit per model; used from one event loop."""
 
     def __init__(
-        self, pipelines: Mapping[str, Pipeline], clock: Callable[[], float] = time.monotonic
+        self,
+        pipelines: Mapping[str, Pipeline],
+        clock: Callable[[], float] = time.monotonic,
+        replicas: Replicas | None = None,
     ) -> None:
         self._pipelines = pipelines
+        self.replicas = replicas or Replicas({name: {} for name in pipelines})
         self._clock = clock
         self._circuits = {name: Circuit(clock) for name in pipelines}
         self._heard_s = dict.fromkeys(pipelines, float("-inf"))
@@ -36,7 +41,7 @@ class HealthMonitor:
 
     def is_up(self, model: str) -> bool:
         """Whether requests may go there as to any other."""
-        return self._circuits[model].lets_in
+        return self._circuits[model].lets_in and self.replicas.runs(model)
 
     def state(self, model: str) -> State:
         return self._circuits[model].state
@@ -62,6 +67,8 @@ class HealthMonitor:
         if isinstance(failure, DeadlineExceeded):
             silent_s = self._clock() - self._heard_s[model]
             down = waited_s >= allowed_s and silent_s >= waited_s
+        elif isinstance(failure, ReplicaDied) and self.replicas.runs(model):
+            return  # another one does the work
         elif isinstance(failure, Unavailable):
             down = failure.code == Unavailable.default_code
         elif failure.status == SpeechError.status:
@@ -85,6 +92,8 @@ class HealthMonitor:
 
     async def answers(self, model: str) -> bool:
         """Whether the model is there: heard of lately, or else asked. One that is busy may be slow to answer."""
+        if not self.replicas.runs(model):
+            return False
         closed = self.state(model) is State.CLOSED
         if closed and self._clock() - self._heard_s[model] < BUSY_S:
             return True
@@ -95,6 +104,22 @@ class HealthMonitor:
             return True  # audio came meanwhile
         self._open(model, "it does not say that it is ready")
         return False
+
+    async def watch(self) -> None:
+        """Notice at once, and without being asked, where the last replica of a stage dies; without end."""
+        await self.replicas.watch(self._lost, self._back)
+
+    def _lost(self, model: str, stage: str) -> None:
+        self._heard_s[model] = float("-inf")
+        self._open(model, f"no replica of {stage} runs")
+
+    def _back(self, model: str) -> None:
+        circuit = self._circuits[model]
+        if circuit.state is State.OPEN:
+            circuit.probe_now()
+            if (probing := self._probing.pop(model, None)) is not None:
+                probing.cancel()
+            self._probing[model] = own_context(asyncio.create_task, self._probe(model))
 
     async def status(self) -> dict[str, bool]:
         """Of all models, within two seconds."""

@@ -95,7 +95,7 @@ def test_the_container_is_not_root_and_starts_through_tini(dockerfile: Path) -> 
 @pytest.mark.parametrize(("kind", "config"), [("cpu", "cpu"), ("gpu", "gpu-24g")])
 def test_an_image_starts_what_its_name_says(kind: str, config: str) -> None:
     dockerfile = REPOSITORY / "docker" / f"Dockerfile.{kind}"
-    assert _values(dockerfile, "CMD") == [f'["voicegraph", "serve", "{config}"]']
+    assert _values(dockerfile, "CMD") == [f'["voicegraph", "serve", "{config}", "--host", "0.0.0.0"]']
     assert config_path(config).samefile(REPOSITORY / "configs" / f"{config}.yaml")
 
 

@@ -74,10 +74,11 @@ def test_every_overlay_is_generated() -> None:
 def test_the_overlay_carries_its_configuration_unchanged(overlay: str) -> None:
     generator = serve_configs_module()
     config = generator.OVERLAYS[overlay]
-    text = (REPOSITORY / "configs" / config).read_text("utf-8")
+    text = generator.in_a_pod((REPOSITORY / "configs" / config).read_text("utf-8"))
     patch = (REPOSITORY / "k8s" / "overlays" / overlay / "serve-config.yaml").read_text("utf-8")
     assert patch == generator.patch_text(config, text), f"configs/{config} changed: run `make k8s`"
     assert ray_service_spec(overlay)["serveConfigV2"] == text
+    assert yaml.safe_load(text)["http_options"]["host"] == "0.0.0.0"
 
 
 def test_a_configuration_survives_the_patch() -> None:
