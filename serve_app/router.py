@@ -108,9 +108,7 @@ class Router:
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
         """StreamStart, audio in order, StreamEnd; or StreamFailed, as the first event for everything that can be
         known by then: bad input, unknown model or voice, no capacity, no model that can serve."""
-        record = self._telemetry.request(
-            request.request_id, self._policy.asked(request), listens=request.stream
-        )
+        record = self._telemetry.request(request, self._policy.asked(request))
         try:
             request = self._checked(request)
             async with await self._open(request, record) as stream:

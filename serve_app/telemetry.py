@@ -10,7 +10,7 @@ from ray.serve import metrics
 from deployments.core.errors import CLIENT_CLOSED_REQUEST, SpeechError
 from deployments.core.logs import RequestLogger
 from deployments.core.metrics import StageMetrics
-from deployments.core.speech import StreamEnd
+from deployments.core.speech import SpeechRequest, StreamEnd
 from deployments.core.tracing import Attributes, tracer
 from serve_app.observe.listener import Listener
 from serve_app.observe.timing import listed, to_blame
@@ -73,6 +73,9 @@ class Telemetry:
             "model",
             "stage",
         )
+        self._key_requests = _counter("tts_key_requests", "Requests by API key and outcome", "key", "code")
+        self._key_chars = _counter("tts_key_characters", "Characters of text spoken, by API key", "key")
+        self._key_audio = _counter("tts_key_audio_seconds", "Audio made, by API key", "key")
         self._stages = {
             field: metrics.Gauge(
                 f"tts_stage_{field}",
@@ -83,10 +86,9 @@ class Telemetry:
         }
         self._stages_exported_s: dict[str, float] = {}
 
-    def request(self, request_id: str, model: str, *, listens: bool) -> RequestRecord:
-        """For a request that has just arrived. `model`: what it asks for, until one is chosen; `listens`: somebody
-        hears the audio while it is made."""
-        return RequestRecord(self, request_id, model, Listener() if listens else None)
+    def request(self, request: SpeechRequest, model: str) -> RequestRecord:
+        """For a request that has just arrived. `model`: what it asks for, until one is chosen."""
+        return RequestRecord(self, request, model)
 
     def decided(self, model: str, reason: str) -> None:
         self._decisions.inc(tags={"model": model, "reason": reason})
@@ -123,6 +125,14 @@ class Telemetry:
     def slow(self, model: str, stage: str) -> None:
         self._slow.inc(tags={"model": model, "stage": stage})
 
+    def used(self, key_id: str, code: int, chars: int, audio_s: float) -> None:
+        """By whoever has an API key."""
+        self._key_requests.inc(tags={"key": key_id, "code": str(code)})
+        if chars:
+            self._key_chars.inc(chars, tags={"key": key_id})
+        if audio_s > 0:
+            self._key_audio.inc(audio_s, tags={"key": key_id})
+
     def aborted(self, reason: str) -> None:
         self._aborted.inc(tags={"reason": reason})
 
@@ -142,16 +152,15 @@ class Telemetry:
 class RequestRecord:
     """What becomes of one request: finished, failed with a status, or left by its client."""
 
-    def __init__(
-        self, telemetry: Telemetry, request_id: str, model: str, listener: Listener | None = None
-    ) -> None:
+    def __init__(self, telemetry: Telemetry, request: SpeechRequest, model: str) -> None:
         self.arrived_s = time.monotonic()
         self.model = model
         self.settled = False
         self._telemetry = telemetry
-        self._request_id = request_id
-        self._log = RequestLogger(request_id)
-        self._listener = listener
+        self._request = request
+        self._log = RequestLogger(request.request_id)
+        # Nobody hears what is sent whole while it is made.
+        self._listener = Listener() if request.stream else None
         self._first_audio_s = 0.0
 
     def first_audio(self, reason: str, stage_s: Mapping[str, float]) -> None:
@@ -161,7 +170,7 @@ class RequestRecord:
         self._telemetry.first_audio(self.model, reason, took_s)
         if (traces := tracer()) is not None:
             traces.part(
-                self._request_id,
+                self._request.request_id,
                 "first audio",
                 self.arrived_s,
                 now_s,
@@ -193,6 +202,7 @@ class RequestRecord:
         took_s = time.monotonic() - self.arrived_s
         self._telemetry.finished(self.model, end.audio_s, took_s)
         self._telemetry.spent(self.model, end.stage_s)
+        self._count_for_key(200, len(self._request.text), end.audio_s)
         missed_s = 0.0
         if self._listener is not None:
             missed_s = self._listener.missed_s
@@ -219,18 +229,24 @@ class RequestRecord:
     def failed(self, error: SpeechError) -> None:
         self.settled = True
         self._telemetry.failed(self.model, error.status)
+        self._count_for_key(error.status)
         self._trace({"code": error.status}, error.message)
 
     def closed(self) -> None:
         """Nothing more will come. A request that has neither ended nor failed was given up by its client."""
         if not self.settled:
             self._telemetry.aborted("client-left")
+            self._count_for_key(CLIENT_CLOSED_REQUEST)
             self._trace({"code": CLIENT_CLOSED_REQUEST}, "the client left")
+
+    def _count_for_key(self, code: int, chars: int = 0, audio_s: float = 0.0) -> None:
+        if self._request.key_id is not None:
+            self._telemetry.used(self._request.key_id, code, chars, audio_s)
 
     def _trace(self, attributes: Attributes, error: str = "") -> None:
         if (traces := tracer()) is not None:
-            whole = {"request_id": self._request_id, "model": self.model, **attributes}
-            traces.request(self._request_id, self.arrived_s, time.monotonic(), whole, error)
+            whole = {"request_id": self._request.request_id, "model": self.model, **attributes}
+            traces.request(self._request.request_id, self.arrived_s, time.monotonic(), whole, error)
 
 
 class HttpTelemetry:
