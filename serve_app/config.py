@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from deployments.core.settings import Settings
 from deployments.voices.store import DEFAULT_URL
+from serve_app.observe.settings import ObserveSettings
 from serve_app.routing.names import POLICIES
 from serve_app.routing.rules import RoutingSettings
 
@@ -142,6 +143,7 @@ class Config(Settings):
     limits: Limits = Field(default_factory=Limits)  # type: ignore[arg-type]
     routing: RoutingSettings = Field(default_factory=RoutingSettings)  # type: ignore[arg-type]
     voices: VoiceSettings = Field(default_factory=VoiceSettings)  # type: ignore[arg-type]
+    observe: ObserveSettings = Field(default_factory=ObserveSettings)  # type: ignore[arg-type]
     auth: AuthSettings = Field(default_factory=AuthSettings)  # type: ignore[arg-type]
     cors_origins: tuple[str, ...] = Field(
         LOCAL_ORIGINS,

@@ -78,7 +78,7 @@ class Router:
         self._sleepers = Sleepers(self._pipelines, config.cold_start_s, replicas.fewest)
         self._health = HealthMonitor(self._pipelines, replicas=replicas, asleep=self._sleepers.asleep)
         self._loads = LoadMonitor(self._pipelines, self._health, limits, self._sleepers)
-        self._telemetry = Telemetry()
+        self._telemetry = Telemetry(config.observe.slow_first_audio_s)
         fillers = config.routing.fillers
         self._fillers = None if fillers is None else Fillers(fillers, self._pipelines, self._loads.load)
         self._opener = Opener(
@@ -92,6 +92,7 @@ class Router:
             self._fillers,
         )
         self._voices = VoiceRegistry(config.voices, self._pipelines)
+        self._voices.library.when_found = self._telemetry.found_profile
         self._voices.start()
         self._watching = asyncio.create_task(self._health.watch())
         self._warming = [asyncio.create_task(self._warm_up(name)) for name in self._pipelines]
@@ -116,7 +117,7 @@ class Router:
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
         """StreamStart, audio in order, StreamEnd; or StreamFailed, as the first event for everything that can be
         known by then: bad input, unknown model or voice, no capacity, no model that can serve."""
-        record = self._telemetry.request()
+        record = self._telemetry.request(request, self._policy.asked(request))
         try:
             request = self._checked(request)
             async with await self._open(request, record) as stream, self._heard(record.model):
@@ -131,6 +132,8 @@ class Router:
                     if isinstance(event, StreamEnd):
                         record.finished(event)
                         self._telemetry.stages(record.model, self._pipelines[record.model].monitor.stages())
+                    else:
+                        record.sent(stream.start.audio_s(event))
                     yield event
                     with self._opener.judged(record.model, request.request_id):
                         event = await self._next_piece(stream.rest, record.model, allowed_s)

@@ -141,17 +141,20 @@ class Opener:
                 if filler is not None:
                     rest = self._behind(filler, model, audio, request, began_s)
                     stack.push_async_callback(rest.aclose)
-                    record.first_audio(choice.reason)
+                    record.first_audio(choice.reason, {})
                     start = self._start(plan, choice, filler)
                     return OpenStream(start, AudioChunk(filler.samples, 0), rest, stack.pop_all())
                 first = await self._wait(
                     model, anext(audio), deadline, f"model {model!r} made no audio", others
                 )
                 self.health.answered(model)
+                stage_s: Mapping[str, float] = {}
                 if isinstance(first, AudioChunk):
                     self.loads.first_audio(model, time.monotonic() - began_s)
-                    record.first_audio(choice.reason)
-                return OpenStream(self._start(plan, choice), first, audio, stack.pop_all())
+                    stage_s = first.stage_s
+                    record.first_audio(choice.reason, stage_s)
+                start = replace(self._start(plan, choice), stage_s=stage_s)
+                return OpenStream(start, first, audio, stack.pop_all())
 
     @contextmanager
     def judged(self, model: str, request_id: str) -> Generator[None, None, None]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployments.core.catalogue import ModelCard
-from deployments.core.errors import InvalidRequest, SpeechError
+from deployments.core.errors import InvalidRequest, NotFound, SpeechError
 from deployments.core.speech import SpeechRequest
 from serve_app.routing.decision import Candidate, Choice, Decision, Load
 from serve_app.routing.fallback import names_voice
@@ -30,6 +30,13 @@ class Policy:
     def wanted(self, request: SpeechRequest) -> str:
         """The model or policy that the request names. Raises NotFound."""
         return resolve(request.model, self.cards, self.aliases)
+
+    def asked(self, request: SpeechRequest) -> str:
+        """`wanted` for counting: one word for whatever does not exist."""
+        try:
+            return self.wanted(request)
+        except NotFound:
+            return "unknown"
 
 
 def rank(request: SpeechRequest, needs: Needs, policy: Policy, loads: Mapping[str, Load]) -> list[Choice]:

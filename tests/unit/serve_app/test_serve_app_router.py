@@ -206,7 +206,9 @@ async def test_a_failure_before_any_model_was_chosen_is_counted_too(
     monkeypatch.setattr(there.router._voices, "find_in_memory", broken)
     assert failure_of(await there.events(voice="somebody")).status == 500
     assert failure_of(await there.events("?!")).status == 400
-    assert there.counted.codes == [("none", 500), ("none", 400)]
+    assert failure_of(await there.events("?!", model="one")).status == 400
+    assert failure_of(await there.events(model="no such model")).status == 404
+    assert there.counted.codes == [("auto", 500), ("auto", 400), ("one", 400), ("unknown", 404)]
     assert there.counted.reasons == []
 
 
