@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
@@ -125,11 +126,15 @@ QUIET = {
 
 
 def called_on_all(deployment: str, application: str, method: str, *, timeout_s: float) -> list[Any]:
-    """What `method` of every running replica of a deployment returns. Raises RayServeException where there is none."""
+    """What `method` of every running replica of a deployment returns. Raises RayServeException where there is none,
+    TimeoutError where one does not answer. For code outside of an event loop."""
     from ray import serve  # noqa: PLC0415
 
-    response = serve.get_deployment_handle(deployment, application).broadcast(method)
-    return list(response.results(timeout_s=timeout_s))
+    handle = serve.get_deployment_handle(deployment, application).options()
+    given_up_s = time.monotonic() + timeout_s
+    while not handle.running_replicas_populated() and time.monotonic() < given_up_s:
+        time.sleep(0.02)  # a new handle is told of replicas by the controller, soon
+    return list(handle.broadcast(method).results(timeout_s=timeout_s))
 
 
 @contextmanager
