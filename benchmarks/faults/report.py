@@ -1,4 +1,4 @@
-"""docs/reliability.md from what was measured.
+"""The measured half of docs/reliability.md.
 
 python -m benchmarks.faults.report
 """
@@ -14,37 +14,20 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "reliability.md"
 ENDS = ("whole", "cut", "refused", "lost", "short", "stuck")
 
-HEAD = """# Reliability
-
-Written by `python -m benchmarks.faults.report` from `benchmarks/results/faults.json` and `soak.json`; the commands that
-measure are below. The models are toys, so that the figures are of the graph around the models: a replica that has weights
-to read is back later by that time.
-
-## What a client sees
-
-| | |
-| --- | --- |
-| before the first byte | another replica of the model does the work again; else another model answers, where the request leaves it the choice; else the request waits up to 10 s for the next replica, and gets 503 with `Retry-After` |
-| after it | another replica takes over what it can do again: all stages of IndexTTS2, the pieces of Kokoro; else the stream is cut |
-| a stream that is cut | the connection breaks without its last chunk; SSE gets `speech.audio.error`, a WebSocket `error`; the log one WARNING with request id, model, cause and bytes sent |
-| nothing comes for `limits.piece_timeout_s` (15 s) | the stream is cut |
-| a model without a running replica | goes last within a second, without anybody asking; it is asked again as soon as it has one |
-| a step of an engine that does not return within 120 s | its replica is unhealthy, and is replaced |
-| the first Ctrl-C or SIGTERM | new requests get 503 with `Retry-After`, `/readyz` is 503; streams may end within `limits.drain_timeout_s` (30 s); sessions end with what they have begun to speak |
-| the second, or the first while the server starts | everything ends at once |
-"""
+MARK = "<!-- measured -->"  # what follows it on the page is replaced
 
 
-def page(faults: dict[str, Any], soak: dict[str, Any]) -> str:
-    return "\n".join([HEAD, *_faults(faults), "", *_soak(soak), ""])
+def measured(faults: dict[str, Any], soak: dict[str, Any]) -> str:
+    return "\n".join([*_faults(faults), "", *_soak(soak), ""])
 
 
 def _faults(results: dict[str, Any]) -> list[str]:
     lines = [
         "## One fault at a time",
         "",
-        f"`python -m benchmarks.faults --output benchmarks/results/faults.json`, {results['users']} users who ask without a",
-        f"pause, on {_machine(results)}. *Back*: seconds until both models answer again.",
+        "`python -m benchmarks.faults --output benchmarks/results/faults.json`, "
+        f"{results['users']} users who ask without",
+        f"a pause, on {_machine(results)}. *Back*: seconds until both models answer again.",
         "",
         "| fault | back | requests | whole | cut | refused | lost | short | stuck |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -56,8 +39,8 @@ def _faults(results: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        "*Whole* is without those that the clients left themselves. *Refused*: with a status and `Retry-After`. *Lost*:",
-        "without a byte and without either. *Short*: ended as if it were whole.",
+        "*Whole* is without those that the clients left themselves. *Refused*: with a status and `Retry-After`.",
+        "*Lost*: without a byte and without either. *Short*: ended as if it were whole.",
     ]
 
 
@@ -90,7 +73,8 @@ def _machine(results: dict[str, Any]) -> str:
 
 def main() -> None:
     faults, soak = (json.loads((RESULTS / f"{name}.json").read_text("utf-8")) for name in ("faults", "soak"))
-    PAGE.write_text(page(faults, soak), encoding="utf-8")
+    written, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
+    PAGE.write_text(f"{written}{mark}\n\n{measured(faults, soak)}", encoding="utf-8")
 
 
 if __name__ == "__main__":
