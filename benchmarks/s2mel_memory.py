@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import random
+import time
 from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
@@ -99,10 +100,14 @@ async def grown(checkpoint: str, calls: int) -> list[dict[str, float]]:
     caller = Caller(engine, profile, dims.gpt_layer[0], embedding.codebook.num_embeddings)
     lengths = random.Random(7)
     figures = []
+    began_s = time.monotonic()
     for number in range(calls):
         await caller.segment(number, lengths.randint(FEWEST, MOST), files.frames_per_code)
         if number % EVERY == EVERY - 1:
-            figures.append({"calls": number + 1, "mb": round(psutil.Process().memory_info().rss / 2**20, 1)})
+            each_s = (time.monotonic() - began_s) / EVERY
+            rss = psutil.Process().memory_info().rss
+            figures.append({"calls": number + 1, "mb": round(rss / 2**20, 1), "call_s": round(each_s, 3)})
+            began_s = time.monotonic()
             print(figures[-1], flush=True)
     engine.stop()
     return figures
