@@ -225,6 +225,9 @@ def own_port_switches(
 PATIENT = {"RAY_gcs_server_port_wait_time_s": "120"}
 
 
+HAPROXY_ENDS_S = 320  # above every `request_timeout_s`
+
+
 def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port: int) -> dict[str, str]:
     """Environment of a run whose HAProxy is started as `binary` and keeps its files in `directory`.
 
@@ -237,6 +240,8 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
         # Serve calls this in its controller, before that starts HAProxy.
         "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.core.ray_front_proxy:install",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # A HAProxy that another has replaced lets its streams end, however long they are.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(HAPROXY_ENDS_S),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{directory}/haproxy.cfg",
