@@ -23,8 +23,8 @@ from benchmarks.faults.server import Server, running_server
 from serve_app.bench.machine import describe_machine, git_commit
 
 CONFIG = Path(__file__).parent / "config.yaml"
-QUIET_S = 3.0  # of load before a fault
-SETTLED_S = 6.0  # of load after which nothing more is expected of it
+QUIET_S = 2.0  # of load before a fault
+SETTLED_S = 4.0  # of load after which nothing more is expected of it
 PROBE = {"input": "one two", "response_format": "pcm"}
 GIVE_UP_S = 60.0
 

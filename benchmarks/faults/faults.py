@@ -43,7 +43,6 @@ FAULTS = (
     Fault("both replicas of a stage are killed", "first", all_of_them=True),
     Fault("the only replica of a stage is killed", "second"),
     Fault("one of two replicas of a stage hangs for 5 s", "first", hang_s=5.0),
-    Fault("one of two replicas of a stage hangs for 25 s", "first", hang_s=25.0),
     Fault("one of two routers is killed", "Router"),
     Fault("both routers are killed", "Router", all_of_them=True),
     Fault("one of two ingresses is killed", "Ingress"),

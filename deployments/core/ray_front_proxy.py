@@ -60,7 +60,7 @@ class MendedApi(haproxy.HAProxyApi):
         super()._generate_config_file_internal()
         path = Path(self.config_file_path)
         backends = self.backend_configs.values()
-        # Later there may be none for a moment, as while the only ingress takes a changed limit: Serve's own proxy waits.
+        # Later there may be none for a moment, as while the only one takes a changed limit: Serve's own proxy waits.
         self._served = self._served or any(backend.servers for backend in backends)
         prefix = next((backend.path_prefix.rstrip("/") for backend in backends if backend.path_prefix), "")
         written, run = path.read_text("utf-8"), os.environ.get(RUN, "")
