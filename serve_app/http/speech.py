@@ -47,9 +47,9 @@ def speech_routes(service: SpeechService) -> APIRouter:
         headers = _headers(delivery, body, time.monotonic() - arrived_s)
         if body.stream_format == "sse":
             events = sse_events(delivery, len(body.input), request_id)
-            return ClosingStream(events, "text/event-stream", headers, delivery)
+            return ClosingStream(events, "text/event-stream", headers, delivery, request_id)
         if body.stream:
-            return ClosingStream(delivery.encoded(), fmt.media_type, headers, delivery)
+            return ClosingStream(delivery.encoded(), fmt.media_type, headers, delivery, request_id)
         data = await delivery.whole()
         elapsed_s = time.monotonic() - arrived_s
         headers["X-Audio-Duration"] = f"{delivery.duration_s:.3f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from contextlib import AsyncExitStack, contextmanager
@@ -9,8 +10,9 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TypeVar
 
+from deployments.core import stage_watch
 from deployments.core.deadline import NEVER, Deadline, before, watched
-from deployments.core.errors import Overloaded, SpeechError, Unavailable
+from deployments.core.errors import Overloaded, ReplicaDied, SpeechError, StageLost, Unavailable
 from deployments.core.logs import RequestLogger
 from deployments.core.pipeline import Pipeline, Plan
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamStart
@@ -29,6 +31,7 @@ T = TypeVar("T")
 
 LOOK_EVERY_S = 2.0  # whether a model from which nothing comes is still there, where another could answer
 SHARE = 0.5  # of the time that is left, which a model may take that others could stand in for
+RETURN_S = 10.0  # so long a request waits for a lost stage where no other model could answer
 BLAMED_SHARE = 0.2  # of the server's own time for a first audio: who had less is not to blame for missing it
 
 
@@ -75,7 +78,7 @@ class Opener:
             others = place + 1 < len(choices)
             self._tell(told, request, expected_s[choice.model])
             try:
-                return await self._attempt(told, request, record, others=others)
+                return await self._opened(told, request, record, others=others)
             except SpeechError as failure:
                 if isinstance(failure, Overloaded):
                     full.append(failure)
@@ -85,6 +88,29 @@ class Opener:
                 RequestLogger(request.request_id).warning("model %s cannot serve: %s", choice.model, failure)
                 self.telemetry.fell_back(choice.model)
         raise AssertionError("there is always a model to try")
+
+    async def _opened(
+        self, choice: Choice, request: SpeechRequest, record: RequestRecord, *, others: bool
+    ) -> OpenStream:
+        """One model's stream. Nothing has left yet: another replica of the model may do again what one died of."""
+        try:
+            return await self._attempt(choice, request, record, others=others)
+        except (ReplicaDied, StageLost) as failure:
+            if not await self._may_try_again(choice.model, failure, request.deadline, others=others):
+                raise
+            RequestLogger(request.request_id).warning("model %s is asked again: %s", choice.model, failure)
+        return await self._attempt(choice, request, record, others=others)
+
+    async def _may_try_again(
+        self, model: str, failure: SpeechError, deadline: Deadline, *, others: bool
+    ) -> bool:
+        """A request that no stage has begun waits for the next replica where no other model could answer; one of which
+        a replica may have died is not given to the next one that is started."""
+        replicas = self.health.replicas
+        if isinstance(failure, ReplicaDied) or others:
+            await asyncio.sleep(stage_watch.LOOK_EVERY_S)  # in which the death is noticed
+            return replicas.runs(model) and isinstance(failure, ReplicaDied) and not deadline.passed
+        return await replicas.until_back(model, min(RETURN_S, max(0.0, deadline.left_s)))
 
     async def _attempt(
         self, choice: Choice, request: SpeechRequest, record: RequestRecord, *, others: bool

@@ -1,0 +1,143 @@
+"""Serve's manager of HAProxy, with what it lacks: a HAProxy that died is back at once, nothing listens before there is
+somebody to answer, its own errors are OpenAI's, and it speaks with replicas of its own run alone.
+
+Serve's controller starts the manager; `install` puts this one in its place. All of it leans on what Ray does not
+promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.serve._private import controller, haproxy
+
+from deployments.core.ray_internals import RUN, RUN_HEADER
+
+LOOK_EVERY_S = 0.2
+RETRY_AFTER_S = 2
+RUN_PATH = "/livez"
+UNAVAILABLE = {
+    "error": {
+        "message": "the server cannot answer now: it starts, or its ingress is being replaced; try again",
+        "type": "server_error",
+        "param": None,
+        "code": "server_unavailable",
+    }
+}
+NOT_FOUND = {
+    "error": {
+        "message": "nothing is served at this path; see /docs",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "not_found",
+    }
+}
+
+_Manager: Any = haproxy.HAProxyManager.__ray_metadata__.modified_class
+
+
+def install() -> None:
+    """Have the controller, in whose process this is called, start FrontProxy. Serve takes it by import path."""
+    controller.HAProxyManager = ray.remote(num_cpus=0)(FrontProxy)
+
+
+class MendedApi(haproxy.HAProxyApi):
+    """Writes the configuration of HAProxy, and starts it."""
+
+    def _initialize_directories_and_error_files(self) -> None:
+        super()._initialize_directories_and_error_files()
+        Path(self.cfg.error_file_path).write_bytes(error_file())
+
+    def _generate_config_file_internal(self) -> None:
+        super()._generate_config_file_internal()
+        path = Path(self.config_file_path)
+        backends = self.backend_configs.values()
+        served = any(backend.servers for backend in backends)
+        prefix = next((backend.path_prefix.rstrip("/") for backend in backends if backend.path_prefix), "")
+        written, run = path.read_text("utf-8"), os.environ.get(RUN, "")
+        path.write_text(mended(written, served=served, run=run, prefix=prefix), "utf-8")
+
+    @property
+    def died(self) -> bool:
+        """Whether the HAProxy that was started has ended without being asked to."""
+        return self._proc is not None and self._proc.returncode is not None
+
+
+class FrontProxy(_Manager):  # type: ignore[misc]  # Ray types its actors as functions
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        haproxy.HAProxyApi = MendedApi
+        super().__init__(*arguments, **named)
+        self._keeping = self.event_loop.create_task(self._keep_alive())
+
+    async def _keep_alive(self) -> None:
+        await asyncio.wait([self._haproxy_start_task])
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            async with self._reload_lock:
+                if self._haproxy.died:
+                    haproxy.logger.warning("HAProxy died; it is started again")
+                    try:
+                        await self._haproxy.start()
+                    except Exception:
+                        haproxy.logger.exception("HAProxy could not be started again")
+
+    async def shutdown(self) -> None:
+        self._keeping.cancel()
+        await super().shutdown()
+
+
+def error_file() -> bytes:
+    """What HAProxy answers by itself where it has nobody to ask: a whole HTTP message."""
+    body = json.dumps(UNAVAILABLE)
+    head = (
+        "HTTP/1.1 503 Service Unavailable",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        f"Retry-After: {RETRY_AFTER_S}",
+        "Cache-Control: no-cache",
+        "Connection: close",
+    )
+    return ("\r\n".join(head) + "\r\n\r\n" + body).encode("ascii")
+
+
+def mended(config: str, *, served: bool, run: str, prefix: str = "") -> str:
+    """HAProxy's configuration as it is to be. `served`: there are replicas that it could ask; `run`: what those have in
+    RUN; `prefix`: of the application's routes."""
+    if not served:  # a connection that is refused is tried again by every client; a 404 is not
+        config = re.sub(r"(?m)^(frontend http_frontend\n)    bind .*\n", r"\1", config)
+    config = re.sub(r"(?m)^    http-request return status 404 .*$", lambda _: _otherwise(served), config)
+    if run:
+        config = re.sub(
+            r"(?m)^    option httpchk GET (\S+)\n    http-check expect status 200$",
+            lambda found: _checked(found[1], f"{prefix}{RUN_PATH}", run),
+            config,
+        )
+    return config
+
+
+def _otherwise(served: bool) -> str:
+    """The answer to what belongs to no application, as all do before the first one is known."""
+    status, body, wait = (
+        (404, NOT_FOUND, "") if served else (503, UNAVAILABLE, f" hdr Retry-After {RETRY_AFTER_S}")
+    )
+    text = json.dumps(body).replace("\\", "\\\\").replace('"', '\\"')
+    return f'    http-request return status {status} content-type application/json string "{text}"{wait}'
+
+
+def _checked(health: str, run_path: str, run: str) -> str:
+    """A server is up that is well by Serve's word, and is of this run."""
+    asks = {health: "", run_path: f" hdr {RUN_HEADER} {run}"}
+    lines = ["option httpchk"]
+    for path, header in asks.items():
+        lines += [
+            "http-check connect",
+            f"http-check send meth GET uri {path} ver HTTP/1.1 hdr Host check hdr Connection close{header}",
+            "http-check expect status 200",
+        ]
+    return "\n".join(f"    {line}" for line in lines)
