@@ -76,8 +76,8 @@ def load(
     if args is not None and schema is not None:
         deployments = bound_deployments(build(args))
         problems += _check_deployments(application, deployments)
-        problems += _check_in_place(application)
         problems += _check_scaling(application, deployments, args, schema)
+        problems += _check_in_place(application)
     if problems or args is None or schema is None:
         raise ConfigError(path, problems)
     return ConfigFile(path, schema, args, deployments)
@@ -249,21 +249,6 @@ def _check_deployments(application: dict[str, Any], known: Mapping[str, Deployme
     ]
 
 
-def _check_in_place(application: dict[str, Any]) -> list[str]:
-    """What `user_config` of Router and Ingress has wrong."""
-    problems = []
-    for entry in _deployments(application):
-        if entry.get("name") in IN_PLACE and entry.get("user_config") is not None:
-            try:
-                InPlace.model_validate(entry["user_config"])
-            except ValidationError as error:
-                problems += [
-                    f"deployments: {entry['name']}.user_config.{'.'.join(map(str, e['loc']))}: {e['msg']}"
-                    for e in error.errors()
-                ]
-    return problems
-
-
 def _check_scaling(
     application: dict[str, Any], known: Mapping[str, Deployment], args: Config, schema: ServeDeploySchema
 ) -> list[str]:
@@ -280,3 +265,18 @@ def _bounds_problems(entry: dict[str, Any]) -> list[str]:
     except ValidationError as error:
         return [_fault(f"deployments.{entry.get('name')}.autoscaling_config", e) for e in error.errors()]
     return []
+
+
+def _check_in_place(application: dict[str, Any]) -> list[str]:
+    """What `user_config` of Router and Ingress has wrong."""
+    problems = []
+    for entry in _deployments(application):
+        if entry.get("name") in IN_PLACE and entry.get("user_config") is not None:
+            try:
+                InPlace.model_validate(entry["user_config"])
+            except ValidationError as error:
+                problems += [
+                    f"deployments: {entry['name']}.user_config.{'.'.join(map(str, e['loc']))}: {e['msg']}"
+                    for e in error.errors()
+                ]
+    return problems

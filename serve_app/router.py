@@ -75,7 +75,7 @@ class Router:
                 for name, found in handles.items()
             }
         )
-        self._sleepers = Sleepers(self._pipelines, config.cold_start_s, replicas.fewest)
+        self._sleepers = Sleepers(self._pipelines, config.cold_start_s, replicas.at_rest)
         self._health = HealthMonitor(self._pipelines, replicas=replicas, asleep=self._sleepers.asleep)
         self._loads = LoadMonitor(self._pipelines, self._health, limits, self._sleepers)
         self._telemetry = Telemetry(config.observe.slow_first_audio_s)
@@ -148,6 +148,19 @@ class Router:
             record.closed()
             self._opener.count_in_flight()
 
+    @asynccontextmanager
+    async def _heard(self, model: str) -> AsyncGenerator[None, None]:
+        self._speaking[model] += 1
+        try:
+            yield
+        finally:
+            self._speaking[model] -= 1
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Streams of each model that are heard, and that wait. Serve asks for it by this name."""
+        held = {name: limit.held for name, limit in self._opener.limits.items()}
+        return crowd_stats(held, self._speaking)
+
     def _piece_timeout_s(self, request: SpeechRequest) -> float:
         """Between two pieces. Nobody listens yet to what is sent whole, and its pieces are longer."""
         limits = self._config.limits
@@ -164,19 +177,6 @@ class Router:
                 code="stream_stalled",
                 retry_after_s=2,
             ) from None
-
-    @asynccontextmanager
-    async def _heard(self, model: str) -> AsyncGenerator[None, None]:
-        self._speaking[model] += 1
-        try:
-            yield
-        finally:
-            self._speaking[model] -= 1
-
-    async def record_autoscaling_stats(self) -> dict[str, float]:
-        """Streams of each model that are heard, and that wait. Serve asks for it by this name."""
-        held = {name: limit.held for name, limit in self._opener.limits.items()}
-        return crowd_stats(held, self._speaking)
 
     def _checked(self, request: SpeechRequest) -> SpeechRequest:
         limits = self._config.limits

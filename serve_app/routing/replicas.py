@@ -21,12 +21,13 @@ class Replicas:
         """The name of a stage of which no replica is left; None where all run."""
         return next((stage.name for stage in self._stages[model].values() if stage.lost), None)
 
-    def fewest(self, model: str) -> int:
-        """Running replicas of the stage that has fewest, as of the last look."""
-        return min((stage.running for stage in self._stages[model].values()), default=1)
-
     def runs(self, model: str) -> bool:
         return self.missing(model) is None
+
+    def at_rest(self, model: str) -> bool:
+        """Whether a stage has no replica and none was lost: they were stopped in good order, or were never started."""
+        stages = self._stages[model].values()
+        return self.runs(model) and any(stage.running == 0 for stage in stages)
 
     async def watch(self, lost: Callable[[str, str], None], back: Callable[[str], None]) -> None:
         """Look again and again, without end. `lost(model, stage)`: its last replica died; `back(model)`: all stages

@@ -16,19 +16,19 @@ LOOK_EVERY_S = 0.25  # at a model that wakes
 
 
 class Sleepers:
-    """Used from one event loop. `replicas`: those of the stage of a model that has fewest, as far as known."""
+    """Used from one event loop. `at_rest`: whether a model has no replica of some stage, and lost none."""
 
     def __init__(
         self,
         pipelines: Mapping[str, Pipeline],
         cold_start_s: Mapping[str, float],
-        replicas: Callable[[str], int],
+        at_rest: Callable[[str], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`cold_start_s`: the models that may sleep, and how long they take to start until that was measured."""
         self._pipelines = pipelines
         self._cold_start_s = dict(cold_start_s)
-        self._replicas = replicas
+        self._at_rest = at_rest
         self._clock = clock
         self._woken_s: dict[str, float] = {}  # since when each is being woken
         self._waking: dict[str, asyncio.Task[None]] = {}
@@ -37,7 +37,7 @@ class Sleepers:
         """Whether it has no replica of some stage, and that is as it should be: it sleeps, or wakes in time."""
         if model not in self._cold_start_s:
             return False
-        if self._replicas(model) > 0:
+        if not self._at_rest(model):
             if model not in self._waking:
                 self._woken_s.pop(model, None)
             return False
@@ -62,7 +62,7 @@ class Sleepers:
         call = asyncio.ensure_future(self._pipelines[model].ready())
         try:
             await self.awake(model)
-            if self._replicas(model) > 0:
+            if not self._at_rest(model):
                 self._cold_start_s[model] = max(LOOK_EVERY_S, self._clock() - began_s)
                 logger.info("model %s is awake after %.1f s", model, self._cold_start_s[model])
             else:

@@ -17,7 +17,9 @@ from serve_app.routing.sleep import Sleepers
 def monitor(*models: ScriptedModel) -> LoadMonitor:
     pipelines = {model.name: model for model in models}
     limits = {name: RequestLimit(name, most=1, retry_after_s=1.0) for name in pipelines}
-    return LoadMonitor(pipelines, HealthMonitor(pipelines), limits, Sleepers(pipelines, {}, lambda name: 1))  # type: ignore[arg-type]
+    return LoadMonitor(
+        pipelines, HealthMonitor(pipelines), limits, Sleepers(pipelines, {}, lambda name: False)
+    )  # type: ignore[arg-type]
 
 
 def test_nothing_is_known_at_first() -> None:

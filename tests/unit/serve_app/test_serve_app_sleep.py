@@ -50,14 +50,14 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sleeper(replicas: Replicas, clock: Callable[[], float]) -> Sleepers:
     model = ScriptedModel("big", readiness=[replicas.start])
-    return Sleepers({"big": model}, {"big": COLD_S}, lambda name: replicas.count, clock)  # type: ignore[dict-item]
+    return Sleepers({"big": model}, {"big": COLD_S}, lambda name: replicas.count == 0, clock)  # type: ignore[dict-item]
 
 
 def test_only_what_may_have_no_replica_sleeps() -> None:
-    one = Sleepers({}, {"big": COLD_S}, lambda name: 0)
+    one = Sleepers({}, {"big": COLD_S}, lambda name: True)
     assert one.asleep("big")
     assert not one.asleep("small")
-    assert not Sleepers({}, {"big": COLD_S}, lambda name: 1).asleep("big")
+    assert not Sleepers({}, {"big": COLD_S}, lambda name: False).asleep("big")
 
 
 async def test_it_is_woken_once_and_its_start_is_measured() -> None:
@@ -141,7 +141,7 @@ async def asleep(route: Any) -> Asleep:
     routed = await route(ScriptedModel("small"), big)
     router = routed.router
     pipelines = router._pipelines
-    sleepers = Sleepers(pipelines, {"big": COLD_S}, lambda name: replicas.count if name == "big" else 1)
+    sleepers = Sleepers(pipelines, {"big": COLD_S}, lambda name: replicas.count == 0)
     router._sleepers = sleepers
     router._health._asleep = sleepers.asleep
     router._loads._sleepers = sleepers
