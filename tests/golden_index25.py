@@ -42,6 +42,8 @@ class Utterance:
 
     codes: np.ndarray  # (n,)
     duration_factor: float
+    steps: int
+    guidance: float
     noise: Tensor  # (bands, P + L)
     mel: Tensor  # (bands, L)
 
@@ -92,6 +94,8 @@ class Golden25:
             Utterance(
                 np.array(segment["codes_cut"], np.int64),
                 case["infer_kwargs"].get("duration_factor", 1.0),
+                segment["steps"],
+                segment["cfg"],
                 tensors[f"{case['name']}.{number}.noise"][0],
                 tensors[f"{case['name']}.{number}.mel"][0],
             )

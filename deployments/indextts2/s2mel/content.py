@@ -56,7 +56,7 @@ class ContentSource(Protocol):
         ...
 
 
-class FusedCodes:
+class FusedContent:
     """Embeddings of codes with projected latents added: a code depends on no other one."""
 
     def __init__(self, embedding: CodeEmbedding, networks: S2MelNetworks) -> None:
@@ -93,7 +93,7 @@ class FusedCodes:
         return SegmentContent(codes_so_far(known, job), projected)
 
 
-class DecodedCodes:
+class DecodedContent:
     """What the codec's decoder makes of codes: a code depends on `reach` others on each side.
 
     So the last codes of a segment that goes on are decoded as if it ended there, and anew once it is known how it does
@@ -139,6 +139,6 @@ def load_content_source(
     """The one that the checkpoint's traits ask for, from its semantic codec. Raises CheckpointError."""
     path = checkpoint.path("semantic_codec")
     if checkpoint.traits.speaks_latents:
-        return FusedCodes(load_code_embedding(path, device=device), networks)
+        return FusedContent(load_code_embedding(path, device=device), networks)
     tensors, dims = checkpoint.tensors("semantic_codec"), checkpoint.codec_dims
-    return DecodedCodes(load_code_decoder(tensors, dims, source=str(path), device=device), networks)
+    return DecodedContent(load_code_decoder(tensors, dims, source=str(path), device=device), networks)

@@ -17,7 +17,7 @@ from torch import Tensor
 from deployments.engine.noise import normals
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.codec.codebook import CodeEmbedding
-from deployments.indextts2.s2mel.content import FusedCodes
+from deployments.indextts2.s2mel.content import FusedContent
 from deployments.indextts2.s2mel.engine import S2MelEngine
 from deployments.indextts2.s2mel.flow import FlowSolver
 from deployments.indextts2.s2mel.job import S2MelJob, mel_frames
@@ -132,8 +132,8 @@ class GoldenS2Mel:
         )
 
     @property
-    def source(self) -> FusedCodes:
-        return FusedCodes(self.embedding, self.networks)
+    def source(self) -> FusedContent:
+        return FusedContent(self.embedding, self.networks)
 
     @torch.inference_mode()
     def solve(self, job: S2MelJob) -> Array:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deployments.indextts2.codec.decoder import CodeDecoder, load_code_decoder
 from deployments.indextts2.dims import CodecDims
-from deployments.indextts2.s2mel.content import BLOCK_CODES, DecodedCodes, SegmentContent
+from deployments.indextts2.s2mel.content import BLOCK_CODES, DecodedContent, SegmentContent
 from deployments.indextts2.s2mel.job import S2MelJob
 from deployments.indextts2.s2mel.networks import S2MelNetworks
 from deployments.indextts2.sampling import Params
@@ -22,13 +22,13 @@ CLOSE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def source(networks: S2MelNetworks) -> DecodedCodes:
+def source(networks: S2MelNetworks) -> DecodedContent:
     dims = CodecDims(50, networks.dims.regulator.in_channels, 4, 8, 10, 2)
     generator = torch.Generator().manual_seed(5)
     with torch.device("meta"):
         shapes = CodeDecoder(dims).state_dict()
     tensors = {name: torch.randn(value.shape, generator=generator) * 0.4 for name, value in shapes.items()}
-    return DecodedCodes(load_code_decoder(tensors, dims, source="codec"), networks)
+    return DecodedContent(load_code_decoder(tensors, dims, source="codec"), networks)
 
 
 def job(codes: np.ndarray, first: int) -> S2MelJob:
@@ -55,7 +55,7 @@ def codes_of(count: int) -> np.ndarray:
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=6))
 @settings(max_examples=30, deadline=None)
 def test_codes_in_any_pieces_are_as_one_pass_and_have_the_same_bits_as_at_once(
-    source: DecodedCodes, networks: S2MelNetworks, pieces: list[int]
+    source: DecodedContent, networks: S2MelNetworks, pieces: list[int]
 ) -> None:
     ends = np.cumsum(pieces)
     codes = codes_of(int(ends[-1]))
@@ -72,7 +72,7 @@ def test_codes_in_any_pieces_are_as_one_pass_and_have_the_same_bits_as_at_once(
     assert known.codes.tolist() == codes.tolist()
 
 
-def test_a_job_that_is_repeated_takes_only_what_was_there_before_it(source: DecodedCodes) -> None:
+def test_a_job_that_is_repeated_takes_only_what_was_there_before_it(source: DecodedContent) -> None:
     """Though more is known by now, and what is known of the last codes was made with those behind them."""
     codes = codes_of(3 * BLOCK_CODES)
     later = source.extended(None, job(codes, 0))
@@ -81,7 +81,7 @@ def test_a_job_that_is_repeated_takes_only_what_was_there_before_it(source: Deco
         assert torch.equal(again.projected, source.extended(None, job(codes[:end], 0)).projected)
 
 
-def test_what_is_final_is_not_made_again(source: DecodedCodes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_final_is_not_made_again(source: DecodedContent, monkeypatch: pytest.MonkeyPatch) -> None:
     codes = codes_of(5 * BLOCK_CODES)
     known = source.extended(None, job(codes[: 4 * BLOCK_CODES], 0))
     made = []
@@ -93,7 +93,7 @@ def test_what_is_final_is_not_made_again(source: DecodedCodes, monkeypatch: pyte
     assert made == [3 * BLOCK_CODES, 4 * BLOCK_CODES]
 
 
-def test_a_voice_is_taken_as_it_is(source: DecodedCodes) -> None:
+def test_a_voice_is_taken_as_it_is(source: DecodedContent) -> None:
     features = np.random.default_rng(0).normal(size=(7, 10)).astype(np.float32)
     assert source.of_voice(VoiceProfile({"features": features})).numpy().tolist() == features.tolist()
     assert source.latent_width == 0
