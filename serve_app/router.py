@@ -24,6 +24,7 @@ from deployments.text.language import script_language
 from deployments.voices.library import Outcome
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
 from serve_app.config import Config, InPlace
+from serve_app.observe.now import ModelNow, model_now
 from serve_app.request_limit import RequestLimit
 from serve_app.routing.decision import Decision
 from serve_app.routing.failures import as_answer
@@ -253,6 +254,20 @@ class Router:
     async def status(self) -> dict[str, bool]:
         """Whether each model answers, within two seconds; one that works for others does."""
         return await self._health.status()
+
+    async def now(self) -> tuple[ModelNow, ...]:
+        """What each model is doing, without a call to a stage."""
+        return tuple(
+            model_now(
+                name,
+                self._loads.load(name),
+                self._limits[name].held,
+                self._telemetry.recent,
+                self._health.replicas.running(name),
+                pipeline.monitor.stages(),
+            )
+            for name, pipeline in self._pipelines.items()
+        )
 
     # Uploaded voices. Errors are returned, because Serve logs what is raised between replicas as a crash.
 

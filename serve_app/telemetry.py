@@ -13,6 +13,7 @@ from deployments.core.metrics import StageMetrics
 from deployments.core.speech import SpeechRequest, StreamEnd
 from deployments.core.tracing import Attributes, tracer
 from serve_app.observe.listener import Listener
+from serve_app.observe.now import RecentSpeech
 from serve_app.observe.timing import listed, to_blame
 
 STAGES_EVERY_S = 1.0  # metrics of stages are exported no oftener
@@ -38,6 +39,7 @@ class Telemetry:
 
     def __init__(self, slow_s: float | None = None) -> None:
         self.slow_s = slow_s
+        self.recent = RecentSpeech()
         self._requests = _counter("tts_requests", "Requests by outcome", "model", "code")
         self._decisions = _counter(
             "tts_router_decisions", "Models tried for a request, with the reason", "model", "reason"
@@ -201,6 +203,8 @@ class RequestRecord:
         self.settled = True
         took_s = time.monotonic() - self.arrived_s
         self._telemetry.finished(self.model, end.audio_s, took_s)
+        if end.audio_s > 0:
+            self._telemetry.recent.add(self.model, self._first_audio_s, took_s / end.audio_s)
         self._telemetry.spent(self.model, end.stage_s)
         self._count_for_key(200, len(self._request.text), end.audio_s)
         missed_s = 0.0

@@ -21,6 +21,10 @@ class Replicas:
         """The name of a stage of which no replica is left; None where all run."""
         return next((stage.name for stage in self._stages[model].values() if stage.lost), None)
 
+    def running(self, model: str) -> dict[str, int]:
+        """By stage, how many replicas live."""
+        return {name: stage.running for name, stage in self._stages[model].items()}
+
     def runs(self, model: str) -> bool:
         return self.missing(model) is None
 
