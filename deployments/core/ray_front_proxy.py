@@ -41,12 +41,14 @@ NOT_FOUND = {
     }
 }
 
-_Manager: Any = haproxy.HAProxyManager.__ray_metadata__.modified_class
+_haproxy: Any = haproxy  # Ray types its actors as functions
+_Manager: Any = _haproxy.HAProxyManager.__ray_metadata__.modified_class
 
 
 def install() -> None:
     """Have the controller, in whose process this is called, start FrontProxy. Serve takes it by import path."""
-    controller.HAProxyManager = ray.remote(num_cpus=0)(FrontProxy)
+    module: Any = controller
+    module.HAProxyManager = ray.remote(num_cpus=0)(FrontProxy)
 
 
 class MendedApi(haproxy.HAProxyApi):
@@ -56,11 +58,11 @@ class MendedApi(haproxy.HAProxyApi):
 
     def _initialize_directories_and_error_files(self) -> None:
         super()._initialize_directories_and_error_files()
-        Path(self.cfg.error_file_path).write_bytes(error_file())
+        Path(str(self.cfg.error_file_path)).write_bytes(error_file())
 
     def _generate_config_file_internal(self) -> None:
         super()._generate_config_file_internal()
-        path = Path(self.config_file_path)
+        path = Path(str(self.config_file_path))
         backends = self.backend_configs.values()
         # Later there may be none for a moment, as while the only one takes a changed limit: Serve's own proxy waits.
         self._served = self._served or any(backend.servers for backend in backends)
@@ -78,9 +80,9 @@ class MendedApi(haproxy.HAProxyApi):
         return self._proc is not None and self._proc.returncode is not None
 
 
-class FrontProxy(_Manager):  # type: ignore[misc]  # Ray types its actors as functions
+class FrontProxy(_Manager):
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        haproxy.HAProxyApi = MendedApi
+        _haproxy.HAProxyApi = MendedApi
         super().__init__(*arguments, **named)
         self._keeping = self.event_loop.create_task(self._keep_alive())
 

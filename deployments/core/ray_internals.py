@@ -86,7 +86,7 @@ def replicas_of(handle: DeploymentHandle[Any]) -> dict[str, Callable[[], bool]] 
 
 
 def _lives(actor: Any) -> bool:
-    from ray.core.generated.gcs_pb2 import ActorTableData  # noqa: PLC0415
+    from ray.core.generated.gcs_pb2 import ActorTableData  # type: ignore[attr-defined]  # noqa: PLC0415
 
     return bool(actor._get_local_state() != ActorTableData.ActorState.DEAD)
 
@@ -147,8 +147,9 @@ def agents_at(metrics: int, http: int, environments: int) -> Iterator[None]:
     """Within, `ray.init` starts Ray's helpers of this machine at these ports. Otherwise each takes a free one and
     writes it down, for which its parent waits no longer than 15 s; and HTTP has a fixed one, which only one server can
     have."""
-    from ray._private import parameter  # noqa: PLC0415
+    from ray._private import parameter as module  # noqa: PLC0415
 
+    parameter: Any = module
     original = parameter.RayParams
     parameter.RayParams = partial(
         original,

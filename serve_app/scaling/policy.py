@@ -58,7 +58,7 @@ def _state(context: AutoscalingContext) -> StageState:
 
 def _load(context: AutoscalingContext) -> float | None:
     """In the capacities of one replica; of Ingress, which Serve wraps, by its requests."""
-    if context.deployment_name == INGRESS:
+    if context.deployment_name == INGRESS and context.config is not None:
         return float(context.total_num_requests / context.config.get_target_ongoing_requests())
     told = context.aggregated_metrics or {}
     work, capacity = told.get(WORK, {}), told.get(CAPACITY, {})
