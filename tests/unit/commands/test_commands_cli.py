@@ -196,7 +196,7 @@ def test_serve_starts_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
     monkeypatch.setattr(
         "serve_app.commands.serve.run",
-        lambda loaded: started.append((loaded.serve, list(loaded.args.models))),
+        lambda loaded, *_: started.append((loaded.serve, list(loaded.args.models))),
     )
     monkeypatch.setattr("serve_app.commands.provision.check_files", lambda loaded: [])
     with socket.socket() as probe:
