@@ -63,8 +63,6 @@ def serve(
     if reload:
         tell_to_reload(port)
         return
-    if port is not None:
-        _quit_if_taken("0.0.0.0", port)
     ports = take_ports()
     _set_switches(ports)  # before the first import of Ray, which reads its switches once
     with console.status("checking the configuration"):
@@ -258,7 +256,7 @@ def _names(models: str | None) -> list[str] | None:
 
 
 def _quit_if_taken(host: str, port: int) -> None:
-    """Before anything is read that takes seconds."""
+    """Before the weights are looked at, which takes seconds."""
     if not _is_free(host, port):
         make = " (or make serve PORT=…)" if is_clone() else ""
         _quit(f"port {port} is in use; choose another with --port{make}")
