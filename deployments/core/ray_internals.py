@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
@@ -133,11 +134,15 @@ QUIET = {
 
 
 def called_on_all(deployment: str, application: str, method: str, *, timeout_s: float) -> list[Any]:
-    """What `method` of every running replica of a deployment returns. Raises RayServeException where there is none."""
+    """What `method` of every running replica of a deployment returns. Raises RayServeException where there is none,
+    TimeoutError where one does not answer. For code outside of an event loop."""
     from ray import serve  # noqa: PLC0415
 
-    response = serve.get_deployment_handle(deployment, application).broadcast(method)
-    return list(response.results(timeout_s=timeout_s))
+    handle = serve.get_deployment_handle(deployment, application).options()
+    given_up_s = time.monotonic() + timeout_s
+    while not handle.running_replicas_populated() and time.monotonic() < given_up_s:
+        time.sleep(0.02)  # a new handle is told of replicas by the controller, soon
+    return list(handle.broadcast(method).results(timeout_s=timeout_s))
 
 
 @contextmanager
@@ -234,6 +239,9 @@ def own_port_switches(
 PATIENT = {"RAY_gcs_server_port_wait_time_s": "120"}
 
 
+HAPROXY_ENDS_S = 320  # above every `request_timeout_s`
+
+
 def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port: int) -> dict[str, str]:
     """Environment of a run whose HAProxy is started as `binary` and keeps its files in `directory`.
 
@@ -244,6 +252,8 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
         "RAY_SERVE_HAPROXY_BINARY_PATH": binary,
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # A HAProxy that another has replaced lets its streams end, however long they are.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(HAPROXY_ENDS_S),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{directory}/haproxy.cfg",
