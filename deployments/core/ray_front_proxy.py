@@ -68,11 +68,8 @@ class MendedApi(haproxy.HAProxyApi):
         self._served = self._served or any(backend.servers for backend in backends)
         prefix = next((backend.path_prefix.rstrip("/") for backend in backends if backend.path_prefix), "")
         written, run = path.read_text("utf-8"), os.environ.get(RUN, "")
-        public = os.environ.get(PUBLIC_HOST, "")
-        path.write_text(
-            mended(written, served=self._served, known=bool(backends), run=run, prefix=prefix, public=public),
-            "utf-8",
-        )
+        config = mended(written, served=self._served, known=bool(backends), run=run, prefix=prefix)
+        path.write_text(guarded(config, os.environ.get(PUBLIC_HOST, "")), "utf-8")
 
     @property
     def died(self) -> bool:
@@ -117,17 +114,22 @@ def error_file() -> bytes:
     return ("\r\n".join(head) + "\r\n\r\n" + body).encode("ascii")
 
 
-def mended(config: str, *, served: bool, known: bool, run: str, prefix: str = "", public: str = "") -> str:
-    """HAProxy's configuration as it is to be. `served`: there is, or was, an ingress that it could ask; `known`: an
-    application is there; `run`: what its ingresses have in RUN; `prefix`: of its routes; `public`: the host to listen
-    on, where that is not Serve's."""
+def guarded(config: str, public: str) -> str:
+    """HAProxy's configuration with nothing but the public port open to the network, and a time for headers. `public`:
+    the host to listen on, where that is not Serve's."""
     config = re.sub(
         r"(?m)^(frontend prometheus\n    bind |listen stats\n  bind )\*?:", r"\g<1>127.0.0.1:", config
     )
     config = re.sub(r"(?m)^defaults$", f"defaults\n    timeout http-request {HEADERS_TIMEOUT_S}s", config)
-    if public:
-        host = f"[{public}]" if ":" in public else public
-        config = re.sub(r"(?m)^(frontend http_frontend\n    bind )\S+:(\d+)$", rf"\g<1>{host}:\g<2>", config)
+    if not public:
+        return config
+    host = f"[{public}]" if ":" in public else public
+    return re.sub(r"(?m)^(frontend http_frontend\n    bind )\S+:(\d+)$", rf"\g<1>{host}:\g<2>", config)
+
+
+def mended(config: str, *, served: bool, known: bool, run: str, prefix: str = "") -> str:
+    """HAProxy's configuration as it is to be. `served`: there is, or was, an ingress that it could ask; `known`: an
+    application is there; `run`: what its ingresses have in RUN; `prefix`: of its routes."""
     if not served:  # a connection that is refused is tried again by every client; a 404 is not
         config = re.sub(r"(?m)^(frontend http_frontend\n)    bind .*\n", r"\1", config)
     config = re.sub(r"(?m)^    http-request return status 404 .*$", lambda _: _otherwise(known), config)

@@ -96,8 +96,11 @@ def shutdown_timeout_s(deployment: Deployment) -> float:
     return float(deployment._deployment_config.graceful_shutdown_timeout_s)
 
 
-# Of `ray.init(address="local")`: Ray's own processes then listen on this machine alone, not on all its interfaces.
-THIS_MACHINE_ONLY: dict[str, Any] = {"_node_ip_address": "127.0.0.1"}
+# Ray's own processes then listen on this machine alone, as they do where Ray knows no clusters (Windows), not on all
+# its interfaces. Its option for a node's address does not do that: Ray replaces a loopback address by one that others
+# reach. Read once, when Ray is imported.
+THIS_MACHINE_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+LOOPBACK = "127.0.0.1"
 
 
 def join(address: str) -> None:
@@ -107,8 +110,13 @@ def join(address: str) -> None:
     itself only where it has found the cluster by itself, which it cannot where several run on a machine.
     """
     import ray  # noqa: PLC0415
+    from ray._private import ray_constants  # noqa: PLC0415
     from ray._private.authentication import authentication_token_setup  # noqa: PLC0415
 
+    if address.startswith(
+        f"{LOOPBACK}:"
+    ):  # a cluster with THIS_MACHINE_ONLY; Ray may have been imported before
+        ray_constants.ENABLE_RAY_CLUSTER = False
     logging.getLogger(authentication_token_setup.__name__).setLevel(
         logging.ERROR
     )  # it tells of the server's choice

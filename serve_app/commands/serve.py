@@ -170,7 +170,7 @@ def _greet(host: str, port: int, metrics: int, models: list[str], took_s: float)
 def _set_switches(ports: OwnPorts) -> None:
     use_haproxy(ports)
     own = own_port_switches(ports.fallback_proxy, ports.replicas, ports.grpc_replicas)
-    for name, value in {**QUIET, **PATIENT, **own}.items():
+    for name, value in {**QUIET, **PATIENT, **THIS_MACHINE_ONLY, **own}.items():
         os.environ.setdefault(name, value)
     os.environ[RUN] = uuid.uuid4().hex
 
@@ -196,7 +196,6 @@ def _start_ray(schema: Any, ports: OwnPorts, metrics: int) -> tuple[Any, Any]:
                     # clusters, but on one small machine Serve's own actors must not be starved of it.
                     num_cpus=max(4, os.cpu_count() or 1),
                     _metrics_export_port=metrics,
-                    **THIS_MACHINE_ONLY,
                 )
             break
         except Exception as error:
