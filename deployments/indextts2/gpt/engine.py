@@ -17,6 +17,7 @@ from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.code_model import CodeModel
 from deployments.indextts2.gpt.job import CodeChunk, GptJob, SlotLimits, checked_params
 from deployments.indextts2.gpt.model import SpeechGpt, load_gpt
+from deployments.indextts2.gpt.positions import POSITIONS
 from deployments.indextts2.gpt.row import CodeRow, GptTask
 from deployments.indextts2.settings import GptSettings
 from deployments.voices.cache import ByteLRU
@@ -38,7 +39,11 @@ class GptEngine:
         self.voices: ByteLRU[Tensor] = ByteLRU(settings.voice_cache_mb << 20, lambda latents: latents.nbytes)
         self._gpt = model
         self._model = CodeModel(
-            model, self.limits, prefill_rows=settings.prefill_rows, cuda_graphs=settings.cuda_graphs
+            model,
+            self.limits,
+            prefill_rows=settings.prefill_rows,
+            cuda_graphs=settings.cuda_graphs,
+            position=POSITIONS[settings.positions],
         )
         self._engine: StepEngine[GptTask, CodeRow, CodeChunk] = StepEngine(
             self._model,

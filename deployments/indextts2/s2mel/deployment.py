@@ -44,5 +44,12 @@ class S2Mel:
 
 def _load(checkpoint: str, device: str, settings: S2MelSettings, replica: str) -> S2MelEngine:
     files = IndexTTSCheckpoint(locate(checkpoint))
-    networks, embedding = load_networks(files, device=device, dtype=dtype_named(settings.dtype))
-    return S2MelEngine(networks, embedding, settings, frames_per_code=files.frames_per_code, replica=replica)
+    networks, source = load_networks(files, device=device, dtype=dtype_named(settings.dtype))
+    return S2MelEngine(
+        networks,
+        source,
+        settings,
+        frames_per_code=files.traits.frames_per_code,
+        stretches=files.traits.stretches,
+        replica=replica,
+    )

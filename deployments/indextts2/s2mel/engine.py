@@ -12,7 +12,7 @@ from deployments.core.logs import RequestLogger
 from deployments.core.metrics import Reply
 from deployments.engine.step_engine import StepEngine
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.s2mel.conditions import CodeEmbedding, load_code_embedding
+from deployments.indextts2.s2mel.content import ContentSource, load_content_source
 from deployments.indextts2.s2mel.device_cache import DeviceSegment, DeviceVoice
 from deployments.indextts2.s2mel.job import Mel, S2MelJob
 from deployments.indextts2.s2mel.mel_model import MadeMel, MelModel, MelRow, MelTask
@@ -28,17 +28,19 @@ class S2MelEngine:
     def __init__(
         self,
         networks: S2MelNetworks,
-        embedding: CodeEmbedding,
+        source: ContentSource,
         settings: S2MelSettings,
         *,
         frames_per_code: Fraction,
+        stretches: bool = False,
         replica: str = "",
     ) -> None:
         """`replica` names this process in the metrics."""
         self._model = MelModel(
             networks,
-            embedding,
+            source,
             frames_per_code=frames_per_code,
+            stretches=stretches,
             voice_cache_bytes=settings.voice_cache_mb << 20,
         )
         self.voices = self._model.voices.kept
@@ -66,7 +68,7 @@ class S2MelEngine:
         self._engine.check_health()
 
     async def mel(self, job: S2MelJob) -> Reply[Mel | None]:
-        """New frames (bands, L - F0) float32 of log-mel, L = floor(1.72 n) of all n codes (indextts2-back.md 3, 4).
+        """New frames (bands, L - F0) float32 of log-mel, L = mel_frames of all n codes (indextts2-back.md 3, 4).
 
         None if the job is not complete and its segment is not known here (any more): then it is to be sent again with
         all codes and the committed mel. Raises InvalidRequest for a job that makes no sense, Overloaded, Unavailable,
@@ -105,8 +107,14 @@ class S2MelEngine:
 
 def load_networks(
     checkpoint: IndexTTSCheckpoint, *, device: str, dtype: torch.dtype
-) -> tuple[S2MelNetworks, CodeEmbedding]:
+) -> tuple[S2MelNetworks, ContentSource]:
     """Of s2mel.pth and the semantic codec; nothing else is read. Raises CheckpointError."""
     checkpoint.require("s2mel")
-    networks = load_s2mel(checkpoint.path("s2mel"), checkpoint.config, device=device, dtype=dtype)
-    return networks, load_code_embedding(checkpoint.path("semantic_codec"), device=device)
+    networks = load_s2mel(
+        checkpoint.path("s2mel"),
+        checkpoint.config,
+        takes_latents=checkpoint.traits.speaks_latents,
+        device=device,
+        dtype=dtype,
+    )
+    return networks, load_content_source(checkpoint, networks, device=device)

@@ -12,7 +12,7 @@ from deployments.core.speech import AudioChunk, Samples, StreamEnd
 from deployments.engine.batch import AT_EASE_S
 from deployments.indextts2.stream.segment import MUTE_PAUSE_S, SegmentStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
-from deployments.indextts2.text.frontend import TextSegment
+from deployments.indextts2.text.segment import TextSegment
 from deployments.streaming.joins import silence
 from deployments.streaming.playback import Playback
 

@@ -27,7 +27,7 @@ _MARKS = str.maketrans({**dict.fromkeys(DASHES, "-"), **dict.fromkeys(QUOTES, "'
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadText:
     text: str
     warnings: tuple[str, ...] = ()
 
@@ -40,7 +40,7 @@ class MultilingualReader:
         self._glossary = glossary
         self._japanese = japanese
 
-    def read(self, text: str, language: str) -> Reading:
+    def read(self, text: str, language: str) -> ReadText:
         """A few sentences. Raises InvalidRequest when the Chinese grammar fails, which would give nothing to speak."""
         unclear = unclear_readings(text)
         text = text.translate(_WIDE)
@@ -49,7 +49,7 @@ class MultilingualReader:
         text = mark_readings(cased(text.translate(_MARKS), language))
         if language == "ja":
             text = self._in_words(text)
-        return Reading(text, tuple(f"{given} is neither pinyin, CMU phonemes nor kana" for given in unclear))
+        return ReadText(text, tuple(f"{given} is neither pinyin, CMU phonemes nor kana" for given in unclear))
 
     def _chinese_or_english(self, text: str, language: str) -> str:
         if not reads_chinese(text, language):

@@ -104,12 +104,13 @@ def test_the_package_brings_its_configs(tmp_path: Path) -> None:
         "gpu-24g",
         "gpu-80g",
         "indextts2-tiny",
+        "indextts2.5-tiny",
         "voxcpm-tiny",
     ]
     refused = voicegraph("config", "show", "gpu")
     assert (
         refused.exit_code,
-        "named cpu, gpu-24g, gpu-80g, indextts2-tiny, voxcpm-tiny" in refused.stderr,
+        "named cpu, gpu-24g, gpu-80g, indextts2-tiny, indextts2.5-tiny, voxcpm-tiny" in refused.stderr,
     ) == (1, True)
 
 
