@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 DEFAULT = "cpu"
 FOLDER = Path(__file__).parent / "configs"  # in a clone a link to `configs/` at the top
 
@@ -29,12 +27,3 @@ def config_path(given: str) -> Path:
         f"{given}: cannot be read, because there is no such file; configs of the package are named "
         f"{', '.join(config_names())}"
     )
-
-
-def stated_address(given: str) -> tuple[str, int] | None:
-    """Host and port of a config, unchecked and read within milliseconds; None where it cannot be read."""
-    try:
-        options = yaml.safe_load(config_path(given).read_text(encoding="utf-8"))["http_options"]
-        return str(options["host"]), int(options["port"])
-    except (NoSuchConfig, OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        return None

@@ -52,6 +52,8 @@ def install() -> None:
 class MendedApi(haproxy.HAProxyApi):
     """Writes the configuration of HAProxy, and starts it."""
 
+    _served = False  # there has been an ingress to ask
+
     def _initialize_directories_and_error_files(self) -> None:
         super()._initialize_directories_and_error_files()
         Path(self.cfg.error_file_path).write_bytes(error_file())
@@ -60,11 +62,12 @@ class MendedApi(haproxy.HAProxyApi):
         super()._generate_config_file_internal()
         path = Path(self.config_file_path)
         backends = self.backend_configs.values()
-        served = any(backend.servers for backend in backends)
+        # Later there may be none for a moment, as while the only one takes a changed limit: Serve's own proxy waits.
+        self._served = self._served or any(backend.servers for backend in backends)
         prefix = next((backend.path_prefix.rstrip("/") for backend in backends if backend.path_prefix), "")
         written, run = path.read_text("utf-8"), os.environ.get(RUN, "")
-        public = os.environ.get(PUBLIC_HOST, "")
-        path.write_text(mended(written, served=served, run=run, prefix=prefix, public=public), "utf-8")
+        config = mended(written, served=self._served, known=bool(backends), run=run, prefix=prefix)
+        path.write_text(guarded(config, os.environ.get(PUBLIC_HOST, "")), "utf-8")
 
     @property
     def died(self) -> bool:
@@ -109,19 +112,25 @@ def error_file() -> bytes:
     return ("\r\n".join(head) + "\r\n\r\n" + body).encode("ascii")
 
 
-def mended(config: str, *, served: bool, run: str, prefix: str = "", public: str = "") -> str:
-    """HAProxy's configuration as it is to be. `served`: there are replicas that it could ask; `run`: what those have in
-    RUN; `prefix`: of the application's routes; `public`: the host to listen on, where that is not Serve's."""
+def guarded(config: str, public: str) -> str:
+    """HAProxy's configuration with nothing but the public port open to the network, and a time for headers. `public`:
+    the host to listen on, where that is not Serve's."""
     config = re.sub(
         r"(?m)^(frontend prometheus\n    bind |listen stats\n  bind )\*?:", r"\g<1>127.0.0.1:", config
     )
     config = re.sub(r"(?m)^defaults$", f"defaults\n    timeout http-request {HEADERS_TIMEOUT_S}s", config)
-    if public:
-        host = f"[{public}]" if ":" in public else public
-        config = re.sub(r"(?m)^(frontend http_frontend\n    bind )\S+:(\d+)$", rf"\g<1>{host}:\g<2>", config)
+    if not public:
+        return config
+    host = f"[{public}]" if ":" in public else public
+    return re.sub(r"(?m)^(frontend http_frontend\n    bind )\S+:(\d+)$", rf"\g<1>{host}:\g<2>", config)
+
+
+def mended(config: str, *, served: bool, known: bool, run: str, prefix: str = "") -> str:
+    """HAProxy's configuration as it is to be. `served`: there is, or was, an ingress that it could ask; `known`: an
+    application is there; `run`: what its ingresses have in RUN; `prefix`: of its routes."""
     if not served:  # a connection that is refused is tried again by every client; a 404 is not
         config = re.sub(r"(?m)^(frontend http_frontend\n)    bind .*\n", r"\1", config)
-    config = re.sub(r"(?m)^    http-request return status 404 .*$", lambda _: _otherwise(served), config)
+    config = re.sub(r"(?m)^    http-request return status 404 .*$", lambda _: _otherwise(known), config)
     if run:
         config = re.sub(
             r"(?m)^    option httpchk GET (\S+)\n    http-check expect status 200$",
@@ -131,10 +140,10 @@ def mended(config: str, *, served: bool, run: str, prefix: str = "", public: str
     return config
 
 
-def _otherwise(served: bool) -> str:
-    """The answer to what belongs to no application, as all do before the first one is known."""
+def _otherwise(known: bool) -> str:
+    """The answer to what belongs to no application, as everything does before the first is known."""
     status, body, wait = (
-        (404, NOT_FOUND, "") if served else (503, UNAVAILABLE, f" hdr Retry-After {RETRY_AFTER_S}")
+        (404, NOT_FOUND, "") if known else (503, UNAVAILABLE, f" hdr Retry-After {RETRY_AFTER_S}")
     )
     text = json.dumps(body).replace("\\", "\\\\").replace('"', '\\"')
     return f'    http-request return status {status} content-type application/json string "{text}"{wait}'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
@@ -90,8 +91,11 @@ def _lives(actor: Any) -> bool:
     return bool(actor._get_local_state() != ActorTableData.ActorState.DEAD)
 
 
-# Of `ray.init(address="local")`: Ray's own processes then listen on this machine alone, not on all its interfaces.
-THIS_MACHINE_ONLY: dict[str, Any] = {"_node_ip_address": "127.0.0.1"}
+# Ray's own processes then listen on this machine alone, as they do where Ray knows no clusters (Windows), not on all
+# its interfaces. Its option for a node's address does not do that: Ray replaces a loopback address by one that others
+# reach. Read once, when Ray is imported.
+THIS_MACHINE_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+LOOPBACK = "127.0.0.1"
 
 
 def join(address: str) -> None:
@@ -101,8 +105,13 @@ def join(address: str) -> None:
     itself only where it has found the cluster by itself, which it cannot where several run on a machine.
     """
     import ray  # noqa: PLC0415
+    from ray._private import ray_constants  # noqa: PLC0415
     from ray._private.authentication import authentication_token_setup  # noqa: PLC0415
 
+    if address.startswith(
+        f"{LOOPBACK}:"
+    ):  # a cluster with THIS_MACHINE_ONLY; Ray may have been imported before
+        ray_constants.ENABLE_RAY_CLUSTER = False
     logging.getLogger(authentication_token_setup.__name__).setLevel(
         logging.ERROR
     )  # it tells of the server's choice
@@ -125,11 +134,15 @@ QUIET = {
 
 
 def called_on_all(deployment: str, application: str, method: str, *, timeout_s: float) -> list[Any]:
-    """What `method` of every running replica of a deployment returns. Raises RayServeException where there is none."""
+    """What `method` of every running replica of a deployment returns. Raises RayServeException where there is none,
+    TimeoutError where one does not answer. For code outside of an event loop."""
     from ray import serve  # noqa: PLC0415
 
-    response = serve.get_deployment_handle(deployment, application).broadcast(method)
-    return list(response.results(timeout_s=timeout_s))
+    handle = serve.get_deployment_handle(deployment, application).options()
+    given_up_s = time.monotonic() + timeout_s
+    while not handle.running_replicas_populated() and time.monotonic() < given_up_s:
+        time.sleep(0.02)  # a new handle is told of replicas by the controller, soon
+    return list(handle.broadcast(method).results(timeout_s=timeout_s))
 
 
 @contextmanager
@@ -226,6 +239,9 @@ def own_port_switches(
 PATIENT = {"RAY_gcs_server_port_wait_time_s": "120"}
 
 
+HAPROXY_ENDS_S = 320  # above every `request_timeout_s`
+
+
 def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port: int) -> dict[str, str]:
     """Environment of a run whose HAProxy is started as `binary` and keeps its files in `directory`.
 
@@ -236,6 +252,8 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
         "RAY_SERVE_HAPROXY_BINARY_PATH": binary,
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # A HAProxy that another has replaced lets its streams end, however long they are.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(HAPROXY_ENDS_S),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{directory}/haproxy.cfg",

@@ -17,10 +17,11 @@ from pathlib import Path
 from deployments.core.ray_internals import (
     FRONT_PROXY_SWITCHES,
     HAPROXY_PACKAGE,
+    LOOPBACK,
     PUBLIC_HOST,
     haproxy_switches,
 )
-from serve_app.commands.own_ports import LOOPBACK, OwnPorts
+from serve_app.commands.own_ports import OwnPorts
 
 # Of util-linux. Without it, a HAProxy whose actor was killed would keep the port, and answer for the next server. The
 # signal comes when the thread that started it ends: in Serve that of the actor's event loop.

@@ -34,7 +34,7 @@ from serve_app.commands.own_ports import OwnPorts, take_ports
 from serve_app.commands.reload import reloaded, tell_to_reload
 from serve_app.commands.server_url import url_option
 from serve_app.commands.signals import Signals, end_family
-from serve_app.default_configs import DEFAULT, NoSuchConfig, config_path, stated_address
+from serve_app.default_configs import DEFAULT, NoSuchConfig, config_path
 from serve_app.running import RunningServer, announced
 
 if TYPE_CHECKING:
@@ -68,16 +68,19 @@ def serve(
     if reload:
         tell_to_reload(port)
         return
-    _quit_if_taken(config, port, host)
+    if port is not None:
+        _quit_if_taken(host or "0.0.0.0", port)
     ports = take_ports()
     _set_switches(ports)  # before the first import of Ray, which reads its switches once
     with console.status("checking the configuration"):
         from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
         from serve_app.commands import exposure, provision  # noqa: PLC0415
 
-        def load() -> tuple[ConfigFile, dict[str, str]]:
+        def load(*, reading_again: bool) -> tuple[ConfigFile, dict[str, str]]:
             path = config_path(config)
             loaded = config_file.load(path, models=_names(models), port=port, host=host)
+            if not reading_again:
+                _quit_if_taken(loaded.serve.http_options.host, loaded.serve.http_options.port)
             absent = provision.left_out(loaded)
             if absent:
                 rest = [name for name in loaded.args.models if name not in absent]
@@ -85,7 +88,7 @@ def serve(
             return loaded, absent
 
         try:
-            loaded, absent = load()
+            loaded, absent = load(reading_again=False)
         except (NoSuchConfig, config_file.ConfigError) as error:
             _quit(str(error), status=2)
     for name, why in absent.items():
@@ -98,7 +101,7 @@ def serve(
         _quit("stopped; what has come is kept, and the same command goes on from there", status=130)
     if problems:
         _quit("\n".join(problems))
-    run(loaded, ports, lambda: load()[0])
+    run(loaded, ports, lambda: load(reading_again=True)[0])
 
 
 def run(config: ConfigFile, ports: OwnPorts, load: Callable[[], ConfigFile]) -> None:
@@ -169,7 +172,7 @@ def _greet(host: str, port: int, metrics: int, models: list[str], took_s: float)
 def _set_switches(ports: OwnPorts) -> None:
     use_haproxy(ports)
     own = own_port_switches(ports.fallback_proxy, ports.replicas, ports.grpc_replicas)
-    for name, value in {**QUIET, **PATIENT, **own}.items():
+    for name, value in {**QUIET, **PATIENT, **THIS_MACHINE_ONLY, **own}.items():
         os.environ.setdefault(name, value)
     os.environ[RUN] = uuid.uuid4().hex
 
@@ -195,7 +198,6 @@ def _start_ray(schema: Any, ports: OwnPorts, metrics: int) -> tuple[Any, Any]:
                     # clusters, but on one small machine Serve's own actors must not be starved of it.
                     num_cpus=max(4, os.cpu_count() or 1),
                     _metrics_export_port=metrics,
-                    **THIS_MACHINE_ONLY,
                 )
             break
         except Exception as error:
@@ -272,13 +274,11 @@ def _names(models: str | None) -> list[str] | None:
     return [name.strip() for name in models.split(",") if name.strip()] if models else None
 
 
-def _quit_if_taken(config: str, port: int | None, host: str | None) -> None:
+def _quit_if_taken(host: str, port: int) -> None:
     """Before anything is read that takes seconds."""
-    stated_host, stated = stated_address(config) or ("0.0.0.0", None)
-    wanted = port or stated
-    if wanted is not None and not _is_free(host or stated_host, wanted):
+    if not _is_free(host, port):
         make = " (or make serve PORT=…)" if is_clone() else ""
-        _quit(f"port {wanted} is in use; choose another with --port{make}")
+        _quit(f"port {port} is in use; choose another with --port{make}")
 
 
 def _is_free(host: str, port: int) -> bool:

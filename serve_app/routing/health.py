@@ -107,7 +107,10 @@ class HealthMonitor:
 
     async def watch(self) -> None:
         """Notice at once, and without being asked, where the last replica of a stage dies; without end."""
-        await self.replicas.watch(self._lost, self._back)
+        try:
+            await self.replicas.watch(self._lost, self._back)
+        except Exception:  # what it leans on is Ray's own; without it requests tell by their failures
+            logger.exception("deaths of replicas are no longer noticed at once")
 
     def _lost(self, model: str, stage: str) -> None:
         self._heard_s[model] = float("-inf")

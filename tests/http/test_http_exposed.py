@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 import httpx
 import psutil
 import pytest
+from cluster import TESTS
 from toy_server import ToyServer, toy_server
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -67,6 +71,27 @@ def test_only_the_public_port_listens_to_the_network(exposed: Exposed) -> None:
     public = {each for each in listening if each[0] not in ("127.0.0.1", "::1")}
     assert {(ip, port) for ip, port, _ in public} == {("0.0.0.0", exposed.port)}, public
     assert len(listening) > 5, "the others were not found at all"
+
+
+SCRIPT = """
+from serve_app import connect_blocking
+
+print(connect_blocking(port={port}).speak("one two three").model)
+"""
+
+
+def test_a_script_of_this_machine_reaches_the_graph_without_a_key(exposed: Exposed) -> None:
+    command = [sys.executable, "-c", SCRIPT.format(port=exposed.port)]
+    path = os.pathsep.join((str(TESTS.parent), str(TESTS)))
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("toy\n", 0), done.stderr
 
 
 def test_it_does_not_warn_of_strangers_where_it_asks_for_keys(exposed: Exposed) -> None:

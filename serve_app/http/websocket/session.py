@@ -26,6 +26,7 @@ from serve_app.http.errors import POLICY_VIOLATION, UNFORESEEN, error_body
 from serve_app.http.headers import ignored_names
 from serve_app.http.remote_recording import remote_of
 from serve_app.http.service import SpeechService
+from serve_app.http.stream_cut import log_cut
 from serve_app.http.websocket.messages import (
     InputCancel,
     InputDone,
@@ -247,6 +248,8 @@ class Session:
             RequestLogger(utterance.request_id).exception("an utterance failed")
             failure = SpeechError(UNFORESEEN)
         if failure is not None:
+            if utterance.start is not None and utterance.bytes_sent:
+                log_cut(utterance.request_id, utterance.start.model, utterance.bytes_sent, failure)
             await self._send({"type": "error", **error_body(failure), "utterance": utterance.number})
         await self._send(_done(utterance, failed=failure is not None))
         utterance.ended = True

@@ -211,7 +211,7 @@ def test_serve_starts_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("never_started")
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "198.51.100.1"])
 def test_a_host_that_is_not_this_machines_is_one_clear_line(host: str) -> None:
     result = voicegraph("serve", str(CPU), "--host", host)
     assert result.exit_code == 1

@@ -24,6 +24,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.core.deadline import Deadline
 from deployments.core.ray_internals import (
     QUIET,
+    agents_at,
     bind_by_path,
     bound_deployments,
     by_value,
@@ -31,6 +32,7 @@ from deployments.core.ray_internals import (
     haproxy_switches,
     logs_directory,
     own_context,
+    own_port_switches,
 )
 from serve_app.ingress import Ingress
 
@@ -201,3 +203,31 @@ def test_the_logs_and_the_registry_of_actors_are_where_they_are_looked_for() -> 
     assert hasattr(ray._private.worker, "_global_node")
     assert callable(Node.get_logs_dir_path)
     assert "actor_id" in inspect.signature(ray._private.state.actors).parameters
+
+
+# agents_at, own_port_switches
+
+
+def test_ray_starts_its_helpers_where_it_is_told() -> None:
+    from ray._private import parameter
+
+    before = parameter.RayParams
+    with agents_at(21_004, 21_005, 21_006):
+        found = parameter.RayParams()
+    assert (found.metrics_agent_port, found.dashboard_agent_listen_port) == (21_004, 21_005)
+    assert found.runtime_env_agent_port == 21_006
+    assert parameter.RayParams is before
+
+
+def test_serve_reads_the_ports_of_a_run_from_its_environment() -> None:
+    """Also those that it starts in other processes: all read the same constants."""
+    switches = own_port_switches((21_000, 21_001), (21_010, 21_054), (21_055, 21_099))
+    code = "from ray.serve._private import constants as c; print([getattr(c, name) for name in {}])"
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(list(switches))],
+        env={**os.environ, **switches},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str([int(port) for port in switches.values()])

@@ -357,6 +357,6 @@ async def test_a_job_is_given_to_two_replicas_at_most(place: str) -> None:
 
     stages = FakeStages({0: 90}, trouble=dies)
     with pytest.raises(ActorDiedError):
-        await audio_of(stages)
+        await audio_of(stages, chunked=False)
     assert stages.places.count(place) == 2
     assert stages.open == 0
