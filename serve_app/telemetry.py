@@ -12,7 +12,7 @@ from deployments.core.logs import RequestLogger
 from deployments.core.metrics import StageMetrics
 from deployments.core.speech import SpeechRequest, StreamEnd
 from deployments.core.tracing import Attributes, tracer
-from serve_app.observe.listener import Listener
+from serve_app.observe.heard import HeardStream
 from serve_app.observe.now import RecentSpeech
 from serve_app.observe.timing import listed, to_blame
 
@@ -162,7 +162,7 @@ class RequestRecord:
         self._request = request
         self._log = RequestLogger(request.request_id)
         # Nobody hears what is sent whole while it is made.
-        self._listener = Listener() if request.stream else None
+        self._listener = HeardStream() if request.stream else None
         self._first_audio_s = 0.0
 
     def first_audio(self, reason: str, stage_s: Mapping[str, float]) -> None:

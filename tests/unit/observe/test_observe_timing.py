@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from serve_app.observe import listener
-from serve_app.observe.listener import Listener
+from serve_app.observe import heard as module
+from serve_app.observe.heard import HeardStream
 from serve_app.observe.timing import listed, server_timing, to_blame
 
 
@@ -24,8 +24,8 @@ def test_the_longest_is_to_blame() -> None:
 
 def test_a_listener_who_ran_dry_goes_on_later(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(listener.time, "monotonic", lambda: now[0])
-    heard = Listener()
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    heard = HeardStream()
     heard.hears(1.0)  # plays until 101
     now[0] = 100.5
     heard.hears(1.0)  # plays until 102

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Listener:
+class HeardStream:
     """Begins to play with the first piece. `missed_s`: silence where audio should have been, so far."""
 
     def __init__(self) -> None:
