@@ -21,7 +21,7 @@ import typer
 
 from benchmarks.faults.__main__ import CONFIG
 from benchmarks.faults.faults import Fault
-from benchmarks.faults.load import Users
+from benchmarks.faults.load import ENDS, Users
 from benchmarks.faults.server import Server, running_server
 from serve_app.bench.machine import describe_machine, git_commit
 
@@ -83,7 +83,7 @@ async def soak(server: Server, minutes: float, users: int, every_s: float, seed:
         "kills": kills,
         "hangs": hangs,
         "requests": sum(counts.values()),
-        **{end: counts[end] for end in ("whole", "left", "cut", "refused", "lost", "short", "stuck")},
+        **{end: counts[end] for end in ENDS},
         "told": sorted({each.told for each in load.outcomes if each.end == "lost"})[:5],
         "longest_s": round(max(each.ended_s - each.began_s for each in load.outcomes), 1),
         "memory": memory.growth(began_s + WARM_UP_S, ended_s),

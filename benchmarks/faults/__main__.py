@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ import httpx
 import typer
 
 from benchmarks.faults.faults import FAULTS, Fault
-from benchmarks.faults.load import Users
+from benchmarks.faults.load import ENDS, Users
 from benchmarks.faults.server import Server, running_server
 from serve_app.bench.machine import describe_machine, git_commit
 
@@ -53,7 +54,7 @@ async def befallen(server: Server, fault: Fault, users: int) -> dict[str, Any]:
         "requests": sum(counts.values()),
         "recovered_s": None if recovered_s is None else round(recovered_s, 1),
         "told": sorted(set(lost))[:3],
-        **{end: counts[end] for end in ("whole", "left", "cut", "refused", "lost", "short", "stuck")},
+        **{end: counts[end] for end in ENDS},
     }
 
 
@@ -83,13 +84,15 @@ async def _answers(client: httpx.AsyncClient, model: str) -> bool:
 
 def main(
     users: int = 6,
-    only: Annotated[str, typer.Option(help="a word of the faults' names")] = "",
+    only: Annotated[
+        str, typer.Option(help="a pattern of names; what is known of others in OUTPUT stays")
+    ] = "",
     output: Annotated[Path | None, typer.Option(help="a JSON file")] = None,
 ) -> None:
     async def run(server: Server) -> list[dict[str, Any]]:
         found = []
         for fault in FAULTS:
-            if only in fault.name:
+            if re.search(only, fault.name):
                 found.append(await befallen(server, fault, users))
                 print(json.dumps(found[-1]), flush=True)
         return found
@@ -97,6 +100,9 @@ def main(
     with running_server(CONFIG) as server:
         results = asyncio.run(run(server))
     if output is not None:
+        known = json.loads(output.read_text("utf-8"))["faults"] if only and output.exists() else []
+        by_name = {each["fault"]: each for each in (*known, *results)}
+        results = [by_name[fault.name] for fault in FAULTS if fault.name in by_name]
         about = {"machine": asdict(describe_machine()), "commit": git_commit(), "users": users}
         output.write_text(json.dumps({**about, "faults": results}, indent=1) + "\n", encoding="utf-8")
 

@@ -15,13 +15,14 @@ SPEECH = "/v1/audio/speech"
 WORD_BYTES = 4800  # of a toy's word: 0.1 s of 24 kHz
 WORD_S = 0.05
 STUCK_S = 90.0
+ENDS = ("whole", "left", "cut", "refused", "unconnected", "lost", "short", "stuck")
 OK = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`end`: whole; left (by the client itself); cut (after its first byte, visibly); short (as if it were whole);
-    refused (with a status and when to come back); lost (without a byte and without an answer, or without a time to come
+    refused (with a status and when to come back); unconnected (the port was closed: every client tries again); lost (without a byte and without an answer, or without a time to come
     back); stuck."""
 
     end: str
@@ -54,7 +55,7 @@ class Users:
         while not self._stop.is_set():
             outcome = await self._asked(client)
             self.outcomes.append(outcome)
-            if outcome.end in ("refused", "lost"):
+            if outcome.end in ("refused", "lost", "unconnected"):
                 await asyncio.sleep(0.2)  # less than it was told: others must not have to
 
     async def _asked(self, client: httpx.AsyncClient) -> Outcome:
@@ -78,6 +79,8 @@ class Users:
                         return ended("left")
         except httpx.TimeoutException:
             return ended("stuck")
+        except httpx.ConnectError:
+            return ended("unconnected")
         except httpx.TransportError as error:
             told = f"{type(error).__name__}: {error}"
             return ended("cut" if size else "lost")

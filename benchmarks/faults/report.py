@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "reliability.md"
-ENDS = ("whole", "cut", "refused", "lost", "short", "stuck")
+ENDS = ("whole", "cut", "refused", "unconnected", "lost", "short", "stuck")
 
 MARK = "<!-- measured -->"  # what follows it on the page is replaced
 
@@ -29,8 +29,8 @@ def _faults(results: dict[str, Any]) -> list[str]:
         f"{results['users']} users who ask without",
         f"a pause, on {_machine(results)}. *Back*: seconds until both models answer again.",
         "",
-        "| fault | back | requests | whole | cut | refused | lost | short | stuck |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| fault | back | requests | whole | cut | refused | no connection | lost | short | stuck |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for each in results["faults"]:
         back = "–" if each["recovered_s"] is None else f"{each['recovered_s']:g}"
@@ -40,6 +40,7 @@ def _faults(results: dict[str, Any]) -> list[str]:
         *lines,
         "",
         "*Whole* is without those that the clients left themselves. *Refused*: with a status and `Retry-After`.",
+        "*No connection*: the port was closed for a moment, which every client of an SDK tries again.",
         "*Lost*: without a byte and without either. *Short*: ended as if it were whole.",
     ]
 

@@ -23,7 +23,8 @@ TOYS = ROOT / "tests"  # where the models of config.yaml are
 COMMAND = "from serve_app.cli import main; main()"
 START_S = 240.0
 STOP_S = 60.0
-REPLICA = re.compile(r"ray::ServeReplica:[^:]+:([\w-]+)")
+ACTORS = ("ServeController", "FrontProxy", "ProxyActor")  # of Serve itself
+REPLICA = re.compile(r"\bServeReplica:[^:]+:([\w-]+)")
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class Server:
 def _kind(process: psutil.Process) -> str | None:
     with contextlib.suppress(psutil.Error):
         title = " ".join(process.cmdline())
-        if replica := REPLICA.match(title):
+        if replica := REPLICA.search(title):
             return replica[1]
         if title.startswith("ray::"):
-            return title.removeprefix("ray::").split(".")[0].split(":")[0]
+            return next((actor for actor in ACTORS if actor in title), "ray")
         return process.name() if process.status() != psutil.STATUS_ZOMBIE else None
     return None
 
