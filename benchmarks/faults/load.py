@@ -22,8 +22,8 @@ OK = 200
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`end`: whole; left (by the client itself); cut (after its first byte, visibly); short (as if it were whole);
-    refused (with a status and when to come back); unconnected (the port was closed: every client tries again); lost (without a byte and without an answer, or without a time to come
-    back); stuck."""
+    refused (with a status and when to come back); unconnected (the port was closed: every client tries again); lost
+    (without a byte and without an answer, or without a time to come back); stuck."""
 
     end: str
     began_s: float
