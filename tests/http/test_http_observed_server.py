@@ -1,4 +1,4 @@
-"""What `voicegraph serve` says of itself: metrics at the address that it told, JSON logs, a trace through the stages."""
+"""What `voicegraph serve` says of itself: metrics at the address it told, JSON logs, a trace through the stages."""
 
 from __future__ import annotations
 
