@@ -125,12 +125,11 @@ def join(address: str) -> None:
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
 
-# What Ray and Serve do at rest, seldom: at their defaults that takes a fifth of a core, of which a third is gone with
-# these. Ray's own metrics go nowhere here: nothing runs that would collect them, and Voicegraph has its own.
+# What Ray and Serve do at rest, seldom: at their defaults that takes a fifth of a core. Not among these is the switch
+# of Ray's metrics: Voicegraph's own go the same way.
 QUIET = {
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",  # the controller looks at every replica; 0.1
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",  # each replica and handle sums its metrics; 100
-    "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",  # the list of past calls, for a dashboard
     "REPORTER_UPDATE_INTERVAL_MS": "30000",  # the node's load, for a dashboard; 5000
     "RAY_raylet_report_resources_period_milliseconds": "1000",  # one node has nobody to tell; 100

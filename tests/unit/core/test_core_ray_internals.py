@@ -186,7 +186,7 @@ def test_the_switches_of_rays_own_processes_are_known_to_them() -> None:
     unknown = [
         name for name in others if name not in reporter and name.removeprefix("RAY_").encode() not in raylet
     ]
-    assert len(others) == 5
+    assert len(others) == 4
     assert unknown == []
 
 
