@@ -34,6 +34,7 @@ def create_api(service: SpeechService, limits: Limits, cors_origins: tuple[str, 
     )
     errors.install(app)
     # The last one added is the outermost.
+    app.add_middleware(errors.Unforeseen)
     app.add_middleware(PackedBody, max_bytes=limits.max_body_bytes)
     app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes)
     app.add_middleware(HeadForGet)

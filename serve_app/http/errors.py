@@ -10,8 +10,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.core.errors import InvalidRequest, SpeechError
 from deployments.core.logs import RequestLogger
@@ -85,11 +87,35 @@ def install(app: FastAPI) -> None:
         # Nobody reads this; without it the upload that broke off would be logged as a crash.
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        log = RequestLogger(request.headers.get("x-request-id", ""))
-        log.exception("%s %s failed", request.method, request.url.path)
-        return error_response(SpeechError(UNFORESEEN))
+
+class Unforeseen:
+    """ASGI middleware, inside of all others: an exception that nobody foresaw is logged and answered.
+
+    Starlette's own handler for them is outside of all middleware: a page of another origin could not read its answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if begun:
+                raise
+            log = RequestLogger(Headers(scope=scope).get("x-request-id", ""))
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            await error_response(SpeechError(UNFORESEEN))(scope, receive, send)
 
 
 def _of_validation(error: RequestValidationError) -> InvalidRequest:
