@@ -118,7 +118,9 @@ class Stages:
     async def geometry(self) -> Geometry:
         if self._geometry is None:
             reply: Reply[tuple[int, int, int]] = await answer(self._handles["vocoder"].halo.remote())
-            self._geometry = Geometry(*self.heard("vocoder", reply), self._traits.frames_per_code)
+            self._geometry = Geometry(
+                *self.heard("vocoder", reply), self._traits.frames_per_code, self._traits.edge_codes
+            )
         return self._geometry
 
     async def ready(self) -> bool:

@@ -75,6 +75,11 @@ RESULTS = (
         ("rated-load/rated/audio_ttfa_seconds/p50",),
     ),
     ("C100 of {} unseeded requests", "streaming_cpu", ("rated-load/rated/requests_ok_total",)),
+    (
+        "with no look-ahead {}, 2 codes {}, 4 codes {}, 8 codes {} ",
+        "codec_lookahead",
+        tuple(f"relative/random, gamma 0.3/{codes}/last" for codes in (0, 2, 4, 8)),
+    ),
     ("the log-mel of 2 steps lies {} away", "s2mel_kernels", ("steps_distance/2",)),
     ("nn.Linear × {};", "s2mel_kernels", ("variants/float32, nn.Linear/time",)),
     ("torch.compile × {};", "s2mel_kernels", ("variants/torch.compile, float32/time",)),
