@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from benchmarks.scaling.toy import RATE_HZ, STEP_AUDIO_S
+from benchmarks.scaling.toy import STEP_AUDIO_S
 
 SAMPLE_S = 0.25
-WAV_BYTES = 2  # of a sample, in pcm
+ANSWER_RATE_HZ, SAMPLE_BYTES = 24_000, 2  # of `pcm`
 WORDS = 15
 
 
@@ -111,7 +111,7 @@ async def shaped_load(
 
 async def _listen(client: httpx.AsyncClient, model: str) -> Heard:
     body = {"model": model, "input": "word " * WORDS, "response_format": "pcm", "fallback": False}
-    expected = round(WORDS * STEP_AUDIO_S * RATE_HZ) * WAV_BYTES
+    expected = round(WORDS * STEP_AUDIO_S * ANSWER_RATE_HZ) * SAMPLE_BYTES
     began_s = time.monotonic()
     status, size, first_s = None, 0, 0.0
     try:

@@ -86,9 +86,10 @@ def replicas_of(handle: DeploymentHandle[Any]) -> dict[str, Callable[[], bool]] 
 
 
 def _lives(actor: Any) -> bool:
-    from ray.core.generated.gcs_pb2 import ActorTableData  # type: ignore[attr-defined]  # noqa: PLC0415
+    from ray.core.generated import gcs_pb2  # noqa: PLC0415
 
-    return bool(actor._get_local_state() != ActorTableData.ActorState.DEAD)
+    states: Any = gcs_pb2
+    return bool(actor._get_local_state() != states.ActorTableData.ActorState.DEAD)
 
 
 def shutdown_timeout_s(deployment: Deployment) -> float:

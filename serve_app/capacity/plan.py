@@ -107,7 +107,9 @@ def plan(
     """`relays`: what computes nothing, with the streams that one replica of it carries. Raises ValueError where a
     replica does not fit into a node."""
     planned = [_stage(streams, stage, utilisation) for stage in stages]
-    planned += [_deployment(name, share, streams, float(carried)) for name, share, carried in relays]
+    planned += [
+        _deployment(name, share, streams, float(carried), utilisation) for name, share, carried in relays
+    ]
     cards, nodes = cards_and_nodes(planned, node)
     bytes_per_s = streams * transfer_bytes_per_audio_s
     nodes = max(nodes, math.ceil(bytes_per_s / STORE_BYTES_PER_S_AND_NODE), 1)
@@ -128,9 +130,7 @@ def _stage(streams: int, stage: StageDemand, utilisation: float) -> DeploymentPl
     return _deployment(stage.deployment, stage.share, streams, carried, utilisation)
 
 
-def _deployment(
-    name: str, share: Share, streams: int, carried: float, utilisation: float = 1.0
-) -> DeploymentPlan:
+def _deployment(name: str, share: Share, streams: int, carried: float, utilisation: float) -> DeploymentPlan:
     replicas = max(1, math.ceil(streams / carried))
     return DeploymentPlan(name, replicas, carried, share, utilisation * streams / (replicas * carried))
 

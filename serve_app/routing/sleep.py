@@ -64,6 +64,7 @@ class Sleepers:
             await self.awake(model)
             if not self._at_rest(model):
                 self._cold_start_s[model] = max(LOOK_EVERY_S, self._clock() - began_s)
+                del self._woken_s[model]
                 logger.info("model %s is awake after %.1f s", model, self._cold_start_s[model])
             else:
                 logger.warning("model %s was woken, and has not come in time", model)

@@ -77,7 +77,7 @@ def test_a_config_that_scales_is_right(tmp_path: Path) -> None:
         ),
         (
             {"kokoro": scaled(min_replicas=5)},
-            "deployments.kokoro.autoscaling_config: max_replicas (4) must be greater",
+            "deployments.kokoro.autoscaling_config: Value error, max_replicas (4) must",
         ),
         (
             {"kokoro": {**scaled(), "graceful_shutdown_timeout_s": 20}},

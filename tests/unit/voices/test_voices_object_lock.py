@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +31,9 @@ def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> str:
-    return f"/locks-{id(request)}"
+def place() -> str:
+    """Of its own: all that is in memory is kept until the process ends."""
+    return f"/locks-{uuid.uuid4().hex}"
 
 
 def lock(place: str, clock: Clock) -> ObjectLock:
