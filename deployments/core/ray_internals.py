@@ -92,6 +92,11 @@ def _lives(actor: Any) -> bool:
     return bool(actor._get_local_state() != states.ActorTableData.ActorState.DEAD)
 
 
+def shutdown_timeout_s(deployment: Deployment) -> float:
+    """How long a replica may take to end its streams before it is killed. Serve tells it of no deployment."""
+    return float(deployment._deployment_config.graceful_shutdown_timeout_s)
+
+
 # Of `ray.init(address="local")`: Ray's own processes then listen on this machine alone, not on all its interfaces.
 THIS_MACHINE_ONLY: dict[str, Any] = {"_node_ip_address": "127.0.0.1"}
 

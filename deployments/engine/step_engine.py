@@ -105,6 +105,11 @@ class StepEngine(Generic[Job, Row, Out]):
                 waiting_rows=self._waiting_width,
             )
 
+    def jobs(self) -> list[Job]:
+        """All that hold a row or wait for one."""
+        with self._changed:
+            return [request.job for request in (*self._active, *self._waiting)]
+
     def reply(self, value: T) -> Reply[T]:
         """A result with the state of the engine beside it."""
         return Reply(value, self.metrics())

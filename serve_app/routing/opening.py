@@ -24,6 +24,7 @@ from serve_app.routing.fallback import moves_on, stand_in
 from serve_app.routing.fillers import Filler, Fillers, faded_in
 from serve_app.routing.health import HealthMonitor
 from serve_app.routing.load import LoadMonitor
+from serve_app.routing.sleep import Sleepers
 from serve_app.telemetry import RequestRecord, Telemetry
 
 T = TypeVar("T")
@@ -62,12 +63,15 @@ class Opener:
     loads: LoadMonitor
     telemetry: Telemetry
     first_audio_timeout_s: float
+    sleepers: Sleepers
     fillers: Fillers | None = None
 
     async def open(self, decision: Decision, request: SpeechRequest, record: RequestRecord) -> OpenStream:
         """Of the first choice that comes as far as its first event. Raises SpeechError."""
         full: list[Overloaded] = []
         choices = decision.choices
+        if decision.wake is not None:  # whoever answers now: those who come later want it
+            self.sleepers.wake(decision.wake)
         expected_s = {each.model: each.load.first_audio_s for each in decision.candidates}
         for place, choice in enumerate(choices):
             told = stand_in(choice, choices[0]) if place else choice
@@ -118,7 +122,9 @@ class Opener:
         deadline, began_s = request.deadline, time.monotonic()
         if others and deadline is not NEVER:
             deadline = Deadline.after(SHARE * deadline.left_s)
+        self.sleepers.wake(model)
         with self.judged(model, request.request_id):
+            self.sleepers.refuse_hopeless(model, deadline.left_s)
             async with AsyncExitStack() as stack:
                 stack.enter_context(self.limits[model].place())
                 self.count_in_flight()

@@ -24,6 +24,11 @@ class Replicas:
     def runs(self, model: str) -> bool:
         return self.missing(model) is None
 
+    def at_rest(self, model: str) -> bool:
+        """Whether a stage has no replica and none was lost: they were stopped in good order, or were never started."""
+        stages = self._stages[model].values()
+        return self.runs(model) and any(stage.running == 0 for stage in stages)
+
     async def watch(self, lost: Callable[[str, str], None], back: Callable[[str], None]) -> None:
         """Look again and again, without end. `lost(model, stage)`: its last replica died; `back(model)`: all stages
         have one again."""
