@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -59,6 +60,7 @@ def serving(keys: Path) -> Iterator[str]:
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (Ray's own spelling; as `voicegraph serve` has it)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TOYS), os.environ.get("PYTHONPATH")]))
+    sys.path.insert(0, str(TOYS))
     import ray  # noqa: PLC0415  (after the switches)
     from ray import serve  # noqa: PLC0415
 

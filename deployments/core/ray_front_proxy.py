@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.serve._private import controller, haproxy
+from ray.serve._private import controller as controller_module
+from ray.serve._private import haproxy as haproxy_module
 
 from deployments.core.ray_internals import PUBLIC_HOST, RUN, RUN_HEADER
 
@@ -41,28 +42,30 @@ NOT_FOUND = {
     }
 }
 
-_haproxy: Any = haproxy  # Ray types its actors as functions
-_Manager: Any = _haproxy.HAProxyManager.__ray_metadata__.modified_class
+# Ray types its actors as what they were before it decorated them.
+controller: Any = controller_module
+haproxy: Any = haproxy_module
+_Manager: Any = haproxy.HAProxyManager.__ray_metadata__.modified_class
 
 
 def install() -> None:
     """Have the controller, in whose process this is called, start FrontProxy. Serve takes it by import path."""
-    module: Any = controller
-    module.HAProxyManager = ray.remote(num_cpus=0)(FrontProxy)
+    controller.HAProxyManager = ray.remote(num_cpus=0)(FrontProxy)
 
 
-class MendedApi(haproxy.HAProxyApi):
+class MendedApi(haproxy_module.HAProxyApi):
     """Writes the configuration of HAProxy, and starts it."""
 
     _served = False  # there has been an ingress to ask
 
     def _initialize_directories_and_error_files(self) -> None:
         super()._initialize_directories_and_error_files()
-        Path(str(self.cfg.error_file_path)).write_bytes(error_file())
+        assert self.cfg.error_file_path is not None
+        Path(self.cfg.error_file_path).write_bytes(error_file())
 
     def _generate_config_file_internal(self) -> None:
         super()._generate_config_file_internal()
-        path = Path(str(self.config_file_path))
+        path = Path(self.config_file_path)
         backends = self.backend_configs.values()
         # Later there may be none for a moment, as while the only one takes a changed limit: Serve's own proxy waits.
         self._served = self._served or any(backend.servers for backend in backends)
@@ -79,7 +82,7 @@ class MendedApi(haproxy.HAProxyApi):
 
 class FrontProxy(_Manager):
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        _haproxy.HAProxyApi = MendedApi
+        haproxy.HAProxyApi = MendedApi
         super().__init__(*arguments, **named)
         self._keeping = self.event_loop.create_task(self._keep_alive())
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import BaseModel
 
 from deployments.core.errors import NotFound
@@ -19,6 +19,18 @@ from serve_app.http.service import SpeechService
 
 WEB = Path(__file__).parent.parent / "web"
 PAGE_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+# All addresses are relative, because the application may be mounted below a prefix.
+DOCS_PAGE = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+    '<meta name="viewport" content="width=device-width, initial-scale=1">',
+    "<title>Voicegraph: the HTTP interface</title>",
+    '<link rel="icon" href="docs/favicon-32x32.png" type="image/png">',
+    '<link rel="stylesheet" href="docs/swagger-ui.css">',
+    '</head><body><div id="swagger-ui"></div>',
+    '<script src="docs/swagger-ui-bundle.js"></script>',
+    '<script src="web/docs.js"></script>',
+    "</body></html>",
+)
 DOCS_TYPES = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
@@ -95,12 +107,9 @@ def docs_routes() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/docs")
-    async def page() -> FileResponse:
-        answer = _page_file(WEB / "docs.html")
-        answer.headers["Content-Security-Policy"] = policy(
-            style_src="'self' 'unsafe-inline'"
-        )  # Swagger's own
-        return answer
+    async def page() -> HTMLResponse:
+        swagger = policy(style_src="'self' 'unsafe-inline'")
+        return HTMLResponse("\n".join(DOCS_PAGE), headers={"Content-Security-Policy": swagger})
 
     @routes.get("/docs/{name}")
     def file(name: str) -> Response:  # not async: it reads a file of 1.5 MB

@@ -1,4 +1,4 @@
-// All addresses are relative, because the application may be mounted below a prefix.
+// The page at /docs. Addresses are relative, because the application may be mounted below a prefix.
 window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",

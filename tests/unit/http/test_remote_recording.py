@@ -21,8 +21,13 @@ GOOD = "https://cdn.example/a/voice.wav?take=2"
 Handler = Callable[[httpx.Request], Any]
 
 
+def streamed(data: bytes) -> httpx.Response:
+    """As from a network: not yet read."""
+    return httpx.Response(200, stream=httpx.ByteStream(data))
+
+
 def remote(
-    handler: Handler = lambda request: httpx.Response(200, content=b"RIFF"),
+    handler: Handler = lambda request: streamed(b"RIFF"),
     addresses: tuple[str, ...] = ("93.184.216.34",),
     hosts: tuple[str, ...] = ("cdn.example",),
 ) -> RemoteRecordings:
@@ -44,7 +49,7 @@ async def test_the_address_that_was_looked_at_is_the_one_that_is_asked() -> None
 
     def handler(request: httpx.Request) -> httpx.Response:
         asked.append(request)
-        return httpx.Response(200, content=b"RIFF")
+        return streamed(b"RIFF")
 
     assert await remote(handler).fetch(GOOD, "ref_audio") == b"RIFF"
     (request,) = asked
@@ -189,7 +194,7 @@ async def test_off_unless_hosts_are_named(service: FakeService) -> None:
 
 async def test_what_was_fetched_is_what_is_spoken_like(service: FakeService) -> None:
     app = create_api(service, Limits(remote_audio_hosts=("cdn.example",)))
-    app.state.remote_recordings = remote(lambda request: httpx.Response(200, content=b"the recording"))
+    app.state.remote_recordings = remote(lambda request: streamed(b"the recording"))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         for path, body in (
             ("/v1/audio/speech", {"input": "Hi.", "ref_audio": GOOD}),
