@@ -242,8 +242,8 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
         # Serve calls this in its controller, before that starts HAProxy.
         "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.core.ray_front_proxy:install",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-        # An ingress that died over a request before a byte of the answer: another one is asked. Else HAProxy would close
-        # the client's connection without a word.
+        # Where an ingress dies over a request before a byte of the answer, another one is asked. Else HAProxy would
+        # close the client's connection without a word.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         # A HAProxy that another has replaced lets its streams end, however long they are.
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(HAPROXY_ENDS_S),
