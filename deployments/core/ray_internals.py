@@ -258,6 +258,9 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
         "RAY_SERVE_HAPROXY_BINARY_PATH": binary,
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # Where an ingress dies over a request before a byte of the answer, another one is asked. Else HAProxy would
+        # close the client's connection without a word.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         # A HAProxy that another has replaced lets its streams end, however long they are.
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(HAPROXY_ENDS_S),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
