@@ -10,14 +10,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 START_S = 90.0  # a node, on a busy machine
-STOP_S = 20.0
+STOP_S = 10.0
 STORE_BYTES = 120 * 2**20
 IP = "127.0.0.1"
 # Decisions within seconds, where production takes its time; everything else as in production.
@@ -48,20 +48,16 @@ class Worker:
 class Node:
     process: subprocess.Popen[bytes]
 
-    def kill(self) -> None:
-        """The node dies, with all its processes, as a machine that loses its power."""
+    def processes(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             parent = psutil.Process(self.process.pid)
-            for process in (parent, *parent.children(recursive=True)):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-        self.process.wait()
+            return [parent, *parent.children(recursive=True)]
+        return []
 
-    def stop(self) -> None:
-        self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(STOP_S)
-        self.kill()
+    def kill(self) -> None:
+        """The node dies, with all its processes, as a machine that loses its power."""
+        _kill(self.processes())
+        self.process.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +75,49 @@ def process_cluster(workers: Sequence[Worker], *, quick: bool = True) -> Iterato
     This process gets the environment that a driver of the cluster needs; call it before Ray is imported.
     """
     os.environ.update(ENVIRONMENT | (QUICK if quick else {}))
-    with (
-        tempfile.TemporaryDirectory(prefix="vgn", ignore_cleanup_errors=True) as directory,
-        ExitStack() as stack,
-    ):
+    started: list[Node] = []
+    with tempfile.TemporaryDirectory(prefix="vgn", ignore_cleanup_errors=True) as directory:
         port = free_port()
         address = f"{IP}:{port}"
 
-        def start(name: str, *options: str) -> Node:
+        def start(name: str, *options: str) -> None:
             folder = Path(directory) / name
             folder.mkdir()
-            node = _start(folder, *options)
-            stack.callback(node.stop)
-            return node
+            started.append(_start(folder, *options))
 
-        head = start(
-            "head", "--head", f"--port={port}", "--num-cpus=0", "--num-gpus=0", "--include-dashboard=false"
-        )
-        _wait_for(port, head)
-        nodes = []
-        for number, worker in enumerate(workers):
-            labels = ",".join(f"{key}={value}" for key, value in worker.labels.items())
-            options = [f"--address={address}", f"--num-cpus={worker.cpus}", f"--num-gpus={worker.gpus}"]
-            nodes.append(start(f"w{number}", *options, *([f"--labels={labels}"] if labels else ())))
-        yield ProcessCluster(address, nodes)
+        try:
+            start(
+                "head",
+                *("--head", f"--port={port}", "--num-cpus=0", "--num-gpus=0", "--include-dashboard=false"),
+            )
+            _wait_for(port, started[0])
+            for number, worker in enumerate(workers):
+                labels = ",".join(f"{key}={value}" for key, value in worker.labels.items())
+                options = [f"--address={address}", f"--num-cpus={worker.cpus}", f"--num-gpus={worker.gpus}"]
+                start(f"w{number}", *options, *([f"--labels={labels}"] if labels else ()))
+            yield ProcessCluster(address, started[1:])
+        finally:
+            _stop(started)
+
+
+def _stop(nodes: Sequence[Node]) -> None:
+    """All at once; what has not ended after STOP_S is killed."""
+    processes = [process for node in nodes for process in node.processes()]
+    for node in nodes:
+        node.process.terminate()
+    until_s = time.monotonic() + STOP_S
+    for node in nodes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            node.process.wait(max(0.0, until_s - time.monotonic()))
+    _kill(processes)
+    for node in nodes:
+        node.process.wait()
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _start(folder: Path, *options: str) -> Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,17 @@ def test_a_model_may_sleep_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     assert load(path, models=["indextts2"]).args.cold_start_s == {"indextts2": 60.0}
     assert load(path, models=["kokoro"]).args.cold_start_s == {}
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu-24g", "gpu-80g"])
+def test_what_the_configs_show_in_comments_works(tmp_path: Path, name: str) -> None:
+    text = (CPU.parent / f"{name}.yaml").read_text(encoding="utf-8")
+    text = re.sub(r" +num_replicas: 1\n( +)# (autoscaling_config:)", r"\1\2", text)
+    text, count = re.subn(r"^( +)# (autoscaling_(?:config|policy):)", r"\1\2", text, flags=re.MULTILINE)
+    assert count >= 1
+    content = yaml.safe_load(text)
+    (application,) = content["applications"]
+    scaled = [each["name"] for each in application["deployments"] if "autoscaling_config" in each]
+    assert {"Router", "kokoro"} < set(scaled)
+    assert application["autoscaling_policy"]["policy_function"] == POLICY
+    assert problems(tmp_path, content) == []
