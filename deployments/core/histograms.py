@@ -34,7 +34,7 @@ def _histogram(name: str, description: str, boundaries: list[float], stage: str)
         f"tts_stage_{name}",
         description=description,
         boundaries=boundaries,
-        tag_keys=("stage",),  # type: ignore[arg-type]
+        tag_keys=("stage",),
     )
     made.set_default_tags({"stage": stage})
     return made
