@@ -82,12 +82,13 @@ def replicas_of(handle: DeploymentHandle[Any]) -> dict[str, Callable[[], bool]] 
     if known is None or not known.running_replicas_populated() or known.request_router is None:
         return None
     return {
-        replica_id.unique_id: partial(_lives, replica._actor_handle)
+        replica_id.unique_id: partial(process_lives, replica._actor_handle)
         for replica_id, replica in known.request_router.curr_replicas.items()
     }
 
 
-def _lives(actor: Any) -> bool:
+def process_lives(actor: Any) -> bool:
+    """Of an actor with a handle by which this process has called it, as far as this process has been told."""
     from ray.core.generated import gcs_pb2  # noqa: PLC0415
 
     states: Any = gcs_pb2
