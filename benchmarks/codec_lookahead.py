@@ -33,7 +33,7 @@ RESULT = Path(__file__).parent / "results/codec_lookahead.json"
 LOOKAHEADS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40)
 CODES = 160  # of an utterance
 ENDS = range(60, 110, 5)  # where the last committed code lies
-RECENT = 6  # codes: 0.25 s
+PARTS = {"last": 1, "recent": 6}  # committed codes that are compared; 6 are 0.25 s
 
 
 def random_decoder(seed: int, gamma: float) -> CodeDecoder:
@@ -45,18 +45,19 @@ def random_decoder(seed: int, gamma: float) -> CodeDecoder:
     return load_code_decoder(scaled, dims, source="random weights")
 
 
-def distances(decoder: CodeDecoder, utterances: int) -> dict[int, tuple[float, float]]:
-    """By look-ahead: of the last committed code, and of the last RECENT ones."""
+def distances(decoder: CodeDecoder, utterances: int) -> dict[int, dict[str, float]]:
+    """By look-ahead, of the parts that PARTS names."""
     known = decoder.embedding.codebook.num_embeddings
-    found: dict[int, list[tuple[float, float]]] = {lookahead: [] for lookahead in LOOKAHEADS}
+    found: dict[int, list[list[float]]] = {lookahead: [] for lookahead in LOOKAHEADS}
     for seed in range(utterances):
         codes = torch.from_numpy(np.random.default_rng(seed).integers(0, known, CODES))
         final = decoder.decode(codes[None])[0]
         for end in ENDS:
             for lookahead in LOOKAHEADS:
                 early = decoder.decode(codes[None, : end + lookahead])[0]
-                found[lookahead].append(tuple(_apart(early, final, end, codes=n) for n in (1, RECENT)))
-    return {lookahead: tuple(np.mean(values, axis=0).tolist()) for lookahead, values in found.items()}
+                found[lookahead].append([_apart(early, final, end, codes=n) for n in PARTS.values()])
+    means = {lookahead: np.mean(values, axis=0).tolist() for lookahead, values in found.items()}
+    return {lookahead: dict(zip(PARTS, mean, strict=True)) for lookahead, mean in means.items()}
 
 
 def _apart(early: Tensor, final: Tensor, end: int, codes: int) -> float:
@@ -67,7 +68,7 @@ def _apart(early: Tensor, final: Tensor, end: int, codes: int) -> float:
 def main(
     checkpoint: Annotated[Path | None, typer.Argument(help="A directory whose codec decodes.")] = None,
     *,
-    utterances: Annotated[int, typer.Option(min=1)] = 3,
+    utterances: Annotated[int, typer.Option(min=1)] = 1,
     output: Annotated[Path, typer.Option(help="JSON to write.")] = RESULT,
 ) -> None:
     torch.set_num_threads(1)
@@ -84,7 +85,10 @@ def main(
     for lookahead in LOOKAHEADS:
         table.add_row(
             str(lookahead),
-            *(f"{found[lookahead][0]:.2%} ({found[lookahead][1]:.2%})" for found in rows.values()),
+            *(
+                f"{found[lookahead]['last']:.2%} ({found[lookahead]['recent']:.2%})"
+                for found in rows.values()
+            ),
         )
     Console().print(table)
     output.write_text(json.dumps({"commit": git_commit(), "relative": rows}, indent=1) + "\n", "utf-8")

@@ -40,8 +40,8 @@ def main(
 ) -> None:
     """Measure, print what holds, write JSON (parts that were not run keep their figures)."""
     chunks = {"first_codes": first_codes, "lookahead_codes": lookahead_codes, "first_steps": first_steps}
-    # Of codes that last twice as long.
-    halves = {**chunks, "first_codes": -(-first_codes // 2), "lookahead_codes": -(-lookahead_codes // 2)}
+    # Of codes that last twice as long; their codec needs as many to look ahead.
+    halves = {**chunks, "first_codes": -(-first_codes // 2)}
     table: dict[str, Part] = {
         "first-audio": partial(first_audio.run, "mid", rounds, chunks, TWO.source),
         "first-audio-2.5": partial(first_audio.run, "mid", rounds, halves, TWO_AND_A_HALF.source),

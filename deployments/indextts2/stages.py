@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.core.metrics import Reply, StageMonitor
 from deployments.core.ray_internals import own_context
 from deployments.core.speech import Samples
-from deployments.core.stages import Response, Stage, Stream, answer
+from deployments.core.stages import Response, Stage, Stream, answer, answer_again
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
 from deployments.indextts2.s2mel.job import Mel, S2MelJob
 from deployments.indextts2.settings import IndexTTSSettings
@@ -118,7 +118,9 @@ class Stages:
     async def geometry(self) -> Geometry:
         if self._geometry is None:
             reply: Reply[tuple[int, int, int]] = await answer(self._handles["vocoder"].halo.remote())
-            self._geometry = Geometry(*self.heard("vocoder", reply), self._traits.frames_per_code)
+            self._geometry = Geometry(
+                *self.heard("vocoder", reply), self._traits.frames_per_code, self._traits.edge_codes
+            )
         return self._geometry
 
     async def ready(self) -> bool:
@@ -131,4 +133,8 @@ class Stages:
     async def _speaker(self, method: str, *arguments: object) -> Any:
         """A call whose result may be shared by several requests, so it belongs to none of them."""
         remote: Callable[..., Response[Reply[Any]]] = getattr(self._handles["speaker"], method).remote
-        return self.heard("speaker", await answer(own_context(remote, *arguments)))
+
+        def call() -> Response[Reply[Any]]:
+            return own_context(remote, *arguments)
+
+        return self.heard("speaker", await answer_again(call(), call))

@@ -19,6 +19,7 @@ class Traits:
     vocabulary: Literal["sentencepiece", "tiktoken"]
     frames_per_code: Fraction  # mel frames; without stretching
     steps_per_code: int  # features that the codec makes of a code: 1 by its embedding, 2 by its whole decoder
+    edge_codes: int  # at the end of what is known, whose features are far from final: more codes would change them much
     speaks_latents: bool  # a second pass of the GPT makes latents, which are added to what the codec makes
     prompts_by_codes: bool  # the mel stage takes the codes of the recording; else its features as they are
     speaker_by_style: (
@@ -35,6 +36,7 @@ TWO = Traits(
     vocabulary="sentencepiece",
     frames_per_code=Fraction(43, 25),
     steps_per_code=1,
+    edge_codes=0,
     speaks_latents=True,
     prompts_by_codes=True,
     speaker_by_style=False,
@@ -48,6 +50,7 @@ TWO_AND_A_HALF = Traits(
     vocabulary="tiktoken",
     frames_per_code=Fraction(86, 25),
     steps_per_code=2,
+    edge_codes=4,  # within reach of the decoder's first convolution and its last; the others hardly reach farther
     speaks_latents=False,
     prompts_by_codes=False,
     speaker_by_style=True,

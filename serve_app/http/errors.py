@@ -10,17 +10,19 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.core.errors import InvalidRequest, SpeechError
+from deployments.core.errors import CLIENT_CLOSED_REQUEST, InvalidRequest, SpeechError, Unauthenticated
 from deployments.core.logs import RequestLogger
 from deployments.core.settings import said
 
 # What FastAPI says of JSON that is not UTF-8, nested too deeply or holds numbers of thousands of digits.
 BODY_UNREADABLE = "There was an error parsing the body"
 UNFORESEEN = "an internal error occurred; the server's log has the details"
-CLIENT_CLOSED_REQUEST = 499  # nginx's; HTTP itself has no status for it
+POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1; before the handshake it becomes a 403
 
 
 class ErrorFields(BaseModel):
@@ -50,7 +52,17 @@ def error_response(error: SpeechError) -> JSONResponse:
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2
     return JSONResponse(error_body(error), status_code=error.status, headers=headers)
+
+
+async def refuse(error: SpeechError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, or a WebSocket before it is one, from outside of the routes."""
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})
+        return
+    await error_response(error)(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:
@@ -85,11 +97,35 @@ def install(app: FastAPI) -> None:
         # Nobody reads this; without it the upload that broke off would be logged as a crash.
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        log = RequestLogger(request.headers.get("x-request-id", ""))
-        log.exception("%s %s failed", request.method, request.url.path)
-        return error_response(SpeechError(UNFORESEEN))
+
+class Unforeseen:
+    """ASGI middleware, inside of all others: an exception that nobody foresaw is logged and answered.
+
+    Starlette's own handler for them is outside of all middleware: a page of another origin could not read its answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if begun:
+                raise
+            log = RequestLogger(Headers(scope=scope).get("x-request-id", ""))
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            await error_response(SpeechError(UNFORESEEN))(scope, receive, send)
 
 
 def _of_validation(error: RequestValidationError) -> InvalidRequest:

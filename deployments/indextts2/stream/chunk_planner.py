@@ -33,7 +33,8 @@ class ChunkParameters(Settings):
     lookahead_codes: int | None = Field(
         default=None,
         ge=0,
-        description=f"codes beyond a chunk that S2Mel sees as well; null: those of {LOOKAHEAD_S} s",
+        description=f"codes beyond a chunk that S2Mel sees as well; null: those of {LOOKAHEAD_S} s, or more where the "
+        "codec needs more",
     )
     first_steps: int | None = Field(
         default=None, ge=1, description="flow steps of the very first chunk; null: as the others"
@@ -55,16 +56,14 @@ class ChunkSizes:
     lookahead: int
 
     @classmethod
-    def of(cls, parameters: ChunkParameters, code_s: float) -> ChunkSizes:
-        """`code_s`: how long a code is heard."""
-
+    def of(cls, parameters: ChunkParameters, geometry: Geometry) -> ChunkSizes:
         def given(codes: int | None, seconds: float, least: int) -> int:
-            return max(least, round(seconds / code_s)) if codes is None else codes
+            return max(least, round(seconds / geometry.code_s)) if codes is None else codes
 
         return cls(
             first=given(parameters.first_codes, FIRST_S, 1),
             largest=given(parameters.max_codes, LARGEST_S, 1),
-            lookahead=given(parameters.lookahead_codes, LOOKAHEAD_S, 0),
+            lookahead=given(parameters.lookahead_codes, LOOKAHEAD_S, geometry.edge_codes),
         )
 
 
@@ -115,7 +114,7 @@ class ChunkPlanner:
     sizes: ChunkSizes = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sizes", ChunkSizes.of(self.parameters, self.geometry.code_s))
+        object.__setattr__(self, "sizes", ChunkSizes.of(self.parameters, self.geometry))
 
     def plan(self, now: Progress) -> Chunk:
         """The next chunk as things stand; ask again when more codes have arrived."""

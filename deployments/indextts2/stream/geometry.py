@@ -11,12 +11,13 @@ from deployments.indextts2.s2mel.job import mel_frames
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """`halo_frames`: mel on each side of a frame that its samples depend on (indextts2-back.md 7). `duration_factor`:
-    how many times as long as usual a code lasts (indextts2.5-delta.md 6)."""
+    how many times as long as usual a code lasts (indextts2.5-delta.md 6). `edge_codes`: as in Traits."""
 
     halo_frames: int
     hop: int
     sample_rate_hz: int
     frames_per_code: Fraction
+    edge_codes: int = 0
     duration_factor: float = 1.0
 
     def stretched(self, duration_factor: float) -> Geometry:

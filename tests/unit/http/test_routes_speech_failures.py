@@ -6,12 +6,15 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 from http_fakes import MODEL_RATE_HZ, FakeService, Wire, make_app, speech, tone
 from speech_answers import FAST, MEDIA_TYPES, ask
 
 from deployments.core.errors import DeadlineExceeded, Overloaded, Unavailable
 from deployments.core.speech import AudioChunk, StreamEnd, StreamStart
+from serve_app.config import LOCAL_ORIGINS, Limits
+from serve_app.http.application import create_api
 
 START = StreamStart("toy", "anna", MODEL_RATE_HZ, "test")
 
@@ -134,3 +137,12 @@ async def test_cancelling_at_any_turn_of_the_loop_stops_the_service(stream: bool
             await task
         assert service.closed == service.opened, f"cancelled after {turns} turns"
     assert turns > 10
+
+
+async def test_a_page_can_read_the_answer_to_what_nobody_foresaw() -> None:
+    app = create_api(FakeService([RuntimeError("a bug")]), Limits(), LOCAL_ORIGINS)
+    origin = "http://localhost:3000"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.post("/v1/audio/speech", json=FAST, headers={"Origin": origin})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (500, origin)
+    assert answer.json()["error"]["type"] == "server_error"
