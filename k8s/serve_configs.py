@@ -11,7 +11,7 @@ from textwrap import indent
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-OVERLAYS = {"cpu": "cpu.yaml", "gpu": "gpu-24g.yaml"}
+OVERLAYS = {"cpu": "cpu.yaml", "single-gpu": "gpu-24g.yaml", "cluster": "cluster.yaml"}
 PATCH = """\
 # Written by `make k8s` from configs/{config}: edit that file.
 apiVersion: ray.io/v1

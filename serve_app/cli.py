@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from serve_app.bench.command import bench
+from serve_app.capacity.command import capacity
 from serve_app.commands import config, keys, models, voices
 from serve_app.commands.check import check
 from serve_app.commands.route import route
@@ -37,7 +38,7 @@ def voicegraph(
 ) -> None: ...
 
 
-for command in (serve, say, route, check, bench):
+for command in (serve, say, route, check, bench, capacity):
     app.command()(command)
 app.add_typer(config.app, name="config")
 app.add_typer(keys.app, name="keys")

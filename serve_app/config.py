@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from deployments.core.settings import Settings
 from deployments.voices.store import DEFAULT_URL
+from serve_app.observe.settings import ObserveSettings
 from serve_app.routing.names import POLICIES
 from serve_app.routing.rules import RoutingSettings
 
@@ -134,9 +135,15 @@ class Config(Settings):
         default_factory=lambda: dict(OPENAI_MODEL_ALIASES),
         description="further names for a model, or for a policy: auto, fast, quality",
     )
+    cold_start_s: dict[str, float] = Field(
+        default_factory=dict,
+        description="models that may have no replica at rest (`min_replicas: 0` of all their stages), and how many "
+        "seconds they take to start; corrected by what is measured",
+    )
     limits: Limits = Field(default_factory=Limits)  # type: ignore[arg-type]
     routing: RoutingSettings = Field(default_factory=RoutingSettings)  # type: ignore[arg-type]
     voices: VoiceSettings = Field(default_factory=VoiceSettings)  # type: ignore[arg-type]
+    observe: ObserveSettings = Field(default_factory=ObserveSettings)  # type: ignore[arg-type]
     auth: AuthSettings = Field(default_factory=AuthSettings)  # type: ignore[arg-type]
     cors_origins: tuple[str, ...] = Field(
         LOCAL_ORIGINS,
@@ -158,6 +165,11 @@ class Config(Settings):
                 raise ValueError(f"model_aliases: {alias!r} points to {target!r}; known are {sorted(known)}")
         if unknown := [name for name in self.optional if name not in self.models]:
             raise ValueError(f"optional: {unknown[0]!r} is not one of {sorted(self.models)}")
+        for name, seconds in self.cold_start_s.items():
+            if name not in self.models:
+                raise ValueError(f"cold_start_s: {name!r} is not one of {sorted(self.models)}")
+            if not 0 < seconds < float("inf"):
+                raise ValueError(f"cold_start_s: {seconds} is no time in seconds for {name!r} to start")
         for origin in self.cors_origins:
             if not ORIGIN.fullmatch(origin):
                 raise ValueError(

@@ -127,6 +127,11 @@ def golden_back(golden: Path) -> Path:
     return golden / "indextts2-back"
 
 
+@pytest.fixture(scope="session")
+def golden_25(golden: Path) -> Path:
+    return golden / "indextts2.5"
+
+
 def has_kokoro() -> bool:
     try:
         find_model("kokoro")

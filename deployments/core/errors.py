@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+CLIENT_CLOSED_REQUEST = 499  # nginx's; HTTP itself has no status for it
+
 
 class SpeechError(Exception):
     """Base of every error with a message meant for the person who sent the request."""

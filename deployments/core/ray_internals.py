@@ -82,16 +82,22 @@ def replicas_of(handle: DeploymentHandle[Any]) -> dict[str, Callable[[], bool]] 
     if known is None or not known.running_replicas_populated() or known.request_router is None:
         return None
     return {
-        replica_id.unique_id: partial(_lives, replica._actor_handle)
+        replica_id.unique_id: partial(process_lives, replica._actor_handle)
         for replica_id, replica in known.request_router.curr_replicas.items()
     }
 
 
-def _lives(actor: Any) -> bool:
+def process_lives(actor: Any) -> bool:
+    """Of an actor with a handle by which this process has called it, as far as this process has been told."""
     from ray.core.generated import gcs_pb2  # noqa: PLC0415
 
     states: Any = gcs_pb2
     return bool(actor._get_local_state() != states.ActorTableData.ActorState.DEAD)
+
+
+def shutdown_timeout_s(deployment: Deployment) -> float:
+    """How long a replica may take to end its streams before it is killed. Serve tells it of no deployment."""
+    return float(deployment._deployment_config.graceful_shutdown_timeout_s)
 
 
 # Ray's own processes then listen on this machine alone, as they do where Ray knows no clusters (Windows), not on all
@@ -140,12 +146,11 @@ def join(address: str) -> None:
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
 
-# What Ray and Serve do at rest, seldom: at their defaults that takes a fifth of a core, of which a third is gone with
-# these. Ray's own metrics go nowhere here: nothing runs that would collect them, and Voicegraph has its own.
+# What Ray and Serve do at rest, seldom: at their defaults that takes a fifth of a core. Not among these is the switch
+# of Ray's metrics: Voicegraph's own go the same way.
 QUIET = {
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",  # the controller looks at every replica; 0.1
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",  # each replica and handle sums its metrics; 100
-    "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",  # the list of past calls, for a dashboard
     "REPORTER_UPDATE_INTERVAL_MS": "30000",  # the node's load, for a dashboard; 5000
     "RAY_raylet_report_resources_period_milliseconds": "1000",  # one node has nobody to tell; 100
@@ -273,6 +278,9 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
         "RAY_SERVE_HAPROXY_BINARY_PATH": binary,
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # Where an ingress dies over a request before a byte of the answer, another one is asked. Else HAProxy would
+        # close the client's connection without a word.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         # A HAProxy that another has replaced lets its streams end, however long they are.
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(HAPROXY_ENDS_S),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),

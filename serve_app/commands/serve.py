@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -29,6 +30,7 @@ from deployments.core.ray_internals import (
 )
 from serve_app.commands.drain import drain
 from serve_app.commands.front_proxy import listening, use_haproxy
+from serve_app.commands.metrics_port import PortTaken, metrics_port
 from serve_app.commands.own_ports import OwnPorts, take_ports
 from serve_app.commands.reload import reloaded, tell_to_reload
 from serve_app.commands.server_url import url_option
@@ -45,6 +47,8 @@ EXAMPLE = (
 )
 POLL_S = 0.5  # a look costs this process and the controller 30 ms
 DEPLOY_TIMEOUT_S = 900.0
+OPEN_POLL_S = 0.05
+OPEN_TIMEOUT_S = 30.0
 CRASH_POLL_S = 5.0
 DIED = "ActorDiedError"  # in what Serve says of a deployment
 
@@ -108,18 +112,23 @@ def run(config: ConfigFile, ports: OwnPorts, load: Callable[[], ConfigFile]) -> 
     from serve_app.demand import demands, lacking  # noqa: PLC0415
 
     started, schema, signals = time.monotonic(), deployable(config), Signals()
+    try:
+        metrics = metrics_port(config.args.observe.metrics_port, schema.http_options.port)
+    except PortTaken as taken:
+        _quit(str(taken))
     with signals.heard(lambda: console.print("stopped")):
         try:
             with console.status("starting Ray"):
-                ray, ray_serve = _start_ray(schema, ports)
+                ray, ray_serve = _start_ray(schema, ports, metrics)
             if problems := lacking(demands(config), ray.cluster_resources()):
                 _quit("\n".join(problems))
             _deploy(ray_serve, schema)
             http, application = schema.http_options, schema.applications[0].name
+            _wait_until_open(http.host, http.port)
             signals.started()
             address = ray.get_runtime_context().gcs_address
             with announced(RunningServer(http.port, address, application, os.getpid())):
-                _greet(http.host, http.port, list(config.args.models), time.monotonic() - started)
+                _greet(http.host, http.port, metrics, list(config.args.models), time.monotonic() - started)
                 if warning := open_to_all(http.host, http.port, config.args.auth):
                     console.print(warning, style="bold red", markup=False, soft_wrap=True)
                 config = _serve(config, signals, load)
@@ -150,12 +159,13 @@ def _let_streams_end(config: ConfigFile, signals: Signals) -> None:
             console.print(f"{left} requests did not end in {timeout_s:g} s and are cut", style="yellow")
 
 
-def _greet(host: str, port: int, models: list[str], took_s: float) -> None:
+def _greet(host: str, port: int, metrics: int, models: list[str], took_s: float) -> None:
     url = f"http://{'localhost' if host in ('0.0.0.0', '127.0.0.1') else host}:{port}"
     say = voicegraph('say "Hello from Voicegraph." -o hello.mp3')
     console.print(f"\n[bold green]Ready[/] after {took_s:.1f} s: {', '.join(models)}")
     console.print(f"  Page   {url}/")
     console.print(f"  API    {url}/docs")
+    console.print(f"  Metrics at http://localhost:{metrics}/metrics, from this machine alone")
     for label, command in (("Try  ", EXAMPLE.format(url=url)), ("or   ", say + url_option(url))):
         console.print(f"  {label}  {command}", soft_wrap=True, markup=False)
     console.print("Ctrl-C stops.")
@@ -169,7 +179,7 @@ def _set_switches(ports: OwnPorts) -> None:
     os.environ[RUN] = uuid.uuid4().hex
 
 
-def _start_ray(schema: Any, ports: OwnPorts) -> tuple[Any, Any]:
+def _start_ray(schema: Any, ports: OwnPorts, metrics: int) -> tuple[Any, Any]:
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
     # Ray runs its workers at niceness 15, as suits batch jobs: whatever else the machine does would cut the sound.
@@ -191,6 +201,7 @@ def _start_ray(schema: Any, ports: OwnPorts) -> tuple[Any, Any]:
                     # Replicas are placed by configuration; the default (cores of this machine) is right for real
                     # clusters, but on one small machine Serve's own actors must not be starved of it.
                     num_cpus=max(4, os.cpu_count() or 1),
+                    _metrics_export_port=metrics,
                 )
             break
         except Exception as error:
@@ -230,6 +241,17 @@ def _deploy(ray_serve: Any, schema: Any) -> None:
                 status.update(f"loading {', '.join(waiting)}" if waiting else "loading models")
             time.sleep(POLL_S)
     _quit(f"the graph was not ready after {DEPLOY_TIMEOUT_S:.0f} s")
+
+
+def _wait_until_open(host: str, port: int) -> None:
+    """The front proxy opens the port a moment after the graph runs; who is told that it is ready finds it open."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    deadline = time.monotonic() + OPEN_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            socket.create_connection((reached, port), timeout=POLL_S).close()
+            return
+        time.sleep(OPEN_POLL_S)
 
 
 def _quit_if_killed(deployments: Any) -> None:

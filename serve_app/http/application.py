@@ -23,6 +23,7 @@ from serve_app.http.route import route_routes
 from serve_app.http.security_headers import SecurityHeaders
 from serve_app.http.service import SpeechService
 from serve_app.http.speech import speech_routes
+from serve_app.http.status import status_routes
 from serve_app.http.system import docs_routes, page_routes, system_routes
 from serve_app.http.voices import voice_routes
 from serve_app.http.websocket.session import websocket_routes
@@ -73,6 +74,7 @@ def create_api(
     app.include_router(catalogue_routes(service))
     app.include_router(voice_routes(service))
     app.include_router(system_routes(service))
+    app.include_router(status_routes(service))
     app.include_router(page_routes())
     app.include_router(docs_routes())
     return app

@@ -15,14 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.core.errors import InvalidRequest, SpeechError, Unauthenticated
+from deployments.core.errors import CLIENT_CLOSED_REQUEST, InvalidRequest, SpeechError, Unauthenticated
 from deployments.core.logs import RequestLogger
 from deployments.core.settings import said
 
 # What FastAPI says of JSON that is not UTF-8, nested too deeply or holds numbers of thousands of digits.
 BODY_UNREADABLE = "There was an error parsing the body"
 UNFORESEEN = "an internal error occurred; the server's log has the details"
-CLIENT_CLOSED_REQUEST = 499  # nginx's; HTTP itself has no status for it
 POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1; before the handshake it becomes a 403
 
 

@@ -13,6 +13,7 @@ from deployments.voices.registered_voice import NewVoice, RegisteredVoice, Voice
 from serve_app.http.service import SpeechService
 from serve_app.keys.key_ring import KeyRing
 from serve_app.keys.usage import KeyUsage
+from serve_app.observe.now import ModelNow
 from serve_app.routing.decision import Decision
 
 
@@ -52,6 +53,9 @@ class MeteredService:
 
     async def status(self) -> dict[str, bool]:
         return await self._service.status()
+
+    async def now(self) -> tuple[ModelNow, ...]:
+        return await self._service.now()
 
     async def register_voice(self, voice: NewVoice) -> RegisteredVoice:
         return await self._service.register_voice(voice)

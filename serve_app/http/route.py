@@ -21,7 +21,9 @@ class RouteCandidate(BaseModel):
     reason: str | None = Field(description="why it is in this place; null: it is not tried")
     objections: list[str] = Field(description="why it cannot serve")
     wishes_unmet: list[str] = Field(description="what the request would like and does not get here")
-    state: str = Field(description="up, full (it would refuse a request now) or down")
+    state: str = Field(
+        description="up, asleep (it is started when it is needed), full (it would refuse a request now) or down"
+    )
     first_audio_ms: float | None = Field(
         description="expected at the present load; null: nothing is known yet"
     )

@@ -17,6 +17,7 @@ from serve_app.http.remote_recording import remote_of
 from serve_app.http.schema import SpeechBody
 from serve_app.http.service import SpeechService
 from serve_app.http.streaming import ClosingStream, sse_events
+from serve_app.observe.timing import server_timing
 
 NO_BUFFERING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 AUDIO_ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -48,7 +49,8 @@ def speech_routes(service: SpeechService) -> APIRouter:
             raise InvalidRequest("x-request-id must be at most 200 printable ASCII characters")
         spoken = service.stream(caller_of(request).signed(await body.request(request_id, remote_of(request))))
         delivery = await Delivery.open(spoken, fmt, sample_rate_hz)
-        headers = _headers(delivery, body, time.monotonic() - arrived_s)
+        first_audio_s = time.monotonic() - arrived_s
+        headers = _headers(delivery, body, first_audio_s)
         if body.stream_format == "sse":
             events = sse_events(delivery, len(body.input), request_id)
             return ClosingStream(events, "text/event-stream", headers, delivery, request_id)
@@ -59,6 +61,8 @@ def speech_routes(service: SpeechService) -> APIRouter:
         headers["X-Audio-Duration"] = f"{delivery.duration_s:.3f}"
         headers.update(warnings_header(delivery.warnings))
         headers["X-RTF"] = f"{elapsed_s / max(delivery.duration_s, 1e-9):.3f}"
+        spent_s = delivery.end.stage_s if delivery.end else {}
+        headers["Server-Timing"] = server_timing(spent_s, first_audio=first_audio_s, total=elapsed_s)
         return Response(data, media_type=fmt.media_type, headers=headers)
 
     return routes
@@ -72,7 +76,7 @@ def _headers(delivery: Delivery, body: SpeechBody, first_audio_s: float) -> dict
         "X-Voice": header_value(start.voice),
         "X-Sample-Rate": str(delivery.sample_rate_hz),
         "X-Route-Reason": header_value(start.reason),
-        "Server-Timing": f"first_audio;dur={first_audio_s * 1000:.1f}",
+        "Server-Timing": server_timing(start.stage_s, first_audio=first_audio_s),
     }
     if start.filler_ms:
         headers["X-Filler-Ms"] = f"{start.filler_ms:.0f}"

@@ -1,5 +1,6 @@
 import { chosenParameters, showParameters } from "./parameters.js";
 import { StreamPlayer } from "./player.js";
+import { showStatus } from "./status.js";
 import { drawWaveform } from "./waveform.js";
 
 const KEY = "voicegraph-api-key"; // in the storage of this tab
@@ -234,6 +235,7 @@ function start() {
   });
 }
 
+showStatus(at("live"), at("live-models"), getJson);
 countCharacters();
 at("key").value = sessionStorage.getItem(KEY) ?? "";
 if (at("key").value) askForKey();

@@ -34,6 +34,7 @@ from deployments.core.ray_internals import (
     own_context,
     own_port_switches,
     replicas_on_loopback,
+    shutdown_timeout_s,
 )
 from serve_app.ingress import Ingress
 
@@ -183,6 +184,10 @@ def test_the_switches_are_read_by_the_installed_ray() -> None:
         "RAY_SERVE_ENABLE_HA_PROXY": True,
         "RAY_SERVE_HAPROXY_BINARY_PATH": "/tmp/vgh/haproxy",
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": False,
+        "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.core.ray_front_proxy:install",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": 1.0,
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": 320,
         "RAY_SERVE_HAPROXY_METRICS_PORT": 12_345,
         "RAY_SERVE_HAPROXY_STATS_PORT": 12_346,
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "/tmp/vgh/haproxy.cfg",
@@ -202,7 +207,7 @@ def test_the_switches_of_rays_own_processes_are_known_to_them() -> None:
     unknown = [
         name for name in others if name not in reporter and name.removeprefix("RAY_").encode() not in raylet
     ]
-    assert len(others) == 5
+    assert len(others) == 4
     assert unknown == []
 
 
@@ -220,6 +225,13 @@ def test_the_logs_and_the_registry_of_actors_are_where_they_are_looked_for() -> 
     assert hasattr(ray._private.worker, "_global_node")
     assert callable(Node.get_logs_dir_path)
     assert "actor_id" in inspect.signature(ray._private.state.actors).parameters
+
+
+# shutdown_timeout_s
+
+
+def test_a_deployment_knows_how_long_its_streams_have_to_end() -> None:
+    assert shutdown_timeout_s(serve.deployment(name="x", graceful_shutdown_timeout_s=310)(Leaf)) == 310.0
 
 
 # agents_at, own_port_switches

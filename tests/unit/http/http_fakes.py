@@ -21,6 +21,7 @@ from deployments.core.speech import AudioChunk, Samples, SpeechRequest, StreamEn
 from deployments.text.check import check_text
 from serve_app.config import OPENAI_MODEL_ALIASES, AuthSettings, Limits
 from serve_app.http.application import create_api
+from serve_app.observe.now import ModelNow, StageNow
 from serve_app.routing.decision import Decision, Load
 from serve_app.routing.names import resolve
 from serve_app.routing.needs import Needs
@@ -134,6 +135,12 @@ class FakeService:
 
     async def status(self) -> dict[str, bool]:
         return self.ready
+
+    async def now(self) -> tuple[ModelNow, ...]:
+        return (
+            ModelNow("toy", "up", 3, 0.25, 0.5, {"gpt": StageNow(2, 16, 5, 1)}),
+            ModelNow("other", "down", 0, None, None, {}),
+        )
 
 
 def make_app(service: Any, limits: Limits = LIMITS, auth: AuthSettings | None = None) -> FastAPI:

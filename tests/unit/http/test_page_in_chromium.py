@@ -113,6 +113,19 @@ def test_it_speaks(page: webdriver.Chrome, service: PageService) -> None:
     assert page.execute_script("return voicegraph.peak") > 0.2
 
 
+def test_what_the_server_is_doing_is_shown_where_it_is_asked_for(page: webdriver.Chrome) -> None:
+    live = page.find_element(By.ID, "live")
+    assert live.find_elements(By.TAG_NAME, "canvas") == []
+    live.find_element(By.TAG_NAME, "summary").click()
+    WebDriverWait(page, WAIT_S).until(lambda _: len(live.find_elements(By.CSS_SELECTOR, "canvas")) == 8)
+    toy, other = live.find_elements(By.TAG_NAME, "section")
+    assert [figure.text for figure in toy.find_elements(By.TAG_NAME, "dd")] == ["3", "1", "0.25 s", "0.50"]
+    assert [figure.text for figure in other.find_elements(By.TAG_NAME, "dd")] == ["0", "0", "–", "–"]
+    assert toy.find_element(By.TAG_NAME, "h3").text.split() == ["toy", "up"]
+    assert "gpt: 2 running, 5 of 16 in use" in toy.text
+    assert other.find_element(By.CLASS_NAME, "down").text == "down"
+
+
 def test_settings_are_those_of_the_chosen_model(page: webdriver.Chrome) -> None:
     settings = page.find_element(By.ID, "settings")
     assert not settings.is_displayed()  # of auto nobody knows the model

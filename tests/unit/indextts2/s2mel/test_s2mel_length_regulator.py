@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from deployments.indextts2.s2mel.conditions import nearest_index
 from deployments.indextts2.s2mel.job import mel_frames
+from deployments.indextts2.s2mel.length_regulator import nearest_index
 from deployments.indextts2.s2mel.networks import S2MelNetworks
 
 
 def test_mel_frames_are_those_of_the_model_in_float32() -> None:
     assert all(mel_frames(n, Fraction(43, 25)) == int(np.float32(n) * np.float32(1.72)) for n in range(1816))
     assert mel_frames(3, Fraction(86, 25)) == 10
+    assert [mel_frames(3, Fraction(86, 25), factor) for factor in (0.5, 2.0)] == [5, 20]
+
+
+@pytest.mark.parametrize("frames_per_code", [Fraction(43, 25), Fraction(86, 25)])
+def test_mel_frames_without_a_factor_are_exact(frames_per_code: Fraction) -> None:
+    assert all(mel_frames(n, frames_per_code) == int(n * frames_per_code) for n in range(4000))
 
 
 def test_nearest_index_is_in_range_and_never_goes_back() -> None:
