@@ -39,16 +39,14 @@ def serving(config: Path, workers: Sequence[Worker], *, quick: bool = True) -> I
         import ray  # noqa: PLC0415  (its environment must be there first)
         from ray import serve  # noqa: PLC0415
 
-        from deployments.core.ray_internals import THIS_MACHINE_ONLY, deploy  # noqa: PLC0415
+        from deployments.core.ray_internals import deploy  # noqa: PLC0415
         from serve_app import config_file  # noqa: PLC0415
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         port = free_port()
         loaded = config_file.load(config, port=port)
         options = loaded.serve.http_options.model_copy(update={"host": IP})
-        ray.init(
-            address=cluster.address, log_to_driver=False, logging_level=logging.ERROR, **THIS_MACHINE_ONLY
-        )
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
         try:
             _wait_for_nodes(ray, len(workers) + 1)
             serve.start(proxy_location=loaded.serve.proxy_location, http_options=options.model_dump())
