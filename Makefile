@@ -32,6 +32,7 @@ k8s: setup
 
 tiny: setup
 	$(BIN)/python tests/tiny_indextts.py
+	$(BIN)/python tests/tiny_indextts25.py
 	$(BIN)/python tests/tiny_voxcpm.py
 
 # Trains what is missing of indextts2-nano: days of one core, or an hour with NANO="--device cuda". May be stopped at any time.

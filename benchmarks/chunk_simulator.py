@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from deployments.indextts2.checkpoint import FRAMES_PER_CODE
 from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner, Progress
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
+from deployments.indextts2.traits import TWO
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class Costs:
     hop_ms: float = 3.0
     prefix_ms: float = 30.0  # GPT, until it can make the first code
     emit_codes: int = 5
+    # Part of a GPT step that each row of it adds. On two CPU cores (benchmarks/results/gpt_engine.json) eight rows
+    # together make about three times the codes of one.
+    row_share: float = 0.24
 
     def under(self, load: float) -> Costs:
         """With every stage `load` times slower."""
@@ -90,7 +93,7 @@ def simulate(
     costs: Costs, parameters: ChunkParameters, codes: int, *, seeded: bool = False
 ) -> SegmentTimeline:
     """One segment of `codes` codes for a listener who plays from the first sample on; `seeded`: sizes by schedule."""
-    geometry = Geometry(costs.halo_frames, 256, 22_050, FRAMES_PER_CODE)
+    geometry = Geometry(costs.halo_frames, 256, 22_050, TWO.frames_per_code)
     speeds = costs.speeds
     evaluations = costs.steps * costs.rows
     first_evaluations = min(costs.steps, parameters.first_steps or costs.steps) * costs.rows

@@ -24,7 +24,8 @@ from benchmarks.gpt_engine import mid_size_model
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.decoding import NextCodes, new_decoder
 from deployments.indextts2.gpt.engine import load_model
-from deployments.indextts2.gpt.model import SpeechGpt, generation_position
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.positions import generation_position
 from deployments.indextts2.gpt.selection import Selection
 from deployments.indextts2.sampling import Params
 

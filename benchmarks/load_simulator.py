@@ -29,7 +29,6 @@ from deployments.core.metrics import Reply, StageMetrics
 from deployments.core.speech import AudioChunk, Samples
 from deployments.core.stages import Response
 from deployments.engine.batch import without_idlers
-from deployments.indextts2.checkpoint import FRAMES_PER_CODE
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
 from deployments.indextts2.s2mel.job import Mel, S2MelJob, mel_frames
 from deployments.indextts2.sampling import Params
@@ -39,6 +38,7 @@ from deployments.indextts2.stream.segment import SegmentStream, Synthesis
 from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import TextSegment
+from deployments.indextts2.traits import TWO
 from deployments.indextts2.vocoder.job import VocodeJob
 from deployments.streaming.admission import SharedStream, StreamAdmission
 from deployments.streaming.cost import PieceCost
@@ -128,7 +128,7 @@ class SimulatedStages:
 
     def mel(self, job: S2MelJob) -> Response[Reply[Mel | None]]:
         """Of any job: a lone replica knows every segment."""
-        frames = mel_frames(job.code_count, FRAMES_PER_CODE)
+        frames = mel_frames(job.code_count, TWO.frames_per_code)
         computed = (self.costs.prompt_frames + frames) * job.params.network_rows
         step_s = self.costs.s2mel_us * 1e-6 * computed
         due_s = time.monotonic() + job.slack_s
@@ -155,8 +155,8 @@ class SimulatedStages:
             await asyncio.sleep(seconds)
 
     async def _gpt(self) -> None:
-        # Eight rows together make about three times the codes of one (benchmarks/results/gpt_engine.json).
-        step = PieceCost(0.76 / self.costs.codes_per_s, 0.24 / self.costs.codes_per_s)
+        costs = self.costs
+        step = PieceCost((1 - costs.row_share) / costs.codes_per_s, costs.row_share / costs.codes_per_s)
         while True:
             self._code_rows = [row for row in self._code_rows if not row.cancelled]
             if not self._code_rows:
@@ -213,7 +213,7 @@ class Listeners:
         codes = random.Random(f"{self.seed} {number}").choice(LENGTHS)
         costs = self.stages.costs
         params = Params(diffusion_steps=costs.steps, guidance=0.0 if costs.rows == 1 else 0.7, num_beams=1)
-        geometry = Geometry(costs.halo_frames, HOP, RATE_HZ, FRAMES_PER_CODE)
+        geometry = Geometry(costs.halo_frames, HOP, RATE_HZ, TWO.frames_per_code)
         playback = Playback()
         evaluations = params.diffusion_steps * params.network_rows
         planner = ChunkPlanner(self.parameters, geometry, self.speeds, costs.prompt_frames, evaluations)

@@ -1,6 +1,7 @@
-"""An IndexTTS2 directory with random weights: the official files, names and code path at any size, for timing.
+"""An IndexTTS directory with random weights: the official files, names and code path at any size, for timing.
 
     python -m benchmarks.random_checkpoint mid /tmp/indextts2-mid
+    python -m benchmarks.random_checkpoint mid /tmp/indextts2.5-mid --model indextts2.5
 
 Sizes: tiny (tests), mid (a CPU notices it), full (the official dimensions, 5 GB in float16). What comes out is
 noise. It never says the stop code: every segment takes the codes it may (`max_codes`), so that runs compare.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import tempfile
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -23,17 +25,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
+from deployments.indextts2.checkpoint import CODEC_25, VOCABULARY_25, IndexTTSCheckpoint
 from deployments.indextts2.checkpoint_check import codec_shapes, gpt_shapes
-from deployments.indextts2.dims import CodecDims, ConditionDims, GptDims, dims_from
 from deployments.indextts2.s2mel.dims import S2MelDims
 from deployments.indextts2.s2mel.networks import S2MelNetworks
+from deployments.indextts2.traits import TWO, TWO_AND_A_HALF
 from deployments.networks.bigvgan import BigVgan, BigVganDims
 from deployments.networks.campplus import Campplus, CampplusDims
 
 TESTS = Path(__file__).parents[1] / "tests"
 OFFICIAL_CONFIG = TESTS / "specs/indextts2-config.yaml"
+MODELS = {traits.source: traits for traits in (TWO, TWO_AND_A_HALF)}
 GOLDEN_FRONT = TESTS / "golden/indextts2-front/ckpt"
 GOLDEN_BACK = TESTS / "golden/indextts2-back"
+GOLDEN_25 = TESTS / "golden/indextts2.5/checkpoint"
 NEVER = -100.0  # bias of the stop code
 MEL_LEVEL = -5.0  # where log-mels of speech lie
 # Of the last layers: else mels explode, waves clip, and rounding errors grow with them.
@@ -52,7 +57,6 @@ def _narrow(dim: int, layers: int, heads: int, width: int, mel: int) -> dict[str
             "model_dim": dim,
             "layers": layers,
             "heads": heads,
-            "number_text_tokens": 560,  # as many as the golden bpe.model has
             "condition_module": condition,
             "emo_condition_module": condition,
         },
@@ -112,10 +116,17 @@ class RandomWeights:
 
 
 def write_checkpoint(
-    directory: Path, size: str, *, seed: int = 0, dtype: torch.dtype = torch.float32
+    directory: Path,
+    size: str,
+    *,
+    model: str = TWO.source,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
 ) -> Path:
-    """Write the directory and return it; one that is complete is left as it is."""
-    config = merged(yaml.safe_load(OFFICIAL_CONFIG.read_text()), CONFIGS[size])
+    """Write the directory and return it; one that is complete is left as it is. `model`: of MODELS."""
+    config = merged(yaml.safe_load((TESTS / f"specs/{model}-config.yaml").read_text()), CONFIGS[size])
+    if CONFIGS[size] and MODELS[model].vocabulary == "sentencepiece":
+        config["gpt"]["number_text_tokens"] = 560  # as many as the golden bpe.model has
     config["semantic_layer"] = SEMANTIC_LAYERS[size]
     finished = directory / "config.yaml"
     text = yaml.safe_dump(config, sort_keys=False)
@@ -137,16 +148,16 @@ def merged(config: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _write_front(directory: Path, config: dict[str, Any], size: str, weights: RandomWeights) -> None:
-    gpt = dims_from(GptDims, config["gpt"], "gpt")
-    codec = dims_from(CodecDims, config["semantic_codec"], "semantic_codec")
-    speaker, emotion = (
-        dims_from(ConditionDims, config["gpt"][name], name)
-        for name in ("condition_module", "emo_condition_module")
-    )
-    tensors = weights.tensors(gpt_shapes(gpt, speaker, emotion, codec.hidden_size))
+    sizes = _sizes(config)
+    gpt, codec, traits = sizes.gpt_dims, sizes.codec_dims, sizes.traits
+    tensors = weights.tensors(gpt_shapes(gpt, sizes.conditioner_dims))
     tensors["mel_head.bias"][gpt.stop_mel_token] = NEVER
     torch.save(tensors, directory / "gpt.pth")
-    save_file(weights.tensors(codec_shapes(codec)), directory / "hf_cache/semantic_codec_model.safetensors")
+    codec_tensors = weights.tensors(codec_shapes(codec, steps_per_code=traits.steps_per_code))
+    if traits.prompts_by_codes:
+        save_file(codec_tensors, directory / "hf_cache/semantic_codec_model.safetensors")
+    else:
+        torch.save({"model": codec_tensors}, directory / CODEC_25)
     _write_semantic_encoder(directory / "hf_cache/w2v-bert-2.0", codec.hidden_size, size, weights)
     ones = torch.ones(codec.hidden_size)
     torch.save({"mean": 0 * ones, "var": ones}, directory / "wav2vec2bert_stats.pt")
@@ -154,7 +165,20 @@ def _write_front(directory: Path, config: dict[str, Any], size: str, weights: Ra
     matrices = weights.tensors({"feat1": (rows, STYLE_WIDTH), "feat2": (rows, gpt.model_dim)})
     for name, matrix in matrices.items():
         torch.save(matrix, directory / f"{name}.pt")
-    shutil.copy(GOLDEN_FRONT / "bpe.model", directory / "bpe.model")
+    vocabulary = {
+        "sentencepiece": GOLDEN_FRONT / "bpe.model",
+        "tiktoken": GOLDEN_25 / VOCABULARY_25,
+    }[traits.vocabulary]
+    shutil.copy(vocabulary, directory / vocabulary.name)
+
+
+def _sizes(config: Mapping[str, Any]) -> IndexTTSCheckpoint:
+    """A directory that holds the config alone, to be asked for dims."""
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "config.yaml").write_text(yaml.safe_dump(dict(config)))
+        checkpoint = IndexTTSCheckpoint(Path(scratch))
+        _ = checkpoint.traits  # looks for files, and is kept
+    return checkpoint
 
 
 def _write_semantic_encoder(folder: Path, width: int, size: str, weights: RandomWeights) -> None:
@@ -206,13 +230,15 @@ def main(
     size: Annotated[str, typer.Argument(help=f"One of {', '.join(CONFIGS)}.")],
     directory: Annotated[Path, typer.Argument(help="Where to write it.")],
     *,
+    model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = TWO.source,
     seed: Annotated[int, typer.Option(help="Other seeds, other weights.")] = 0,
     half: Annotated[bool, typer.Option(help="Store float16, half the size.")] = False,
 ) -> None:
-    """Write an IndexTTS2 directory with random weights."""
-    if size not in CONFIGS:
-        raise typer.BadParameter(f"{size!r} is not one of {', '.join(CONFIGS)}")
-    write_checkpoint(directory, size, seed=seed, dtype=torch.float16 if half else torch.float32)
+    """Write an IndexTTS directory with random weights."""
+    for name, known in ((size, CONFIGS), (model, MODELS)):
+        if name not in known:
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}")
+    write_checkpoint(directory, size, model=model, seed=seed, dtype=torch.float16 if half else torch.float32)
 
 
 if __name__ == "__main__":

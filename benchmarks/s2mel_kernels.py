@@ -29,7 +29,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.s2mel.conditions import CodeEmbedding, load_code_embedding
+from deployments.indextts2.codec.codebook import CodeEmbedding, load_code_embedding
 from deployments.indextts2.s2mel.flow import FlowSolver
 from deployments.indextts2.s2mel.job import mel_frames
 from deployments.indextts2.s2mel.networks import S2MelNetworks, load_s2mel

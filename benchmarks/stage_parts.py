@@ -18,7 +18,8 @@ from deployments.indextts2.dims import GptDims
 from deployments.indextts2.gpt.decoding import Decoder, new_decoder
 from deployments.indextts2.gpt.engine import load_model
 from deployments.indextts2.gpt.generation import latents_of
-from deployments.indextts2.gpt.model import SpeechGpt, generation_position
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.positions import generation_position
 from deployments.indextts2.gpt.selection import Selection
 from deployments.indextts2.s2mel.engine import load_networks
 from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver
@@ -195,19 +196,18 @@ def sampling_rows(selection: Selection, dims: GptDims, slots: Sequence[int], cod
 
 def s2mel(work: Workload) -> Iterator[Measurement]:
     clock = Clock("s2mel", work.device)
-    networks, embedding = load_networks(work.checkpoint, device=work.device, dtype=dtype_named(work.dtype))
+    networks, source = load_networks(work.checkpoint, device=work.device, dtype=dtype_named(work.dtype))
     solver = FlowSolver(networks.estimator)
     channels, prompt = networks.dims.estimator.mel_channels, work.reference_frames
     mel = torch.full((channels, prompt), -5.0)
     condition = torch.zeros(prompt, networks.dims.regulator.channels, device=work.device)
     style = torch.zeros(networks.dims.estimator.style)
-    latents = torch.zeros(work.codes, networks.dims.gpt_layer[0], device=work.device)
-    codes = torch.zeros(work.codes, dtype=torch.int64, device=work.device)
+    latents = torch.zeros(work.codes, source.latent_width, device=work.device)
+    codes = torch.zeros(work.codes, dtype=torch.int64)
 
     @torch.inference_mode()
     def prepare() -> FlowRow:
-        features = embedding(codes) + networks.gpt_layer(latents)
-        (target,) = networks.length_regulator([features], [work.frames])
+        (target,) = networks.length_regulator([source.of_codes(codes, latents)], [work.frames])
         noise = torch.from_numpy(normals(0, 0, 0, prompt + work.frames, channels))
         mu = torch.cat([condition, target])
         return solver.admit(noise, mel, mu, style, guidance=work.guidance, steps=work.euler_steps)

@@ -35,4 +35,4 @@ def build(config: Config) -> Application:
         stages[name] = pipeline.deployments(name, settings)
     router = serve.deployment(name="Router", **LIGHT)(Router).bind(config, stages)
     ingress = serve.deployment(name="Ingress", max_queued_requests=200, **LIGHT)(serve.ingress()(Ingress))
-    return ingress.bind(router, config.limits, config.cors_origins)
+    return ingress.bind(router, config.limits, config.cors_origins, config.auth)

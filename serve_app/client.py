@@ -32,6 +32,7 @@ from deployments.core.speech import (
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
 from serve_app.blocking import BlockingVoicegraph
 from serve_app.http.schema import check_request
+from serve_app.observe.now import ModelNow
 from serve_app.running import join_cluster
 
 if TYPE_CHECKING:
@@ -109,6 +110,12 @@ class RouterClient:
         with _speech_errors():
             catalogue: Catalogue = await self._handle.catalogue.remote(voices)
         return catalogue
+
+    async def now(self) -> tuple[ModelNow, ...]:
+        """What the models are doing, as one router sees it."""
+        with _speech_errors():
+            now: tuple[ModelNow, ...] = await self._handle.now.remote()
+        return now
 
     async def status(self) -> dict[str, bool]:
         with _speech_errors():

@@ -77,7 +77,7 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
     import ray
     from ray import serve
 
-    from deployments.core.ray_internals import THIS_MACHINE_ONLY, interrupts_held
+    from deployments.core.ray_internals import interrupts_held
     from serve_app.app import build
     from serve_app.config import Config
 
@@ -93,7 +93,6 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
                     object_store_memory=200 * 2**20,
                     log_to_driver=False,
                     _temp_dir=directory,
-                    **THIS_MACHINE_ONLY,
                 )
             serve.start(http_options={"host": "127.0.0.1", "port": port})
             graph = Config(models=models, default_model=next(iter(models)), voices={"url": str(voices)})

@@ -59,6 +59,9 @@ def is_worker(config: pytest.Config) -> bool:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run tests marked `slow` too")
+    parser.addoption(
+        "--cases", type=int, default=100, help="requests that each fuzz test of tests/http makes up"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -103,6 +106,12 @@ def alone(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def cases(request: pytest.FixtureRequest) -> int:
+    """How many requests a fuzz test makes up."""
+    return int(request.config.getoption("--cases"))
+
+
+@pytest.fixture(scope="session")
 def golden() -> Path:
     """Root of the golden data: `tests/golden`, or another set of the same layout named by VOICEGRAPH_GOLDEN."""
     return Path(os.environ.get("VOICEGRAPH_GOLDEN", TESTS / "golden"))
@@ -116,6 +125,11 @@ def golden_front(golden: Path) -> Path:
 @pytest.fixture(scope="session")
 def golden_back(golden: Path) -> Path:
     return golden / "indextts2-back"
+
+
+@pytest.fixture(scope="session")
+def golden_25(golden: Path) -> Path:
+    return golden / "indextts2.5"
 
 
 def has_kokoro() -> bool:

@@ -67,10 +67,18 @@ def named(process: psutil.Process) -> str:
     return ""
 
 
-def config_of(folder: Path, models: dict[str, Any], port: int, **args: Any) -> dict[str, Any]:
+def config_of(
+    folder: Path,
+    models: dict[str, Any],
+    port: int,
+    host: str = "127.0.0.1",
+    application: dict[str, Any] | None = None,
+    **args: Any,
+) -> dict[str, Any]:
+    """`application`: further keys of the application; `args`: further ones of its arguments."""
     return {
         "proxy_location": "EveryNode",
-        "http_options": {"host": "127.0.0.1", "port": port, "request_timeout_s": 300},
+        "http_options": {"host": host, "port": port, "request_timeout_s": 300},
         "applications": [
             {
                 "name": "voicegraph",
@@ -78,6 +86,7 @@ def config_of(folder: Path, models: dict[str, Any], port: int, **args: Any) -> d
                 "import_path": "serve_app.app:build",
                 "args": {"models": models, "voices": {"url": str(folder / "voices")}, **args},
                 "deployments": [{"name": "Router"}, {"name": "Ingress"}],
+                **(application or {}),
             }
         ],
     }

@@ -17,7 +17,7 @@ from benchmarks.gpu.report import Check, Report
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.engine import load_model
 from deployments.indextts2.gpt.generation import latents_of
-from deployments.indextts2.gpt.model import generation_position
+from deployments.indextts2.gpt.positions import generation_position
 from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver
 from deployments.indextts2.s2mel.networks import load_s2mel
 from deployments.indextts2.vocoder.job import VocodeJob

@@ -27,7 +27,8 @@ from benchmarks.gpu.options import Options
 from benchmarks.gpu.report import Check, Report
 from deployments.indextts2.gpt.generation import latents_of
 from deployments.indextts2.gpt.job import GptJob
-from deployments.indextts2.gpt.model import SpeechGpt, generation_position
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.positions import generation_position
 from deployments.indextts2.sampling import Params
 
 # ‖difference‖ / ‖reference‖. Of float32 only the order of the sums differs.

@@ -79,10 +79,8 @@ def check_s2mel(report: Report, options: Options) -> None:
 
 
 def _model(checkpoint: IndexTTSCheckpoint, device: str, dtype: torch.dtype) -> MelModel:
-    networks, embedding = load_networks(checkpoint, device=device, dtype=dtype)
-    return MelModel(
-        networks, embedding, frames_per_code=checkpoint.frames_per_code, voice_cache_bytes=64 << 20
-    )
+    networks, source = load_networks(checkpoint, device=device, dtype=dtype)
+    return MelModel(networks, source, frames_per_code=checkpoint.frames_per_code, voice_cache_bytes=64 << 20)
 
 
 def _checks(

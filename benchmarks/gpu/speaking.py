@@ -161,8 +161,8 @@ def local_pipeline(
         compile=compile,
     )
     gpt = GptEngine(model, slots)
-    networks, embedding = load_networks(checkpoint, device=device, dtype=dtype_named(formats.s2mel))
-    s2mel = S2MelEngine(networks, embedding, S2MEL, frames_per_code=checkpoint.frames_per_code)
+    networks, source = load_networks(checkpoint, device=device, dtype=dtype_named(formats.s2mel))
+    s2mel = S2MelEngine(networks, source, S2MEL, frames_per_code=checkpoint.frames_per_code)
     dtype = dtype_named(formats.vocoder)
     vocoder = load_engine(checkpoint, VocoderSettings(), device=device, dtype=dtype)
     gpt.start()

@@ -18,11 +18,12 @@ from rich.console import Console
 
 from benchmarks.streaming import disconnects, first_audio, independence, rated_load
 from benchmarks.streaming.verdict import Verdict
+from deployments.indextts2.traits import TWO, TWO_AND_A_HALF
 from serve_app.bench.machine import describe_machine, git_commit
 
 RESULTS = Path(__file__).parents[1] / "results" / "streaming_cpu.json"
 Part = Callable[[], tuple[dict[str, Any], list[Verdict]]]
-PARTS = ("first-audio", "independence", "disconnects", "rated-load")
+PARTS = ("first-audio", "first-audio-2.5", "independence", "disconnects", "rated-load")
 
 
 def main(
@@ -39,8 +40,11 @@ def main(
 ) -> None:
     """Measure, print what holds, write JSON (parts that were not run keep their figures)."""
     chunks = {"first_codes": first_codes, "lookahead_codes": lookahead_codes, "first_steps": first_steps}
+    # Of codes that last twice as long; their codec needs as many to look ahead.
+    halves = {**chunks, "first_codes": -(-first_codes // 2)}
     table: dict[str, Part] = {
-        "first-audio": partial(first_audio.run, "mid", rounds, chunks),
+        "first-audio": partial(first_audio.run, "mid", rounds, chunks, TWO.source),
+        "first-audio-2.5": partial(first_audio.run, "mid", rounds, halves, TWO_AND_A_HALF.source),
         "independence": partial(independence.run, "tiny", requests),
         "disconnects": partial(disconnects.run, "tiny", leaving),
         "rated-load": partial(rated_load.run, "tiny", 24, duration_s, 150),

@@ -101,8 +101,9 @@ async def compare(graph: Graph) -> dict[str, float]:
     }
 
 
-def run(size: str, rounds: int, chunks: dict[str, int]) -> tuple[dict[str, Any], list[Verdict]]:
-    with serving(size, reference_s=5.0, **settings(**chunks)) as graph:
+def run(size: str, rounds: int, chunks: dict[str, int], weights: str) -> tuple[dict[str, Any], list[Verdict]]:
+    """`weights`: a model of benchmarks.random_checkpoint."""
+    with serving(size, reference_s=5.0, weights=weights, **settings(**chunks)) as graph:
         timing = asyncio.run(measure(graph, rounds))
         found = asyncio.run(compare(graph))
     verdicts = [

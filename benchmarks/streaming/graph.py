@@ -18,6 +18,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from benchmarks.random_checkpoint import GOLDEN_FRONT, write_checkpoint
+from deployments.indextts2.traits import TWO
 from serve_app.app import build
 from serve_app.bench.client import Target
 from serve_app.client import APPLICATION
@@ -45,13 +46,15 @@ class Graph:
 
 
 @contextmanager
-def serving(size: str, *, reference_s: float, **settings: Any) -> Iterator[Graph]:
+def serving(size: str, *, reference_s: float, weights: str = TWO.source, **settings: Any) -> Iterator[Graph]:
     """Serve random weights of `size` (benchmarks.random_checkpoint) with one voice of `reference_s` seconds.
+
+    `weights`: which model's.
 
     `settings` are those of a model's entry. One CPU thread per stage, as everywhere without a GPU.
     """
     with tempfile.TemporaryDirectory(prefix="vgb", ignore_cleanup_errors=True) as scratch:
-        checkpoint = write_checkpoint(Path(scratch) / "model", size)
+        checkpoint = write_checkpoint(Path(scratch) / "model", size, model=weights)
         _write_voice(checkpoint / "voices", reference_s)
         entry = {"kind": "indextts2", "checkpoint": str(checkpoint), **settings}
         with _ray(Path(scratch)) as url:

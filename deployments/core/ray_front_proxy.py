@@ -1,5 +1,6 @@
 """Serve's manager of HAProxy, with what it lacks: a HAProxy that died is back at once, nothing listens before there is
-somebody to answer, its own errors are OpenAI's, and it speaks with replicas of its own run alone.
+somebody to answer, nothing but the public port to the network, headers have to come in time, its own errors are
+OpenAI's, and it speaks with replicas of its own run alone.
 
 Serve's controller starts the manager; `install` puts this one in its place. All of it leans on what Ray does not
 promise.
@@ -20,10 +21,11 @@ from ray.serve._private import controller as controller_module
 from ray.serve._private import haproxy as haproxy_module
 from ray.serve._private import proxy_state as proxy_state_module
 
-from deployments.core.ray_internals import RUN, RUN_HEADER, process_lives
+from deployments.core.ray_internals import PUBLIC_HOST, RUN, RUN_HEADER, process_lives
 
 LOOK_EVERY_S = 0.2
 RETRY_AFTER_S = 2
+HEADERS_TIMEOUT_S = 30
 RUN_PATH = "/livez"
 UNAVAILABLE = {
     "error": {
@@ -85,9 +87,8 @@ class MendedApi(haproxy_module.HAProxyApi):
         self._served = self._served or any(backend.servers for backend in backends)
         prefix = next((backend.path_prefix.rstrip("/") for backend in backends if backend.path_prefix), "")
         written, run = path.read_text("utf-8"), os.environ.get(RUN, "")
-        path.write_text(
-            mended(written, served=self._served, known=bool(backends), run=run, prefix=prefix), "utf-8"
-        )
+        config = mended(written, served=self._served, known=bool(backends), run=run, prefix=prefix)
+        path.write_text(guarded(config, os.environ.get(PUBLIC_HOST, "")), "utf-8")
 
     @property
     def died(self) -> bool:
@@ -130,6 +131,19 @@ def error_file() -> bytes:
         "Connection: close",
     )
     return ("\r\n".join(head) + "\r\n\r\n" + body).encode("ascii")
+
+
+def guarded(config: str, public: str) -> str:
+    """HAProxy's configuration with nothing but the public port open to the network, and a time for headers. `public`:
+    the host to listen on, where that is not Serve's."""
+    config = re.sub(
+        r"(?m)^(frontend prometheus\n    bind |listen stats\n  bind )\*?:", r"\g<1>127.0.0.1:", config
+    )
+    config = re.sub(r"(?m)^defaults$", f"defaults\n    timeout http-request {HEADERS_TIMEOUT_S}s", config)
+    if not public:
+        return config
+    host = f"[{public}]" if ":" in public else public
+    return re.sub(r"(?m)^(frontend http_frontend\n    bind )\S+:(\d+)$", rf"\g<1>{host}:\g<2>", config)
 
 
 def mended(config: str, *, served: bool, known: bool, run: str, prefix: str = "") -> str:

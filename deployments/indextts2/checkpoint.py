@@ -1,8 +1,9 @@
-"""The official IndexTTS2 directory as an object: its config, its files, and the tensors each stage needs."""
+"""The official directory of an IndexTTS model as an object: its config, its files, and the tensors each stage needs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +12,20 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from deployments.core.errors import CheckpointError
-from deployments.indextts2.dims import CodecDims, ConditionDims, GptDims, dims_from
+from deployments.indextts2.dims import CodecDims, ConditionDims, ConditionerDims, GptDims, dims_from
+from deployments.indextts2.traits import STYLE_PROJECTION, TWO, Traits, traits_of
+from deployments.weights.names import holds_tensor
 from deployments.weights.registry import conversion_of, missing_files
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Mel frames per code: 1.72 (indextts2-back.md 3.2).
-FRAMES_PER_CODE = Fraction(43, 25)
 SEMANTIC_LAYER = 17  # of w2v-BERT, whose output is the semantic feature (indextts2-front.md 3.3)
 CACHE = "hf_cache"
+# In code, not in config.yaml (indextts2.5-delta.md 1).
+CODEC_25, VOCABULARY_25 = "codec.pth", "multilingual_zh_ja_yue_char_del.tiktoken"
+# Names that training leaves in front of, or inside, the names of tensors.
+WRAPPER, SHARD = "model", "_fsdp_wrapped_module."
 # By type: the folder where one lies that config.yaml does not name, and its weights.
 VOCODERS = {"bigvgan": (f"{CACHE}/bigvgan", "bigvgan_generator.pt"), "istft": ("istft", "model.safetensors")}
 
@@ -37,6 +42,21 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
 # The stages that the graph cannot do without.
 GRAPH_FILES = ("text", "speaker_encoder", "emotion_matrix", "gpt", "s2mel", "vocoder")
 
+# By logical name: the key of config.yaml that names the file, and its published name.
+_NAMED = {
+    "gpt": ("gpt_checkpoint", "gpt.pth"),
+    "s2mel": ("s2mel_checkpoint", "s2mel.pth"),
+    "w2v_stat": ("w2v_stat", "wav2vec2bert_stats.pt"),
+    "spk_matrix": ("spk_matrix", "feat1.pt"),
+    "emo_matrix": ("emo_matrix", "feat2.pt"),
+    "qwen": ("qwen_emo_path", "qwen0.6bemo4-merge/"),
+}
+_AUXILIARY = {
+    "w2v_bert": "w2v-bert-2.0",
+    "semantic_codec": "semantic_codec_model.safetensors",
+    "campplus": "campplus_cn_common.bin",
+}
+
 FOLDER_FILES: dict[str, tuple[str, ...]] = {
     "w2v_bert": ("config.json", "preprocessor_config.json", "model.safetensors"),
     "qwen": ("config.json",),
@@ -46,21 +66,20 @@ FOLDER_FILES: dict[str, tuple[str, ...]] = {
 class IndexTTSCheckpoint:
     """Files are looked up when asked for, so a directory may hold just the files of the stages in use.
 
-    Logical file names: gpt, s2mel, bpe, w2v_stat, spk_matrix, emo_matrix, qwen, glossary, w2v_bert (folder),
-    semantic_codec, campplus, vocoder_config, vocoder.
+    `traits` tell which generation it is. Logical file names: gpt, s2mel, bpe, w2v_stat, spk_matrix, emo_matrix, qwen,
+    glossary, w2v_bert (folder), semantic_codec, campplus, vocoder_config, vocoder.
     """
 
-    def __init__(self, directory: Path, *, model: str = "indextts2", vocoder: str | None = None) -> None:
+    def __init__(self, directory: Path, *, vocoder: str | None = None) -> None:
         """Reads config.yaml. `vocoder` is a type (see VOCODERS) to use instead of the one that config.yaml names.
 
         Raises CheckpointError if there is no config.yaml, it is not YAML, or the type is unknown.
         """
         self.directory = directory
-        self.model = model
         self._read: dict[str, Mapping[str, Tensor]] = {}
         path = directory / "config.yaml"
         if not path.is_file():
-            raise CheckpointError(missing_files(directory, ["config.yaml"], model))
+            raise CheckpointError(missing_files(directory, ["config.yaml"], TWO.source))
         try:
             self.config: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
         except yaml.YAMLError as error:
@@ -73,37 +92,44 @@ class IndexTTSCheckpoint:
             raise CheckpointError(f"vocoder type {self.vocoder_type!r} is not one of {', '.join(VOCODERS)}")
         self._own_vocoder = self.vocoder_type == own
 
+    @cached_property
+    def traits(self) -> Traits:
+        """The one place where generations are told apart: by a tensor of gpt.pth, or without it by the vocabulary."""
+        section = self.config.get("gpt")
+        path = self.find("gpt")
+        return traits_of(
+            text_tokens=section.get("number_text_tokens") if isinstance(section, Mapping) else None,
+            projects_style=path is not None and holds_tensor(path, STYLE_PROJECTION),
+        )
+
     def candidates(self, file: str) -> list[Path]:
         """Where a logical file may lie, best place first (indextts2-front.md 2)."""
-        config = self.config
-        named = {
-            "gpt": config.get("gpt_checkpoint", "gpt.pth"),
-            "s2mel": config.get("s2mel_checkpoint", "s2mel.pth"),
-            "bpe": config.get("dataset", {}).get("bpe_model", "bpe.model"),
-            "w2v_stat": config.get("w2v_stat", "wav2vec2bert_stats.pt"),
-            "spk_matrix": config.get("spk_matrix", "feat1.pt"),
-            "emo_matrix": config.get("emo_matrix", "feat2.pt"),
-            "qwen": config.get("qwen_emo_path", "qwen0.6bemo4-merge/"),
-            "glossary": "glossary.yaml",
-        }
-        auxiliary = {
-            "w2v_bert": "w2v-bert-2.0",
-            "semantic_codec": "semantic_codec_model.safetensors",
-            "campplus": "campplus_cn_common.bin",
-        }
-        if file in named:
-            # Some published configs hold paths of their author's machine.
-            path = Path(named[file])
-            return [self.directory / path, self.directory / path.name]
-        if file in auxiliary:
-            return [self.directory / CACHE / auxiliary[file], self.directory / auxiliary[file]]
+        if file in _NAMED:
+            key, usual = _NAMED[file]
+            # Some published configs hold paths of their author's machine, or name files that were renamed.
+            path = Path(_text(self.config, key, usual))
+            return [self.directory / place for place in dict.fromkeys((path, Path(path.name), Path(usual)))]
+        if file == "glossary":
+            return [self.directory / "glossary.yaml"]
+        if file == "bpe":
+            return self._vocabularies()
+        if file == "semantic_codec" and not self.traits.prompts_by_codes:
+            return [self.directory / CODEC_25]
+        if file in _AUXILIARY:
+            return [self.directory / CACHE / _AUXILIARY[file], self.directory / _AUXILIARY[file]]
         if file in {"vocoder", "vocoder_config"}:
             usual, weights = VOCODERS[self.vocoder_type]
             # `vocoder.name` may be a folder here; as published it is a repository whose files lie in the cache.
-            named_folder = [config.get("vocoder", {}).get("name", ".")] if self._own_vocoder else []
+            named_folder = [_text(self.config, "vocoder.name", ".")] if self._own_vocoder else []
             name = weights if file == "vocoder" else "config.json"
             return [self.directory / folder / name for folder in (*named_folder, usual)]
         raise KeyError(file)
+
+    def _vocabularies(self) -> list[Path]:
+        if self.traits.vocabulary == "tiktoken":
+            return [self.directory / VOCABULARY_25]
+        path = Path(_text(self.config, "dataset.bpe_model", "bpe.model"))
+        return [self.directory / path, self.directory / path.name]
 
     def find(self, file: str) -> Path | None:
         """The path of a logical file; its `.safetensors` conversion if that is not older; None if missing."""
@@ -114,44 +140,49 @@ class IndexTTSCheckpoint:
                 return path
         return None
 
+    def files(self, stage: str) -> tuple[str, ...]:
+        """Logical names of what a stage, a key of STAGE_FILES, reads."""
+        unused = () if self.traits.prompts_by_codes or stage != "speaker_encoder" else ("semantic_codec",)
+        return tuple(file for file in STAGE_FILES[stage] if file not in unused)
+
     def missing(self, *stages: str) -> list[str]:
         """Files, relative to the directory, that the stages (keys of STAGE_FILES) need and lack."""
         missing: list[str] = []
-        for file in dict.fromkeys(file for stage in stages for file in STAGE_FILES[stage]):
+        for file in dict.fromkeys(file for stage in stages for file in self.files(stage)):
             found = self.find(file)
             inner = FOLDER_FILES.get(file, ())
             if found is None:
-                place = self.candidates(file)[-1 if file.startswith("vocoder") else 0]
+                place = self._expected(file)
                 missing += [_relative(place / name, self.directory) for name in inner or ("",)]
             else:
                 missing += [_relative(found / n, self.directory) for n in inner if not (found / n).is_file()]
         return missing
 
+    def _expected(self, file: str) -> Path:
+        """Where people are told to put a file that is missing: nowhere on the machine of a config's author."""
+        here = [place for place in self.candidates(file) if place.is_relative_to(self.directory)]
+        return here[-1 if file.startswith("vocoder") else 0]
+
     def require(self, *stages: str) -> None:
         """Raises one CheckpointError naming all files that the stages need and lack."""
         if missing := self.missing(*stages):
-            raise CheckpointError(missing_files(self.directory, missing, self.model))
+            raise CheckpointError(missing_files(self.directory, missing, self.traits.source))
 
     def path(self, file: str) -> Path:
         """Like find, but raises CheckpointError with the command that fixes it if the file is missing."""
         found = self.find(file)
         if found is None:
-            place = _relative(self.candidates(file)[0], self.directory)
-            raise CheckpointError(missing_files(self.directory, [place], self.model))
+            place = _relative(self._expected(file), self.directory)
+            raise CheckpointError(missing_files(self.directory, [place], self.traits.source))
         return found
 
     def tensors(self, file: str) -> Mapping[str, Tensor]:
-        """The tensors of a logical file, memory-mapped once.
-
-        The `model.` of a wrapped gpt.pth is taken off.
-        """
+        """The tensors of a logical file, memory-mapped once. Of a training checkpoint those of the model alone."""
         from deployments.weights.tensors import read_tensors  # noqa: PLC0415  (torch; the router reads the rest)
 
         if file not in self._read:
             tensors = read_tensors(self.path(file))
-            if file == "gpt" and tensors and all(name.startswith("model.") for name in tensors):
-                tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
-            self._read[file] = tensors
+            self._read[file] = _own(tensors) if file in ("gpt", "semantic_codec") else tensors
         return self._read[file]
 
     def tensor(self, file: str, name: str = "") -> Tensor:
@@ -181,22 +212,27 @@ class IndexTTSCheckpoint:
 
     @cached_property
     def gpt_dims(self) -> GptDims:
-        return dims_from(GptDims, self.section("gpt"), "config.yaml, gpt")
+        dims = dims_from(GptDims, self.section("gpt"), "config.yaml, gpt")
+        rows = 1 if self.traits.speaker_by_style else dims.condition_num_latent
+        return replace(dims, condition_num_latent=rows, traits=self.traits)
 
     @cached_property
-    def speaker_dims(self) -> ConditionDims:
-        return self._condition("condition_module")
-
-    @cached_property
-    def emotion_dims(self) -> ConditionDims:
-        return self._condition("emo_condition_module")
+    def conditioner_dims(self) -> ConditionerDims:
+        return ConditionerDims(
+            model_dim=self.gpt_dims.model_dim,
+            rows=self.gpt_dims.condition_num_latent,
+            width=self.codec_dims.hidden_size,
+            style=self.style_width,
+            emotion=self._condition("emo_condition_module"),
+            speaker=None if self.traits.speaker_by_style else self._condition("condition_module"),
+        )
 
     def _condition(self, name: str) -> ConditionDims:
         return dims_from(ConditionDims, self.section("gpt", name), f"config.yaml, gpt.{name}")
 
     @property
     def frames_per_code(self) -> Fraction:
-        return FRAMES_PER_CODE
+        return self.traits.frames_per_code
 
     @property
     def style_width(self) -> int:
@@ -234,6 +270,21 @@ class IndexTTSCheckpoint:
         if type(layer) is not int or layer < 1:
             raise CheckpointError("config.yaml: semantic_layer must be a whole number above 0")
         return layer
+
+
+def _text(config: Mapping[str, Any], key: str, usual: str) -> str:
+    """The text at a dotted key of config.yaml; `usual` where there is none."""
+    found: Any = config
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found if isinstance(found, str) and found else usual
+
+
+def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What lies under `model`, if anything does; the rest is the state of an optimiser."""
+    start = f"{WRAPPER}."
+    wrapped = {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
+    return {name.replace(SHARD, ""): value for name, value in (wrapped or tensors).items()}
 
 
 def _relative(path: Path, directory: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deployments.core.errors import CheckpointError
 from deployments.indextts2.checkpoint import GRAPH_FILES, IndexTTSCheckpoint
-from deployments.indextts2.dims import CodecDims, ConditionDims, GptDims
+from deployments.indextts2.dims import SPEED_ROWS, CodecDims, ConditionDims, ConditionerDims, GptDims
 from deployments.weights.registry import pull_command
 from deployments.weights.verify import Shapes, shape_problems
 
@@ -21,14 +21,29 @@ PERCEIVER_HEAD_DIM = 64
 PERCEIVER_DEPTH = 2
 
 
+def recognise(directory: Path) -> str | None:
+    """What a directory is, in a sentence; None if it is none of an IndexTTS model."""
+    try:
+        checkpoint = IndexTTSCheckpoint(directory)
+        dims, mel = checkpoint.gpt_dims, checkpoint.section("s2mel", "preprocess_params")
+        codes_per_s = mel["sr"] / mel["spect_params"]["hop_length"] / float(checkpoint.frames_per_code)
+    except (CheckpointError, KeyError, TypeError):
+        return None
+    emotions = "cannot tell" if checkpoint.missing("emotion_text") else "tells"
+    return (
+        f"{checkpoint.traits.name}: a GPT of {dims.layers} layers and {dims.model_dim} channels, "
+        f"{codes_per_s:.0f} codes a second of speech; it {emotions} an emotion from text"
+    )
+
+
 def problems(directory: Path) -> list[str]:
-    """What is wrong with an IndexTTS2 directory; weights are not read. Empty: nothing was found."""
+    """What is wrong with the directory of an IndexTTS model; weights are not read. Empty: nothing was found."""
     try:
         checkpoint = IndexTTSCheckpoint(directory)
     except CheckpointError as error:
         return [str(error)]
     if missing := checkpoint.missing(*GRAPH_FILES):
-        return [f"{name} is missing. Run: {pull_command('indextts2')}" for name in missing]
+        return [f"{name} is missing. Run: {pull_command(checkpoint.traits.source)}" for name in missing]
     checks = (_gpt_problems, _codec_problems, _matrix_problems, _readable_problems)
     return [problem for check in checks for problem in _problems(check, checkpoint)]
 
@@ -41,18 +56,14 @@ def _problems(check: Callable[[IndexTTSCheckpoint], list[str]], checkpoint: Inde
 
 
 def _gpt_problems(checkpoint: IndexTTSCheckpoint) -> list[str]:
-    expected = gpt_shapes(
-        checkpoint.gpt_dims,
-        checkpoint.speaker_dims,
-        checkpoint.emotion_dims,
-        checkpoint.codec_dims.hidden_size,
-    )
+    expected = gpt_shapes(checkpoint.gpt_dims, checkpoint.conditioner_dims)
     return shape_problems(checkpoint.path("gpt").name, checkpoint.tensors("gpt"), expected)
 
 
 def _codec_problems(checkpoint: IndexTTSCheckpoint) -> list[str]:
     name = checkpoint.path("semantic_codec").name
-    return shape_problems(name, checkpoint.tensors("semantic_codec"), codec_shapes(checkpoint.codec_dims))
+    expected = codec_shapes(checkpoint.codec_dims, steps_per_code=checkpoint.traits.steps_per_code)
+    return shape_problems(name, checkpoint.tensors("semantic_codec"), expected)
 
 
 def _matrix_problems(checkpoint: IndexTTSCheckpoint) -> list[str]:
@@ -76,17 +87,11 @@ def _readable_problems(checkpoint: IndexTTSCheckpoint) -> list[str]:
     ]
 
 
-def gpt_shapes(gpt: GptDims, speaker: ConditionDims, emotion: ConditionDims, width: int) -> Shapes:
-    """gpt.pth. `width` is that of the semantic features (indextts2-front.md 13)."""
+def gpt_shapes(gpt: GptDims, conditioner: ConditionerDims) -> Shapes:
+    """gpt.pth (indextts2-front.md 13, indextts2.5-delta.md 1)."""
     dim = gpt.model_dim
     shapes: Shapes = {
-        **_under("conditioning_encoder", _conformer(width, speaker)),
-        **_under("perceiver_encoder", _perceiver(speaker, dim, gpt.condition_num_latent)),
-        **_under("emo_conditioning_encoder", _conformer(width, emotion)),
-        **_under("emo_perceiver_encoder", _perceiver(emotion, width, 1)),
-        **_linear("emovec_layer", width, dim),
-        **_linear("emo_layer", dim, dim),
-        "speed_emb.weight": (2, dim),
+        **_conditioner(conditioner),
         # One piece more than the tokenizer has; one code embedding per code.
         "text_embedding.weight": (gpt.number_text_tokens + 1, dim),
         "mel_embedding.weight": (gpt.number_mel_codes, dim),
@@ -97,16 +102,21 @@ def gpt_shapes(gpt: GptDims, speaker: ConditionDims, emotion: ConditionDims, wid
         **_linear("text_head", dim, gpt.number_text_tokens + 1),
         **_linear("mel_head", dim, gpt.number_mel_codes),
     }
+    if gpt.traits.speed_rows:
+        shapes["speed_emb.weight"] = (SPEED_ROWS, dim)
+    if gpt.traits.language_rows:
+        shapes["lang_embedding.weight"] = (gpt.traits.language_rows, dim)
     for layer in range(gpt.layers):
         shapes |= _under(f"gpt.h.{layer}", _gpt_block(dim))
     return shapes
 
 
-def codec_shapes(dims: CodecDims) -> Shapes:
-    """semantic_codec_model.safetensors, with the decoder half that inference does not use."""
+def codec_shapes(dims: CodecDims, *, steps_per_code: int = 1) -> Shapes:
+    """The semantic codec, with the half that inference does not use: the decoder where a code stands for its embedding,
+    the encoder where it is decoded, which also takes convolutions between the two rates (indextts2.5-delta.md 5)."""
     book = "quantizer.quantizers.0"
     width, narrow = dims.hidden_size, dims.codebook_dim
-    return {
+    shapes: Shapes = {
         **_under("encoder", _convnext(dims)),
         **_under("decoder", _convnext(dims)),
         f"{book}.in_project.bias": (narrow,),
@@ -116,6 +126,26 @@ def codec_shapes(dims: CodecDims) -> Shapes:
         f"{book}.out_project.weight_g": (width, 1, 1),
         f"{book}.out_project.weight_v": (width, narrow, 1),
         f"{book}.codebook.weight": (dims.codebook_size, narrow),
+    }
+    if steps_per_code > 1:
+        for name in ("down", "up"):
+            shapes |= {f"{name}.weight": (width, width, 3), f"{name}.bias": (width,)}
+    return shapes
+
+
+def _conditioner(dims: ConditionerDims) -> Shapes:
+    shapes: Shapes = {
+        **_under("emo_conditioning_encoder", _conformer(dims.width, dims.emotion)),
+        **_under("emo_perceiver_encoder", _perceiver(dims.emotion, dims.width, 1)),
+        **_linear("emovec_layer", dims.width, dims.model_dim),
+        **_linear("emo_layer", dims.model_dim, dims.model_dim),
+    }
+    if dims.speaker is None:
+        return {**shapes, **_linear("spk_emb_proj", dims.style, dims.model_dim)}
+    return {
+        **shapes,
+        **_under("conditioning_encoder", _conformer(dims.width, dims.speaker)),
+        **_under("perceiver_encoder", _perceiver(dims.speaker, dims.model_dim, dims.rows)),
     }
 
 

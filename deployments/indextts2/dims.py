@@ -1,4 +1,4 @@
-"""Sizes of the IndexTTS2 networks, as the official config.yaml names them (tests/specs/indextts2-config.yaml)."""
+"""Sizes of the IndexTTS networks, as the official config.yaml names them (tests/specs/indextts2-config.yaml)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from deployments.core.errors import CheckpointError
+from deployments.indextts2.traits import TWO, Traits
+
+# GPT rows between speaker and text; zeros where the model has no table of them (indextts2.5-delta.md 3).
+SPEED_ROWS = 2
 
 T = TypeVar("T")
 
@@ -52,7 +56,20 @@ class GptDims:
     stop_mel_token: int
     start_text_token: int
     stop_text_token: int
-    condition_num_latent: int = 32
+    condition_num_latent: int = 32  # rows that stand for the speaker
+    traits: Traits = TWO
+
+
+@dataclass(frozen=True)
+class ConditionerDims:
+    """What makes the speaker's rows and the emotion vector. Without `speaker` the row is a projection of the style."""
+
+    model_dim: int
+    rows: int  # of the speaker
+    width: int  # of the semantic features, and of the emotion perceiver (indextts2-front.md 13)
+    style: int
+    emotion: ConditionDims
+    speaker: ConditionDims | None
 
 
 def dims_from(kind: type[T], section: Mapping[str, Any], where: str) -> T:
@@ -60,7 +77,7 @@ def dims_from(kind: type[T], section: Mapping[str, Any], where: str) -> T:
 
     Raises CheckpointError naming the keys that are missing or not whole numbers.
     """
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    names = [field.name for field in fields(kind) if field.type in (int, "int")]  # type: ignore[arg-type]
     values = {name: section[name] for name in names if name in section}
     wrong = [name for name, value in values.items() if type(value) is not int]
     if wrong:

@@ -6,6 +6,8 @@ from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.settings import IndexTTSSettings
 
 VALUE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+AUXILIARY = ("w2v_bert", "semantic_codec", "campplus")  # files of the speaker stage, which it reads whole
+TRAINING_COPIES = 3  # of each parameter in the official codec.pth: the state of its training lies beside it
 FILE_VALUE_BYTES = 4  # the official files hold float32
 # Of each process: what CUDA takes before the first tensor, and what a step needs beside weights and caches. Guesses
 # on the safe side: activations are small (indextts2-back.md 8), what the allocator keeps of them is not.
@@ -16,14 +18,22 @@ def stage_bytes(settings: IndexTTSSettings, files: IndexTTSCheckpoint) -> dict[s
     """By stage, of one replica each."""
     trunk = _trunk_values(files)
     rest_of_gpt = max(0, _values(files, "gpt") - trunk)  # conditioning, which the speaker stage runs
-    speaker = rest_of_gpt + sum(_values(files, name) for name in ("w2v_bert", "semantic_codec", "campplus"))
+    auxiliary = [name for name in files.files("speaker_encoder") if name in AUXILIARY]
+    speaker = rest_of_gpt + sum(_values(files, name) for name in auxiliary)
     weights = {
         "speaker": speaker * VALUE_BYTES[settings.speaker.dtype],
         "gpt": trunk * VALUE_BYTES[settings.gpt.dtype] + _slots_bytes(settings, files),
-        "s2mel": _values(files, "s2mel") * VALUE_BYTES[settings.s2mel.dtype],
+        "s2mel": (_values(files, "s2mel") + _decoder_values(files)) * VALUE_BYTES[settings.s2mel.dtype],
         "vocoder": _values(files, "vocoder") * VALUE_BYTES[settings.vocoder.dtype],
     }
     return {stage: size + CONTEXT_BYTES + WORKSPACE_BYTES for stage, size in weights.items()}
+
+
+def _decoder_values(files: IndexTTSCheckpoint) -> int:
+    """Parameters of a codec that runs in the mel stage."""
+    if files.traits.prompts_by_codes:
+        return 0  # of which that stage holds the codebook alone
+    return _values(files, "semantic_codec") // TRAINING_COPIES
 
 
 def _trunk_values(files: IndexTTSCheckpoint) -> int:

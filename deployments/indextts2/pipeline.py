@@ -1,4 +1,4 @@
-"""IndexTTS2: speaker encoder, GPT, S2Mel and vocoder as four deployments, driven segment by segment."""
+"""IndexTTS: speaker encoder, GPT, S2Mel and vocoder as four deployments, driven segment by segment."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from deployments.indextts2.gpt.job import GptJob, slots_of
 from deployments.indextts2.memory import stage_bytes
 from deployments.indextts2.plan import CHARS_PER_S, CheckpointFacts, IndexPlan, Planner
 from deployments.indextts2.sampling import Presets
-from deployments.indextts2.settings import IndexTTSSettings
+from deployments.indextts2.settings import EMIT_S, IndexTTSSettings
 from deployments.indextts2.speaker.job import reference_warnings
 from deployments.indextts2.stages import Stages, bind_stages
 from deployments.indextts2.stream.chunk_planner import ChunkPlanner
 from deployments.indextts2.stream.segment import SegmentStream
 from deployments.indextts2.stream.speech import SpeechStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
-from deployments.indextts2.text.frontend import TextSegment
+from deployments.indextts2.text.segment import TextSegment
 from deployments.streaming.admission import StreamAdmission
 from deployments.streaming.admitted import AdmittedStreams
 from deployments.streaming.crowd_cost import CrowdCost
@@ -73,7 +73,7 @@ class Pipeline(CloningPipeline):
         self._settings = settings
         self._facts = facts
         self._sample_rate_hz = facts.sample_rate_hz
-        self._stages = Stages(stages, self.monitor, facts.frames_per_code)
+        self._stages = Stages(stages, self.monitor, facts.traits)
         voices = VoiceResolver(
             name,
             facts.directory / STOCK_FOLDER,
@@ -158,8 +158,10 @@ class Pipeline(CloningPipeline):
         return reference_warnings(duration_s)
 
     async def plan(self, request: SpeechRequest) -> IndexPlan:
+        # First: of a language that could be spoken with more packages it says which.
+        language = request.language or self._facts.frontend.language_of(request.text)
         check_scripts(request.text, self.card.name, self.card.languages)
-        return await self._planner.plan(request, self._voice_library)
+        return await self._planner.plan(request, self._voice_library, language)
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         assert isinstance(plan, IndexPlan)
@@ -176,7 +178,7 @@ class Pipeline(CloningPipeline):
             return self._speech(plan, playback).events({"spk": plan.speaker_s}, plan.warnings)
 
         usual_s = spoken_width(plan.request.text) / CHARS_PER_S
-        rows = slots_of(plan.params, streams=plan.synthesis.chunked)
+        rows = slots_of(plan.params, self._facts.traits, streams=plan.synthesis.chunked)
         return self._streams.events(usual_s, make, rows=rows, at_once=at_once)
 
     def _speech(self, plan: IndexPlan, playback: Playback) -> SpeechStream:
@@ -194,10 +196,11 @@ class Pipeline(CloningPipeline):
                 voice=plan.shared_voice,
                 emotion=plan.emotion,
                 text_ids=text.ids,
+                language_id=text.language_id,
                 params=plan.params,
                 seed=plan.seed,
                 stream=index,
-                emit_codes=self._settings.emit_codes if plan.synthesis.chunked else 0,
+                emit_codes=self._emit_codes(plan),
                 code_s=plan.geometry.code_s,
                 deadline=plan.request.deadline if index == 0 else NEVER,
                 refusable=index == 0,
@@ -215,6 +218,11 @@ class Pipeline(CloningPipeline):
             pause_s=plan.pause_s,
             heard=plan.synthesis.chunked,
         )
+
+    def _emit_codes(self, plan: IndexPlan) -> int:
+        if not plan.synthesis.chunked:
+            return 0
+        return self._settings.emit_codes or max(1, round(EMIT_S / plan.geometry.code_s))
 
     @property
     def _voice_library(self) -> VoiceLibrary:
@@ -238,7 +246,8 @@ def _card(name: str, settings: IndexTTSSettings, facts: CheckpointFacts, default
         emotion=True,
         instructions=facts.reads_emotion,
         quality_rank=settings.quality_rank,
-        description=settings.description,
+        description=settings.description
+        or f"{facts.traits.name}: clones a voice from seconds of speech, with control of the emotion",
         presets=tuple(presets),
         parameters=schema,
     )

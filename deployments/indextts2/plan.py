@@ -1,4 +1,4 @@
-"""A request as IndexTTS2 will run it: parameters, voice and emotion settled before the GPT starts."""
+"""A request as an IndexTTS model will run it: parameters, voice and emotion settled before the GPT starts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,9 +24,10 @@ from deployments.indextts2.settings import IndexTTSSettings
 from deployments.indextts2.speaker.job import EncodeJob
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.segment import Synthesis
-from deployments.indextts2.text.frontend import IndexTextFrontend, TextSegment
+from deployments.indextts2.text.loading import Frontend, load_frontend
+from deployments.indextts2.text.segment import TextSegment
+from deployments.indextts2.traits import Traits
 from deployments.text.check import check_length
-from deployments.text.language import detect_language
 from deployments.text.pauses import Stretch, stretches
 from deployments.voices.library import ProfileFound, VoiceLibrary
 from deployments.voices.profile import EncodedProfile
@@ -40,6 +40,10 @@ MODEL_KIND = "indextts"  # in the keys of stored profiles, which the version of 
 INSTRUCTIONS_UNUSABLE = ("emotion_text_unavailable", "emotion_text_unclear")
 SEED_BITS = 48
 CHARS_PER_S = 14.0  # of Latin script, about, in any voice
+SLOWEST, FASTEST = (
+    0.5,
+    2.0,
+)  # speeds that a model which stretches can speak at by itself (indextts2.5-delta.md 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,9 @@ class CheckpointFacts:
     """What planning knows of a checkpoint: its tokenizer and a few numbers. The weights are the stages' business."""
 
     directory: Path
-    frontend: IndexTextFrontend
+    frontend: Frontend
     sample_rate_hz: int
-    frames_per_code: Fraction
+    traits: Traits
     max_text_tokens: int  # of a segment
     max_codes: int  # of a segment
     reads_emotion: bool = False  # from words: the classifier is there
@@ -58,12 +62,11 @@ class CheckpointFacts:
     def read(checkpoint: str) -> CheckpointFacts:
         """`checkpoint`: a name to pull, or a path. Raises CheckpointError."""
         files = IndexTTSCheckpoint(locate(checkpoint))
-        files.require("text")
         return CheckpointFacts(
             directory=files.directory,
-            frontend=IndexTextFrontend(files.path("bpe"), files.find("glossary"), languages=files.languages),
+            frontend=load_frontend(files),
             sample_rate_hz=int(files.section("s2mel", "preprocess_params")["sr"]),
-            frames_per_code=files.frames_per_code,
+            traits=files.traits,
             # The published segmentation may repeat a closing quote, which makes a segment one token longer.
             max_text_tokens=files.gpt_dims.max_text_tokens - 1,
             max_codes=files.gpt_dims.max_mel_tokens - 1,
@@ -82,6 +85,7 @@ class CheckpointFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexPlan(Plan):
+    language: str
     shared_voice: SharedVoice
     geometry: Geometry
     prompt_frames: int
@@ -143,8 +147,8 @@ class Planner:
         """Whether audio of a segment is made before all its codes are there."""
         return request.stream and not params.whole_segments
 
-    async def plan(self, request: SpeechRequest, library: VoiceLibrary) -> IndexPlan:
-        """Raises SpeechError: bad parameters, an unknown voice, what encoding a recording raises."""
+    async def plan(self, request: SpeechRequest, library: VoiceLibrary, language: str) -> IndexPlan:
+        """`language`: of the text. Raises SpeechError: bad parameters, an unknown voice, what encoding raises."""
         settings, began_s = self._settings, time.monotonic()
         params = self.params(request)
         voice = await self._voices.resolve(request, library)
@@ -156,14 +160,17 @@ class Planner:
         profile = found.profile
         pause_ms = settings.pause_ms if request.pause_ms is None else request.pause_ms
         unknown = Params.unknown(request.params)
+        own_speed = self._own_speed(request.speed)
+        geometry = await self._stages.geometry()
         return IndexPlan(
             request,
             voice.card,
-            tempo=request.speed,
+            tempo=request.speed / own_speed,
             voice_cache="miss" if found.outcome == "miss" else "hit",
             ignored=(*unknown, *unused, *(["ref_text"] if request.reference_text is not None else [])),
+            language=language,
             shared_voice=self._shared.shared(profile),
-            geometry=await self._stages.geometry(),
+            geometry=geometry if own_speed == 1 else geometry.stretched(1 / own_speed),
             prompt_frames=profile["mel"].shape[1],
             emotion=await self._emotions.vector(reading, profile, seed),
             params=params,
@@ -178,6 +185,10 @@ class Planner:
             warnings=(*voice.warnings, *reading.warnings),
             speaker_s=time.monotonic() - began_s,
         )
+
+    def _own_speed(self, speed: float) -> float:
+        """What of `speed` the model does; the rest is left for a time stretch after synthesis."""
+        return min(max(speed, SLOWEST), FASTEST) if self._facts.traits.stretches else 1.0
 
     async def profile(
         self, recording: Recording, library: VoiceLibrary, request: SpeechRequest | None = None
@@ -198,13 +209,12 @@ class Planner:
         check_length(plan.request.text, chars_per_s=CHARS_PER_S, longest_s=longest_s)
         frontend, most = self._facts.frontend, plan.params.max_text_tokens_per_segment
         assert most is not None
-        language = plan.request.language or detect_language(plan.request.text)
         for stretch in stretches(plan.request.text):
             cut: Iterable[TextSegment]
             if plan.params.whole_segments:
-                cut = frontend.segments(stretch.text, most)
+                cut = frontend.published(stretch.text, most, language=plan.language)
             else:
-                cut = frontend.iter_segments(stretch.text, most, language=language)
+                cut = frontend.iter_segments(stretch.text, most, language=plan.language)
             yield from _with_pauses(iter(cut), stretch, plan.tempo)
 
     async def _encode(self, request_id: str, recording: ReferenceAudio) -> EncodedProfile:

@@ -10,6 +10,8 @@ from deployments.core.settings import Settings
 from deployments.indextts2.sampling import Presets
 from deployments.indextts2.stream.chunk_planner import ChunkParameters
 
+EMIT_S = 0.1  # of speech in a message of codes, where nothing else is said
+
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -22,7 +24,9 @@ class SpeakerSettings(Settings):
 class GptSettings(Settings):
     dtype: Dtype = "float32"
     slots: int = Field(
-        default=32, ge=2, description="sequences decoded together: one per beam, and one for the latents"
+        default=32,
+        ge=2,
+        description="sequences decoded together: one per beam, and one for the latents of IndexTTS2",
     )
     max_length: int | None = Field(
         default=None, ge=1, description="positions of a slot; null: all that the model has"
@@ -32,6 +36,11 @@ class GptSettings(Settings):
         default=256, ge=1, description="rows of new prefixes in one step, so that others do not stall"
     )
     voice_cache_mb: int = Field(default=64, ge=0)
+    positions: Literal["published", "trained"] = Field(
+        default="published",
+        description="of codes: as the published code decodes, which leaves position 1 out, or without a gap, as in "
+        "training",
+    )
     cuda_graphs: bool = True
     compile: bool = Field(default=False, description="torch.compile; slower start, on a GPU only")
 
@@ -72,7 +81,7 @@ class IndexTTSSettings(Settings):
     s2mel: S2MelSettings = S2MelSettings()
     vocoder: VocoderSettings = VocoderSettings()
 
-    description: str = "IndexTTS2: clones a voice from seconds of speech, with control of the emotion"
+    description: str | None = Field(default=None, description="null: what the checkpoint is")
     quality_rank: int = Field(default=50, description="for `model: quality`; kokoro has 10")
 
     default_voice: str | None = Field(
@@ -90,8 +99,10 @@ class IndexTTSSettings(Settings):
     )
     presets: Presets = Presets()
     chunks: ChunkParameters = ChunkParameters()
-    emit_codes: int = Field(
-        default=5, ge=1, description="codes per message of the GPT stage in a stream; 50 are a second"
+    emit_codes: int | None = Field(
+        default=None,
+        ge=1,
+        description=f"codes per message of the GPT stage in a stream; null: those of {EMIT_S} s",
     )
     segments_at_once: int = Field(
         default=4, ge=1, description="segments of one request decoded at the same time"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from typing import Any, Protocol, TypeVar, cast
 
 from ray.serve import Application
@@ -20,6 +19,7 @@ from deployments.indextts2.settings import IndexTTSSettings
 from deployments.indextts2.speaker.emotion import EmotionMatrix, Vector
 from deployments.indextts2.speaker.job import EmotionAudioJob, EmotionTextJob, EncodeJob
 from deployments.indextts2.stream.geometry import Geometry
+from deployments.indextts2.traits import Traits
 from deployments.indextts2.vocoder.job import VocodeJob
 from deployments.voices.encoder_version import EncoderVersion
 from deployments.voices.profile import EncodedProfile
@@ -64,11 +64,11 @@ class Stages:
         self,
         handles: Mapping[str, DeploymentHandle[Any]],
         monitor: StageMonitor,
-        frames_per_code: Fraction,
+        traits: Traits,
     ) -> None:
         self._handles = handles
         self._monitor = monitor
-        self._frames_per_code = frames_per_code
+        self._traits = traits
         self._codes = handles["gpt"].options(stream=True)
         self._geometry: Geometry | None = None
         self._matrix: EmotionMatrix | None = None
@@ -118,7 +118,9 @@ class Stages:
     async def geometry(self) -> Geometry:
         if self._geometry is None:
             reply: Reply[tuple[int, int, int]] = await answer(self._handles["vocoder"].halo.remote())
-            self._geometry = Geometry(*self.heard("vocoder", reply), self._frames_per_code)
+            self._geometry = Geometry(
+                *self.heard("vocoder", reply), self._traits.frames_per_code, self._traits.edge_codes
+            )
         return self._geometry
 
     async def ready(self) -> bool:

@@ -18,6 +18,16 @@ from deployments.weights.tensors import without_values
 from deployments.weights.verify import Shapes, shape_problems
 
 
+def recognise(directory: Path) -> str | None:
+    """What a directory is, in a sentence; None if it is no VoxCPM directory."""
+    try:
+        dims = VoxCPMCheckpoint(directory).dims
+    except CheckpointError:
+        return None
+    patch = f"patches of {1000 * dims.patch_s:.0f} ms at {dims.vae.out_sample_rate_hz} Hz"
+    return f"VoxCPM of architecture {dims.architecture}: {patch}"
+
+
 def problems(directory: Path) -> list[str]:
     """What is wrong with a VoxCPM directory; weights are not read. Empty: nothing was found."""
     try:

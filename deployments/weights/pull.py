@@ -99,7 +99,7 @@ def _is_recorded(file: ModelFile, directory: Path, entries: Mapping[str, Manifes
         name in entries
         and (directory / name).is_file()
         and (directory / name).stat().st_size == entries[name].size
-        and (file.sha256 is None or file.sha256 == entries[name].sha256)
+        and (file.sha256 is None or entries[name].sha256.startswith(file.sha256))
         for name in names
     )
 
@@ -159,7 +159,7 @@ def problem_of(file: ModelFile, path: Path) -> str | None:
     size = path.stat().st_size
     if file.size is not None and size != file.size:
         return f"{size} bytes instead of {file.size}"
-    if file.sha256 is not None and (found := file_sha256(path)) != file.sha256:
+    if file.sha256 is not None and not (found := file_sha256(path)).startswith(file.sha256):
         return f"sha256 is {found} instead of {file.sha256}"
     if file.json_sha256 is not None:
         found_json = json_sha256(path)

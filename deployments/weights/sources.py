@@ -48,9 +48,9 @@ Origin = HubFile | ModelScopeFile | NpmFile
 class ModelFile:
     """One file of a model: its place in the model's directory and its origins, best first.
 
-    `target` ending in `/` is a folder, whose files are whatever the origin holds. `json_sha256` is the
-    digest of the parsed content, for JSON files that differ in white space between origins. Any of the `alternatives`
-    does as well; the first that can be had is taken.
+    `target` ending in `/` is a folder, whose files are whatever the origin holds. `sha256` is the digest, or as much of
+    its beginning as is known. `json_sha256` is the digest of the parsed content, for JSON files that differ in white
+    space between origins. Any of the `alternatives` does as well; the first that can be had is taken.
     """
 
     target: str

@@ -14,7 +14,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from deployments.core.ray_internals import HAPROXY_PACKAGE, haproxy_switches
+from deployments.core.ray_internals import (
+    FRONT_PROXY_SWITCHES,
+    HAPROXY_PACKAGE,
+    LOOPBACK,
+    PUBLIC_HOST,
+    haproxy_switches,
+)
 from serve_app.commands.own_ports import OwnPorts
 
 # Of util-linux. Without it, a HAProxy whose actor was killed would keep the port, and answer for the next server. The
@@ -39,6 +45,15 @@ def use_haproxy(ports: OwnPorts) -> None:
     binary = mortal_haproxy(Path(directory))
     for name, value in haproxy_switches(directory, binary, *ports.statistics).items():
         os.environ.setdefault(name, value)
+
+
+def listening(host: str) -> str:
+    """Have HAProxy listen on `host`; what Serve itself is to be told. On that its replicas and its second proxy listen,
+    so that nobody can pass HAProxy by."""
+    if any(os.environ.get(name) != value for name, value in FRONT_PROXY_SWITCHES.items()):
+        return host
+    os.environ[PUBLIC_HOST] = host
+    return LOOPBACK
 
 
 def socket_folder() -> str:

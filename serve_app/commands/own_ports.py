@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from deployments.core.ray_internals import LOOPBACK
+
 FIRST, LAST = 20_000, 30_000  # below those that the system gives to connections
 BLOCK = 100
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)

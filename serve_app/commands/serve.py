@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -27,7 +28,8 @@ from deployments.core.ray_internals import (
     own_port_switches,
 )
 from serve_app.commands.drain import drain
-from serve_app.commands.front_proxy import use_haproxy
+from serve_app.commands.front_proxy import listening, use_haproxy
+from serve_app.commands.metrics_port import PortTaken, metrics_port
 from serve_app.commands.own_ports import OwnPorts, take_ports
 from serve_app.commands.reload import reloaded, tell_to_reload
 from serve_app.commands.server_url import url_option
@@ -53,6 +55,9 @@ console = Console(stderr=True, highlight=False)
 def serve(
     config: Annotated[str, typer.Argument(help="a file, or a name of `voicegraph config ls`")] = DEFAULT,
     port: Annotated[int | None, typer.Option(help="overrides the file's port", min=1, max=65535)] = None,
+    host: Annotated[
+        str | None, typer.Option(help="overrides the file's: 0.0.0.0 listens to the whole network")
+    ] = None,
     models: Annotated[str | None, typer.Option(help="serve only these, separated by commas")] = None,
     pull: Annotated[bool, typer.Option(help="fetch weights that are missing")] = True,
     reload: Annotated[
@@ -67,17 +72,17 @@ def serve(
     _set_switches(ports)  # before the first import of Ray, which reads its switches once
     with console.status("checking the configuration"):
         from serve_app import config_file  # noqa: PLC0415  (Ray takes a second to import)
-        from serve_app.commands import provision  # noqa: PLC0415
+        from serve_app.commands import exposure, provision  # noqa: PLC0415
 
         def load(*, reading_again: bool) -> tuple[ConfigFile, dict[str, str]]:
             path = config_path(config)
-            loaded = config_file.load(path, models=_names(models), port=port)
+            loaded = config_file.load(path, models=_names(models), port=port, host=host)
             if not reading_again:
                 _quit_if_taken(loaded.serve.http_options.host, loaded.serve.http_options.port)
             absent = provision.left_out(loaded)
             if absent:
                 rest = [name for name in loaded.args.models if name not in absent]
-                loaded = config_file.load(path, models=rest, port=port)
+                loaded = config_file.load(path, models=rest, port=port, host=host)
             return loaded, absent
 
         try:
@@ -86,6 +91,8 @@ def serve(
             _quit(str(error), status=2)
     for name, why in absent.items():
         console.print(f"note: {name} is left out: {why}", style="yellow", markup=False, soft_wrap=True)
+    if problem := exposure.keys_problem(loaded.args.auth):
+        _quit(problem)
     try:
         problems = provision.provision(loaded, pull=pull)
     except KeyboardInterrupt:
@@ -97,14 +104,19 @@ def serve(
 
 def run(config: ConfigFile, ports: OwnPorts, load: Callable[[], ConfigFile]) -> None:
     """Deploy a checked config and serve until SIGINT or SIGTERM; on SIGHUP, what `load` gives takes its place."""
+    from serve_app.commands.exposure import open_to_all  # noqa: PLC0415
     from serve_app.config_file import deployable  # noqa: PLC0415  (imports Ray)
     from serve_app.demand import demands, lacking  # noqa: PLC0415
 
     started, schema, signals = time.monotonic(), deployable(config), Signals()
+    try:
+        metrics = metrics_port(config.args.observe.metrics_port, schema.http_options.port)
+    except PortTaken as taken:
+        _quit(str(taken))
     with signals.heard(lambda: console.print("stopped")):
         try:
             with console.status("starting Ray"):
-                ray, ray_serve = _start_ray(schema, ports)
+                ray, ray_serve = _start_ray(schema, ports, metrics)
             if problems := lacking(demands(config), ray.cluster_resources()):
                 _quit("\n".join(problems))
             _deploy(ray_serve, schema)
@@ -112,7 +124,9 @@ def run(config: ConfigFile, ports: OwnPorts, load: Callable[[], ConfigFile]) -> 
             signals.started()
             address = ray.get_runtime_context().gcs_address
             with announced(RunningServer(http.port, address, application, os.getpid())):
-                _greet(http.host, http.port, list(config.args.models), time.monotonic() - started)
+                _greet(http.host, http.port, metrics, list(config.args.models), time.monotonic() - started)
+                if warning := open_to_all(http.host, http.port, config.args.auth):
+                    console.print(warning, style="bold red", markup=False, soft_wrap=True)
                 config = _serve(config, signals, load)
                 _let_streams_end(config, signals)
         finally:
@@ -141,12 +155,13 @@ def _let_streams_end(config: ConfigFile, signals: Signals) -> None:
             console.print(f"{left} requests did not end in {timeout_s:g} s and are cut", style="yellow")
 
 
-def _greet(host: str, port: int, models: list[str], took_s: float) -> None:
+def _greet(host: str, port: int, metrics: int, models: list[str], took_s: float) -> None:
     url = f"http://{'localhost' if host in ('0.0.0.0', '127.0.0.1') else host}:{port}"
     say = voicegraph('say "Hello from Voicegraph." -o hello.mp3')
     console.print(f"\n[bold green]Ready[/] after {took_s:.1f} s: {', '.join(models)}")
     console.print(f"  Page   {url}/")
     console.print(f"  API    {url}/docs")
+    console.print(f"  Metrics at http://localhost:{metrics}/metrics, from this machine alone")
     for label, command in (("Try  ", EXAMPLE.format(url=url)), ("or   ", say + url_option(url))):
         console.print(f"  {label}  {command}", soft_wrap=True, markup=False)
     console.print("Ctrl-C stops.")
@@ -155,12 +170,12 @@ def _greet(host: str, port: int, models: list[str], took_s: float) -> None:
 def _set_switches(ports: OwnPorts) -> None:
     use_haproxy(ports)
     own = own_port_switches(ports.fallback_proxy, ports.replicas, ports.grpc_replicas)
-    for name, value in {**QUIET, **PATIENT, **own}.items():
+    for name, value in {**QUIET, **PATIENT, **THIS_MACHINE_ONLY, **own}.items():
         os.environ.setdefault(name, value)
     os.environ[RUN] = uuid.uuid4().hex
 
 
-def _start_ray(schema: Any, ports: OwnPorts) -> tuple[Any, Any]:
+def _start_ray(schema: Any, ports: OwnPorts, metrics: int) -> tuple[Any, Any]:
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
     # Ray runs its workers at niceness 15, as suits batch jobs: whatever else the machine does would cut the sound.
@@ -180,7 +195,7 @@ def _start_ray(schema: Any, ports: OwnPorts) -> tuple[Any, Any]:
                     # Replicas are placed by configuration; the default (cores of this machine) is right for real
                     # clusters, but on one small machine Serve's own actors must not be starved of it.
                     num_cpus=max(4, os.cpu_count() or 1),
-                    **THIS_MACHINE_ONLY,
+                    _metrics_export_port=metrics,
                 )
             break
         except Exception as error:
@@ -191,7 +206,9 @@ def _start_ray(schema: Any, ports: OwnPorts) -> tuple[Any, Any]:
                     f"Ray did not start on this machine, twice: {_first_line(error)}. Its logs are in /tmp/ray."
                 )
             console.print(f"Ray did not start: {_first_line(error)}; once more", style="yellow", markup=False)
-    ray_serve.start(proxy_location=schema.proxy_location, http_options=schema.http_options.model_dump())
+    http_options = schema.http_options.model_dump()
+    http_options["host"] = listening(http_options["host"])
+    ray_serve.start(proxy_location=schema.proxy_location, http_options=http_options)
     return ray, ray_serve
 
 
@@ -268,7 +285,9 @@ def _is_free(host: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                _quit(f"cannot listen on {host}:{port}: {error.strerror}")
             return False
         return True
 

@@ -11,6 +11,12 @@ from serve_app.http.errors import error_response
 from serve_app.http.stream_cut import StreamCut
 
 
+def route_path(scope: Scope) -> str:
+    """The path below the prefix at which the application is mounted, as routes name it."""
+    root, path = scope.get("root_path", ""), scope["path"]
+    return (path.removeprefix(root) if root else path) or "/"
+
+
 class CleanPaths:
     """ASGI middleware: `//v1/audio/speech` and `/v1/audio/speech/` are `/v1/audio/speech`.
 

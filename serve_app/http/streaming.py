@@ -83,7 +83,11 @@ async def sse_events(delivery: Delivery, input_chars: int, request_id: str) -> A
         async for data in encoded:
             yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()})
             bytes_sent += len(data)
-        done = {"usage": usage(input_chars, delivery.duration_s), "warnings": list(delivery.warnings)}
+        done = {
+            "usage": usage(input_chars, delivery.duration_s),
+            "warnings": list(delivery.warnings),
+            "stage_ms": delivery.stage_ms,
+        }
         yield _event({"type": "speech.audio.done", **done})
     except SpeechError as error:
         log_cut(request_id, delivery.start.model, bytes_sent, error)

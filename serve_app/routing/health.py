@@ -30,10 +30,13 @@ class HealthMonitor:
         pipelines: Mapping[str, Pipeline],
         clock: Callable[[], float] = time.monotonic,
         replicas: Replicas | None = None,
+        asleep: Callable[[str], bool] = lambda model: False,
     ) -> None:
+        """`asleep`: whether a model has no replica, and need not have one: to ask it would wake it."""
         self._pipelines = pipelines
         self.replicas = replicas or Replicas({name: {} for name in pipelines})
         self._clock = clock
+        self._asleep = asleep
         self._circuits = {name: Circuit(clock) for name in pipelines}
         self._heard_s = dict.fromkeys(pipelines, float("-inf"))
         self._faults = dict.fromkeys(pipelines, 0)
@@ -64,6 +67,8 @@ class HealthMonitor:
         A model that is not there, or died, says so in the error. One that missed a deadline is down only if nobody
         has heard of it meanwhile, and if it had at least `allowed_s`: clients may ask for less.
         """
+        if self._asleep(model):
+            return
         if isinstance(failure, DeadlineExceeded):
             silent_s = self._clock() - self._heard_s[model]
             down = waited_s >= allowed_s and silent_s >= waited_s
@@ -92,6 +97,8 @@ class HealthMonitor:
 
     async def answers(self, model: str) -> bool:
         """Whether the model is there: heard of lately, or else asked. One that is busy may be slow to answer."""
+        if self._asleep(model):
+            return True
         if not self.replicas.runs(model):
             return False
         closed = self.state(model) is State.CLOSED

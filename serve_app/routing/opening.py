@@ -24,6 +24,8 @@ from serve_app.routing.fallback import moves_on, stand_in
 from serve_app.routing.fillers import Filler, Fillers, faded_in
 from serve_app.routing.health import HealthMonitor
 from serve_app.routing.load import LoadMonitor
+from serve_app.routing.names import no_such_voice
+from serve_app.routing.sleep import Sleepers
 from serve_app.telemetry import RequestRecord, Telemetry
 
 T = TypeVar("T")
@@ -62,12 +64,15 @@ class Opener:
     loads: LoadMonitor
     telemetry: Telemetry
     first_audio_timeout_s: float
+    sleepers: Sleepers
     fillers: Fillers | None = None
 
     async def open(self, decision: Decision, request: SpeechRequest, record: RequestRecord) -> OpenStream:
         """Of the first choice that comes as far as its first event. Raises SpeechError."""
         full: list[Overloaded] = []
         choices = decision.choices
+        if decision.wake is not None:  # whoever answers now: those who come later want it
+            self.sleepers.wake(decision.wake)
         expected_s = {each.model: each.load.first_audio_s for each in decision.candidates}
         for place, choice in enumerate(choices):
             told = stand_in(choice, choices[0]) if place else choice
@@ -118,7 +123,9 @@ class Opener:
         deadline, began_s = request.deadline, time.monotonic()
         if others and deadline is not NEVER:
             deadline = Deadline.after(SHARE * deadline.left_s)
+        self.sleepers.wake(model)
         with self.judged(model, request.request_id):
+            self.sleepers.refuse_hopeless(model, deadline.left_s)
             async with AsyncExitStack() as stack:
                 stack.enter_context(self.limits[model].place())
                 self.count_in_flight()
@@ -126,23 +133,28 @@ class Opener:
                 plan = await self._wait(
                     model, pipeline.plan(request), deadline, f"model {model!r} was not ready to speak", others
                 )
+                if request.voices_of is not None and plan.voice.owner not in ("", request.voices_of):
+                    raise no_such_voice(request.voice)
                 audio = pipeline.stream(plan)
                 stack.push_async_callback(audio.aclose)
                 filler = self._filler(model, plan)
                 if filler is not None:
                     rest = self._behind(filler, model, audio, request, began_s)
                     stack.push_async_callback(rest.aclose)
-                    record.first_audio(choice.reason)
+                    record.first_audio(choice.reason, {})
                     start = self._start(plan, choice, filler)
                     return OpenStream(start, AudioChunk(filler.samples, 0), rest, stack.pop_all())
                 first = await self._wait(
                     model, anext(audio), deadline, f"model {model!r} made no audio", others
                 )
                 self.health.answered(model)
+                stage_s: Mapping[str, float] = {}
                 if isinstance(first, AudioChunk):
                     self.loads.first_audio(model, time.monotonic() - began_s)
-                    record.first_audio(choice.reason)
-                return OpenStream(self._start(plan, choice), first, audio, stack.pop_all())
+                    stage_s = first.stage_s
+                    record.first_audio(choice.reason, stage_s)
+                start = replace(self._start(plan, choice), stage_s=stage_s)
+                return OpenStream(start, first, audio, stack.pop_all())
 
     @contextmanager
     def judged(self, model: str, request_id: str) -> Generator[None, None, None]:
@@ -208,9 +220,14 @@ class Opener:
 
     def _tell(self, choice: Choice, request: SpeechRequest, expected_s: float | None) -> None:
         self.telemetry.decided(choice.model, choice.reason)
+        key = f" [key {request.key_id}]" if request.key_id else ""
         expected = "at an unknown time" if expected_s is None else f"in {expected_s:.2f} s"
         RequestLogger(request.request_id).info(
-            "model %s is asked (%s); its first audio is expected %s", choice.model, choice.reason, expected
+            "model %s is asked (%s); its first audio is expected %s%s",
+            choice.model,
+            choice.reason,
+            expected,
+            key,
         )
 
     def count_in_flight(self) -> None:

@@ -21,8 +21,17 @@ class Replicas:
         """The name of a stage of which no replica is left; None where all run."""
         return next((stage.name for stage in self._stages[model].values() if stage.lost), None)
 
+    def running(self, model: str) -> dict[str, int]:
+        """By stage, how many replicas live."""
+        return {name: stage.running for name, stage in self._stages[model].items()}
+
     def runs(self, model: str) -> bool:
         return self.missing(model) is None
+
+    def at_rest(self, model: str) -> bool:
+        """Whether a stage has no replica and none was lost: they were stopped in good order, or were never started."""
+        stages = self._stages[model].values()
+        return self.runs(model) and any(stage.running == 0 for stage in stages)
 
     async def watch(self, lost: Callable[[str, str], None], back: Callable[[str], None]) -> None:
         """Look again and again, without end. `lost(model, stage)`: its last replica died; `back(model)`: all stages

@@ -15,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from toys.caller import Caller
 
 from deployments.core.ray_internals import bind_by_path, by_value, called_on_all, replicas_of
+from deployments.core.stage_watch import WatchedHandle
 from deployments.core.stages import Stage, items
 
 
@@ -67,6 +68,15 @@ async def counted(stage: DeploymentHandle[Any], what: str) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError(f"nothing was {what}")
+
+
+async def test_running_replicas_are_known_without_a_call(cluster: Cluster) -> None:
+    watch = WatchedHandle(serve.get_deployment_handle("toy", "voicegraph")).watch
+    deadline = asyncio.get_running_loop().time() + 10
+    while not watch.running and asyncio.get_running_loop().time() < deadline:
+        watch.look()
+        await asyncio.sleep(0.05)
+    assert (watch.running, watch.lost) == (1, False)
 
 
 async def test_a_death_is_known_within_a_second(cluster: Cluster) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from deployments.indextts2.gpt.decoding import DecodedCodes, NextCodes, new_decoder
 from deployments.indextts2.gpt.draws import Filters
-from deployments.indextts2.gpt.model import SpeechGpt, generation_position
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.positions import generation_position
 from deployments.indextts2.gpt.selection import Selection
 from deployments.indextts2.sampling import Params
 

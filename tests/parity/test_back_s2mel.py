@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.s2mel.conditions import load_code_embedding, nearest_index
+from deployments.indextts2.codec.codebook import load_code_embedding
 from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver, euler_grid
 from deployments.indextts2.s2mel.job import mel_frames
 from deployments.indextts2.s2mel.layout import make_layout
+from deployments.indextts2.s2mel.length_regulator import nearest_index
 from deployments.indextts2.s2mel.networks import S2MelNetworks, load_s2mel
 
 SINGLE = 1e-5

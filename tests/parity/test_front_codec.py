@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.speaker.semantic_codec import SemanticCodec, load_semantic_codec
+from deployments.indextts2.codec.encoder import SemanticCodec, load_semantic_codec
 
 LIMIT = 1e-5
 

@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.speaker.conditioner import Conditioner, Perceiver, load_conditioner
+from deployments.indextts2.speaker.conditioner import FeatureConditioner, Perceiver, load_conditioner
 from deployments.indextts2.speaker.conformer import Conformer, sinusoid
 from deployments.indextts2.speaker.emotion import merge
 
 LIMIT = 5e-5
+NO_STYLE = torch.empty(0)
 
 pytestmark = pytest.mark.usefixtures("_no_gradients")
 
@@ -38,16 +39,11 @@ def golden_tensors(golden_front: Path) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def conditioner(golden_front: Path) -> Conditioner:
+def conditioner(golden_front: Path) -> FeatureConditioner:
     checkpoint = IndexTTSCheckpoint(golden_front / "ckpt")
-    return load_conditioner(
-        checkpoint.tensors("gpt"),
-        checkpoint.gpt_dims,
-        checkpoint.speaker_dims,
-        checkpoint.emotion_dims,
-        checkpoint.codec_dims.hidden_size,
-        source="gpt.pth",
-    )
+    loaded = load_conditioner(checkpoint.tensors("gpt"), checkpoint.conditioner_dims, source="gpt.pth")
+    assert isinstance(loaded, FeatureConditioner)
+    return loaded
 
 
 def check_conformer(conformer: Conformer, features: Tensor, golden: dict[str, Tensor], name: str) -> None:
@@ -80,12 +76,12 @@ def check_perceiver(perceiver: Perceiver, golden: dict[str, Tensor], name: str) 
     close(feed_forward(latents + attended), golden[f"{name}.perceiver_layer0_ff"], LIMIT)
 
 
-def test_speaker_encoder_layers(conditioner: Conditioner, golden_tensors: dict[str, Tensor]) -> None:
+def test_speaker_encoder_layers(conditioner: FeatureConditioner, golden_tensors: dict[str, Tensor]) -> None:
     check_conformer(conditioner.conditioning_encoder, golden_tensors["in.spk"], golden_tensors, "spk")
     check_perceiver(conditioner.perceiver_encoder, golden_tensors, "spk")
 
 
-def test_emotion_encoder_layers(conditioner: Conditioner, golden_tensors: dict[str, Tensor]) -> None:
+def test_emotion_encoder_layers(conditioner: FeatureConditioner, golden_tensors: dict[str, Tensor]) -> None:
     features = golden_tensors["in.emo"]
     check_conformer(conditioner.emo_conditioning_encoder, features, golden_tensors, "emo")
     check_perceiver(conditioner.emo_perceiver_encoder, golden_tensors, "emo")
@@ -95,16 +91,18 @@ def test_emotion_encoder_layers(conditioner: Conditioner, golden_tensors: dict[s
     close(conditioner.emovec_layer(pooled), golden_tensors["emo.emovec_layer"], LIMIT)
 
 
-def test_latents(conditioner: Conditioner, golden_tensors: dict[str, Tensor]) -> None:
+def test_latents(conditioner: FeatureConditioner, golden_tensors: dict[str, Tensor]) -> None:
     features = golden_tensors["in.spk"]
-    close(conditioner.speaker_latents(features, full(features)), golden_tensors["spk.latents"], LIMIT)
+    close(
+        conditioner.speaker_latents(features, full(features), NO_STYLE), golden_tensors["spk.latents"], LIMIT
+    )
     for name, expected in golden_tensors.items():
         if name.startswith("short"):
             short = features[:, : int(name.removeprefix("short").removesuffix(".latents"))]
-            close(conditioner.speaker_latents(short, full(short)), expected, LIMIT)
+            close(conditioner.speaker_latents(short, full(short), NO_STYLE), expected, LIMIT)
 
 
-def test_emotion_vectors(conditioner: Conditioner, golden_tensors: dict[str, Tensor]) -> None:
+def test_emotion_vectors(conditioner: FeatureConditioner, golden_tensors: dict[str, Tensor]) -> None:
     for name in ("spk", "emo", "spk_as_emo"):
         features = golden_tensors[f"in.{name}"]
         close(conditioner.emotion(features, full(features)), golden_tensors[f"{name}.emovec"], LIMIT)
@@ -119,10 +117,10 @@ def test_merge(golden_tensors: dict[str, Tensor]) -> None:
             close(torch.from_numpy(mixed)[None], expected, LIMIT)
 
 
-def test_ragged_batch(conditioner: Conditioner, golden_tensors: dict[str, Tensor]) -> None:
+def test_ragged_batch(conditioner: FeatureConditioner, golden_tensors: dict[str, Tensor]) -> None:
     features, lengths = golden_tensors["batch.in"], golden_tensors["batch.lengths"]
     hidden, mask = conditioner.conditioning_encoder(features, lengths)
     assert torch.equal(mask[:, None].long(), golden_tensors["batch.mask"])
     close(hidden, golden_tensors["batch.conformer_out"], LIMIT)
-    close(conditioner.speaker_latents(features, lengths), golden_tensors["batch.latents"], LIMIT)
+    close(conditioner.speaker_latents(features, lengths, NO_STYLE), golden_tensors["batch.latents"], LIMIT)
     close(conditioner.emotion(features, lengths), golden_tensors["batch.emovec"], LIMIT)

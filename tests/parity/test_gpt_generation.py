@@ -16,7 +16,8 @@ from torch import Tensor
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.engine import load_model
-from deployments.indextts2.gpt.model import SpeechGpt, generation_position
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.positions import generation_position
 from deployments.indextts2.gpt.scores import PLACEHOLDER, ScoreRules, processed
 from deployments.indextts2.sampling import Params
 

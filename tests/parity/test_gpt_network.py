@@ -14,7 +14,8 @@ from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.attention import StepAttention
 from deployments.indextts2.gpt.engine import load_model
 from deployments.indextts2.gpt.generation import latents_of
-from deployments.indextts2.gpt.model import SpeechGpt, generation_position, key_length
+from deployments.indextts2.gpt.model import SpeechGpt, key_length
+from deployments.indextts2.gpt.positions import generation_position
 from deployments.indextts2.gpt.selection import Selection
 
 TEXTS = ("text1", "text2")

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from deployments.indextts2.checkpoint import FRAMES_PER_CODE
 from deployments.indextts2.s2mel.flow import FlowSolver
 from deployments.indextts2.stream.chunk_planner import Chunk, ChunkParameters, ChunkPlanner, Progress
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
+from deployments.indextts2.traits import TWO
 from deployments.networks.istft import IstftDims, IstftVocoder
 from training.nano.codes import load_frozen
 from training.nano.config import MEL_BANDS, SAMPLE_RATE_HZ, VOCODER
@@ -76,7 +76,7 @@ class Chain:
     def chunks(self, index: int) -> np.ndarray:
         """As `resynthesis`, in the chunks that a stream with a seed is made in."""
         codes, prompt_frames = len(self.rows[index].codes[HEARD]), len(self.rows[self.prompt_of(index)].mel)
-        geometry = Geometry(self.vocoder.halo_frames, self.vocoder.hop, SAMPLE_RATE_HZ, FRAMES_PER_CODE)
+        geometry = Geometry(self.vocoder.halo_frames, self.vocoder.hop, SAMPLE_RATE_HZ, TWO.frames_per_code)
         planner = ChunkPlanner(ChunkParameters(), geometry, StageSpeeds(), prompt_frames, self._steps)
         mel = torch.zeros(MEL_BANDS, 0)
         committed = number = size = 0

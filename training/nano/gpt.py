@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from deployments.indextts2.dims import ConditionDims, GptDims, dims_from
+from deployments.indextts2.dims import ConditionDims, ConditionerDims, GptDims, dims_from
 from deployments.indextts2.gpt.model import SpeechGpt
 from deployments.indextts2.gpt.transformer import InputMajorLinear
-from deployments.indextts2.speaker.conditioner import Conditioner, Perceiver, RmsNorm
+from deployments.indextts2.speaker.conditioner import FeatureConditioner, Perceiver, RmsNorm
 from training.nano.arguments import train_as_asked, trainer_parser
 from training.nano.batches import IGNORED
 from training.nano.codes import phone_of_codes
@@ -58,10 +58,21 @@ class GptNetworks(nn.Module):
         super().__init__()
         section = CONFIG["gpt"]
         dims = dims_from(GptDims, section, "gpt")
-        speaker = dims_from(ConditionDims, section["condition_module"], "condition_module")
-        emotion = dims_from(ConditionDims, section["emo_condition_module"], "emo_condition_module")
+        speaker, emotion = (
+            dims_from(ConditionDims, section[name], name)
+            for name in ("condition_module", "emo_condition_module")
+        )
         self.gpt = SpeechGpt(dims)
-        self.conditioner = Conditioner(dims, speaker, emotion, SEMANTIC_WIDTH)
+        self.conditioner = FeatureConditioner(
+            ConditionerDims(
+                model_dim=dims.model_dim,
+                rows=dims.condition_num_latent,
+                width=SEMANTIC_WIDTH,
+                style=CONFIG["s2mel"]["style_encoder"]["dim"],
+                emotion=emotion,
+                speaker=speaker,
+            )
+        )
         self.text_head = nn.Linear(dims.model_dim, dims.number_text_tokens + 1)
         self._start(dims)
 

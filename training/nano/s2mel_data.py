@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deployments.indextts2.checkpoint import FRAMES_PER_CODE
 from deployments.indextts2.s2mel.job import mel_frames
+from deployments.indextts2.traits import TWO
 from training.nano.batches import LengthBatches
 from training.nano.shard import Row, load_shard
 from training.nano.workspace import Workspace
@@ -81,12 +81,12 @@ def coded(workspace: Workspace, split: str, shard: str) -> list[Row]:
 
 def frames_of(codes: int) -> int:
     """Mel frames of so many codes."""
-    return mel_frames(codes, FRAMES_PER_CODE)
+    return mel_frames(codes, TWO.frames_per_code)
 
 
 def codes_within(frames: int) -> int:
     """The most codes whose frames all lie within so many."""
-    return int(frames / FRAMES_PER_CODE)
+    return int(frames / TWO.frames_per_code)
 
 
 def usable_codes(recording: Recording) -> int:

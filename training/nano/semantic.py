@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
+from deployments.indextts2.codec.backbone import Backbone
+from deployments.indextts2.codec.codebook import Codebook
+from deployments.indextts2.codec.encoder import SemanticCodec
 from deployments.indextts2.dims import CodecDims
-from deployments.indextts2.speaker.semantic_codec import Backbone, Codebook, SemanticCodec
 from training.nano.config import CONFIG, PHONE_CLASSES, SEMANTIC_ENCODER, SEMANTIC_WIDTH
 
 STATISTICS_MOMENTUM = 0.01

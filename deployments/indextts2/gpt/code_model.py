@@ -9,8 +9,9 @@ import torch
 from deployments.engine.step_model import Outcome
 from deployments.indextts2.gpt.cuda_graphs import BucketedStep, SplitForward
 from deployments.indextts2.gpt.forward import Forward, JointForward, StepInputs
-from deployments.indextts2.gpt.job import CodeChunk, SlotLimits
+from deployments.indextts2.gpt.job import CodeChunk, SlotLimits, job_slots
 from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.positions import Position, generation_position
 from deployments.indextts2.gpt.row import CodeRow, GptTask
 from deployments.indextts2.gpt.selection import Selection
 
@@ -21,8 +22,17 @@ class CodeModel:
     prefill_rows: rows of prefixes, and of latents made at the end, that one step computes beside the codes.
     """
 
-    def __init__(self, model: SpeechGpt, limits: SlotLimits, *, prefill_rows: int, cuda_graphs: bool) -> None:
+    def __init__(
+        self,
+        model: SpeechGpt,
+        limits: SlotLimits,
+        *,
+        prefill_rows: int,
+        cuda_graphs: bool,
+        position: Position = generation_position,
+    ) -> None:
         self._model = model
+        self._position = position
         self._prefill_rows = prefill_rows
         self._selection = Selection(model.dims, limits.slots, model.device)
         self._free = list(reversed(range(limits.slots)))
@@ -40,13 +50,13 @@ class CodeModel:
         return len(self._free)
 
     def width(self, task: GptTask) -> int:
-        return task.job.slots
+        return job_slots(task.job, self._model.dims)
 
     @torch.inference_mode()
     def admit(self, task: GptTask) -> CodeRow:
-        count = task.job.slots
+        count = self.width(task)
         slots = tuple(self._free[-count:])
-        row = CodeRow(self._model, self._cache, task, slots, self._forward.latents_at_once)
+        row = CodeRow(self._model, self._cache, task, slots, self._forward.latents_at_once, self._position)
         del self._free[-count:]
         self._cache.clear(slots)
         self._selection.open(slots)

@@ -11,12 +11,13 @@ from torch import Tensor
 from deployments.core.deadline import before
 from deployments.core.errors import InvalidRequest
 from deployments.core.logs import RequestLogger
-from deployments.core.metrics import Reply
+from deployments.core.metrics import Reply, StageMetrics
 from deployments.engine.step_engine import StepEngine
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.code_model import CodeModel
 from deployments.indextts2.gpt.job import CodeChunk, GptJob, SlotLimits, checked_params
 from deployments.indextts2.gpt.model import SpeechGpt, load_gpt
+from deployments.indextts2.gpt.positions import POSITIONS
 from deployments.indextts2.gpt.row import CodeRow, GptTask
 from deployments.indextts2.settings import GptSettings
 from deployments.voices.cache import ByteLRU
@@ -38,7 +39,11 @@ class GptEngine:
         self.voices: ByteLRU[Tensor] = ByteLRU(settings.voice_cache_mb << 20, lambda latents: latents.nbytes)
         self._gpt = model
         self._model = CodeModel(
-            model, self.limits, prefill_rows=settings.prefill_rows, cuda_graphs=settings.cuda_graphs
+            model,
+            self.limits,
+            prefill_rows=settings.prefill_rows,
+            cuda_graphs=settings.cuda_graphs,
+            position=POSITIONS[settings.positions],
         )
         self._engine: StepEngine[GptTask, CodeRow, CodeChunk] = StepEngine(
             self._model,
@@ -57,6 +62,9 @@ class GptEngine:
 
     def check_health(self) -> None:
         self._engine.check_health()
+
+    def metrics(self) -> StageMetrics:
+        return self._engine.metrics()
 
     async def stream(self, job: GptJob) -> AsyncGenerator[Reply[CodeChunk], None]:
         """Chunks of `emit_codes` codes, the last one `finished`; one chunk for emit_codes 0.

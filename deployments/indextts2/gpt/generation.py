@@ -9,13 +9,22 @@ from torch import Tensor
 
 from deployments.core.errors import InvalidRequest
 from deployments.indextts2.gpt.decoding import DecodedCodes, NextCodes, new_decoder
-from deployments.indextts2.gpt.model import PIECE, SpeechGpt, generation_position
+from deployments.indextts2.gpt.model import PIECE, SpeechGpt
+from deployments.indextts2.gpt.positions import Position, generation_position
 from deployments.indextts2.gpt.selection import Selection
 from deployments.indextts2.sampling import Params
 
 
 @torch.inference_mode()
-def generate(model: SpeechGpt, prefix: Tensor, params: Params, *, seed: int, stream: int = 0) -> DecodedCodes:
+def generate(
+    model: SpeechGpt,
+    prefix: Tensor,
+    params: Params,
+    *,
+    seed: int,
+    stream: int = 0,
+    position: Position = generation_position,
+) -> DecodedCodes:
     """Prefix (P,D) without the start code -> codes: those that the engine makes of the same job.
 
     Raises InvalidRequest if `max_codes` is more than the model can, FloatingPointError if scores are not finite.
@@ -39,8 +48,7 @@ def generate(model: SpeechGpt, prefix: Tensor, params: Params, *, seed: int, str
         if chosen.finished:
             return decoder.result()
         cache.reorder(slots, chosen.parents)
-        position = generation_position(decoder.steps)
-        hidden = model.step(cache, slots, chosen.codes, [position] * len(slots))
+        hidden = model.step(cache, slots, chosen.codes, [position(decoder.steps)] * len(slots))
 
 
 @torch.inference_mode()

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import InvalidRequest
-from deployments.indextts2.dims import GptDims
+from deployments.indextts2.dims import SPEED_ROWS, GptDims
 from deployments.indextts2.sampling import Params
+from deployments.indextts2.traits import Traits
 from deployments.voices.sharing import SharedVoice
 
 
@@ -23,27 +24,25 @@ class GptJob:
     request_id: str
     voice: SharedVoice
     emotion: npt.NDArray[np.float32]  # (D,), already mixed; added to every speaker latent
-    text_ids: tuple[int, ...]  # without start and stop
+    text_ids: tuple[int, ...]  # without start and stop, which are dropped where they are in it
     params: Params
     seed: int
     stream: int = 0
+    language_id: int | None = None  # for a model with a table of languages
     emit_codes: int = 0  # codes per CodeChunk; 0: one chunk with everything at the end
     slack_s: float = 0.0  # time until a listener needs the first sample of this segment
     code_s: float = 0.0  # audio of one code; 0: nobody listens while codes are made
     deadline: Deadline = NEVER
     refusable: bool = True
 
-    @property
-    def slots(self) -> int:
-        return slots_of(self.params, streams=self.emit_codes > 0)
-
 
 @dataclass(frozen=True, slots=True)
 class CodeChunk:
-    """The next codes of a segment with their latents (indextts2-front.md 8). The last one is `finished`."""
+    """The next codes of a segment with their latents (indextts2-front.md 8), where the model has any. The last one is
+    `finished`."""
 
     codes: npt.NDArray[np.int64]  # (n,), without the stop code; n may be 0 in the last chunk
-    latents: npt.NDArray[np.float32]  # (n, D)
+    latents: npt.NDArray[np.float32]  # (n, D); (n, 0) of a model without
     finished: bool
     limit_reached: bool = False  # the model did not stop by itself
 
@@ -56,9 +55,13 @@ class SlotLimits:
     max_length: int
 
 
-def slots_of(params: Params, *, streams: bool) -> int:
+def slots_of(params: Params, traits: Traits, *, streams: bool) -> int:
     """Slots that a segment holds: one per beam, and one for the latents if they are made while codes are."""
-    return params.num_beams + (1 if streams else 0)
+    return params.num_beams + (1 if streams and traits.speaks_latents else 0)
+
+
+def job_slots(job: GptJob, dims: GptDims) -> int:
+    return slots_of(job.params, dims.traits, streams=job.emit_codes > 0)
 
 
 def checked_params(job: GptJob, dims: GptDims, limits: SlotLimits) -> Params:
@@ -66,6 +69,7 @@ def checked_params(job: GptJob, dims: GptDims, limits: SlotLimits) -> Params:
     `limit_reached`. Raises InvalidRequest for a job that this model or this replica cannot do, whatever the voice.
     """
     _check_text(job.text_ids, dims)
+    _check_language(job.language_id, dims.traits)
     if job.emotion.shape != (dims.model_dim,) or not np.isfinite(job.emotion).all():
         raise InvalidRequest(
             f"the emotion vector must be {dims.model_dim} finite numbers, got shape {job.emotion.shape}",
@@ -78,10 +82,11 @@ def checked_params(job: GptJob, dims: GptDims, limits: SlotLimits) -> Params:
     params, most = job.params, dims.max_mel_tokens - 1
     if params.max_codes > most:
         raise InvalidRequest(f"max_codes may be {most} with this model", param="max_codes")
-    if job.slots > limits.slots:
-        latents = " and one for latents" if job.emit_codes else ""
+    slots = job_slots(job, dims)
+    if slots > limits.slots:
+        latents = " and one for latents" if slots > params.num_beams else ""
         raise InvalidRequest(
-            f"num_beams {params.num_beams} needs a row per beam{latents}, {job.slots} in all; this server has "
+            f"num_beams {params.num_beams} needs a row per beam{latents}, {slots} in all; this server has "
             f"{limits.slots}",
             param="num_beams",
         )
@@ -98,7 +103,7 @@ def checked_params(job: GptJob, dims: GptDims, limits: SlotLimits) -> Params:
 
 def prefix_length(text_ids: Sequence[int], dims: GptDims) -> int:
     """Rows of SpeechGpt.prefix."""
-    return dims.condition_num_latent + 2 + len(_spoken(text_ids, dims)) + 2
+    return dims.condition_num_latent + SPEED_ROWS + len(_spoken(text_ids, dims)) + 2
 
 
 def _spoken(text_ids: Sequence[int], dims: GptDims) -> list[int]:
@@ -119,3 +124,11 @@ def _check_text(text_ids: Sequence[int], dims: GptDims) -> None:
             f"text tokens {min(spoken)} to {max(spoken)}; this model knows 0 to {dims.number_text_tokens}",
             param="input",
         )
+
+
+def _check_language(language_id: int | None, traits: Traits) -> None:
+    rows = traits.language_rows
+    if rows and (language_id is None or not 0 <= language_id < rows):
+        raise InvalidRequest(f"language id {language_id}; this model knows 0 to {rows - 1}", param="language")
+    if not rows and language_id is not None:
+        raise InvalidRequest("this model takes no language id", param="language")

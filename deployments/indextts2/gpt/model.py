@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from deployments.core.errors import InvalidRequest
 from deployments.core.logs import logger
-from deployments.indextts2.dims import GptDims
+from deployments.indextts2.dims import SPEED_ROWS, GptDims
 from deployments.indextts2.gpt.attention import Attention, SlotCache, Span, SpanAttention, StepAttention
 from deployments.indextts2.gpt.transformer import NORM_EPS, Trunk, pack
 from deployments.networks.packed_linear import can_pack, padding_rows
@@ -25,6 +25,7 @@ PARTS = (
     "mel_pos_embedding.",
     "text_pos_embedding.",
     "speed_emb.",
+    "lang_embedding.",
 )  # prefixes of its keys in gpt.pth
 
 PIECE = 128  # rows of a prefix, or of another long run, that are computed as one span
@@ -51,7 +52,12 @@ class SpeechGpt(nn.Module):
         self.text_embedding = nn.Embedding(dims.number_text_tokens + 1, dim)
         self.mel_pos_embedding = PositionTable(dims.max_mel_tokens + 3, dim)
         self.text_pos_embedding = PositionTable(dims.max_text_tokens + 2, dim)
-        self.speed_emb = nn.Embedding(2, dim)
+        self.lang_embedding: nn.Embedding | None = None
+        self.speed_emb: nn.Embedding | None = None
+        if dims.traits.language_rows:
+            self.lang_embedding = nn.Embedding(dims.traits.language_rows, dim)
+        if dims.traits.speed_rows:
+            self.speed_emb = nn.Embedding(SPEED_ROWS, dim)
         self._packed = False
 
     @property
@@ -95,16 +101,20 @@ class SpeechGpt(nn.Module):
     def longest(self) -> int:
         """Positions of the longest sequence the model can make: prefix, start code and codes."""
         dims = self.dims
-        return dims.condition_num_latent + 2 + dims.max_text_tokens + 2 + self.max_codes
+        return dims.condition_num_latent + SPEED_ROWS + dims.max_text_tokens + 2 + self.max_codes
 
     def new_cache(self, slots: int, max_length: int) -> SlotCache:
         return SlotCache(self.dims, slots, max_length, dtype=self.dtype, device=self.device)
 
     @torch.inference_mode()
-    def prefix(self, latents: Tensor, emotion: Tensor, text_ids: Sequence[int]) -> Tensor:
-        """Speaker latents (32,D), emotion vector (D,), text ids (L) -> (32+2+L+2, D), no start code (6.3-5).
+    def prefix(
+        self, latents: Tensor, emotion: Tensor, text_ids: Sequence[int], language_id: int | None = None
+    ) -> Tensor:
+        """Speaker latents (n,D), emotion vector (D,), text ids (L) -> (n+2+L+2, D), no start code (6.3-5).
 
-        Ids 0 and 1 inside the text are dropped. Raises InvalidRequest if it exceeds the position table.
+        Ids 0 and 1 inside the text are dropped. `language_id`: a row of the model's table of languages, if it has one,
+        which is added to every text position (indextts2.5-delta.md 4.1). Raises InvalidRequest if the text exceeds the
+        position table.
         """
         dims = self.dims
         marks = (dims.start_text_token, dims.stop_text_token)
@@ -117,7 +127,16 @@ class SpeechGpt(nn.Module):
         condition = latents.to(self.device, self.dtype) + emotion.to(self.device, self.dtype)
         text = self.text_embedding(torch.tensor(ids, device=self.device))
         text = text + self.text_pos_embedding.emb.weight[: len(ids)]
-        return torch.cat([condition, self.speed_emb.weight[1:], self.speed_emb.weight[:1], text])
+        if self.lang_embedding is not None:
+            assert language_id is not None
+            text = text + self.lang_embedding.weight[language_id]
+        return torch.cat([condition, self._speed(), text])
+
+    def _speed(self) -> Tensor:
+        """(2,D)"""
+        if self.speed_emb is None:
+            return torch.zeros(SPEED_ROWS, self.dims.model_dim, dtype=self.dtype, device=self.device)
+        return self.speed_emb.weight.flip(0)
 
     def embed(self, codes: Sequence[int] | Tensor, positions: Sequence[int] | Tensor) -> Tensor:
         """Codes and their mel position indices, (N,) each -> (N,D)."""
@@ -203,11 +222,6 @@ class SpeechGpt(nn.Module):
 def key_length(cache: SlotCache, needed: int) -> int:
     """The length over which a batched step attends when its longest row has `needed` positions."""
     return min(cache.max_length, -(-needed // KEY_LENGTH_STEP) * KEY_LENGTH_STEP)
-
-
-def generation_position(fed: int) -> int:
-    """Mel position index of input number `fed` of a generation: 0 the start code, then 2, 3, … (6.6)."""
-    return fed + 1 if fed else 0
 
 
 def _check_room(cache: SlotCache, span: Span) -> None:

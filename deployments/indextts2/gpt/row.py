@@ -1,21 +1,22 @@
-"""One job in the engine: its prefix, its codes one by one, its latents, and the chunks that are sent."""
+"""One job in the engine: its prefix, its codes one by one, the latents of a model that has them, and what is sent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from deployments.core.errors import SpeechError
 from deployments.engine.step_model import Outcome
 from deployments.indextts2.gpt.attention import SlotCache
+from deployments.indextts2.gpt.chunks import CodeChunks, LatentChunks
 from deployments.indextts2.gpt.decoding import NextCodes, new_decoder
 from deployments.indextts2.gpt.forward import CodeInput, LongInput, StepInputs, StepStates
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
-from deployments.indextts2.gpt.model import SpeechGpt, generation_position
+from deployments.indextts2.gpt.model import SpeechGpt
+from deployments.indextts2.gpt.positions import Position
 from deployments.indextts2.sampling import Params
 
 NOTHING_YET: Outcome[CodeChunk] = Outcome()
@@ -44,8 +45,9 @@ class CodeRow:
     """Each step: `add_inputs` before the network runs, `take_states` after it, and `continue_with` if there were scores
     to choose from.
 
-    First the prefix runs through the first slot, then codes are fed one by one. If the job streams, latents are made in
-    a slot of their own while codes are; else in the first slot, as one long input, once the codes are complete.
+    First the prefix runs through the first slot, then codes are fed one by one. If the model has latents and the job
+    streams, they are made in a slot of their own while codes are; else in the first slot, as one long input, once the
+    codes are complete.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class CodeRow:
         task: GptTask,
         slots: tuple[int, ...],
         latents_at_once: int,
+        position: Position,
     ) -> None:
         """latents_at_once: see Forward."""
         job, params = task.job, task.params
@@ -63,13 +66,20 @@ class CodeRow:
         self._cache = cache
         self.decoder = new_decoder(params, slots[: params.num_beams], model.dims, job.seed, job.stream)
         self.error: SpeechError | None = None
+        self._position = position
         self._emit_codes = job.emit_codes
         self._code_s = job.code_s
         self._latents_at_once = latents_at_once
-        self._latent_slot = slots[-1] if self._streams else slots[0]
+        self._speaks_latents = model.dims.traits.speaks_latents
+        self._latents_beside = self._streams and self._speaks_latents
+        self._latent_slot = slots[-1] if self._latents_beside else slots[0]
         self._latents = 0  # made, or being made in this step
-        self._chunks = ChunkBuilder(job.emit_codes, model.dims.model_dim)
-        prefix = model.prefix(task.latents, torch.tensor(job.emotion), job.text_ids)
+        self._chunks = (
+            LatentChunks(job.emit_codes, model.dims.model_dim)
+            if self._speaks_latents
+            else CodeChunks(job.emit_codes)
+        )
+        prefix = model.prefix(task.latents, torch.tensor(job.emotion), job.text_ids, job.language_id)
         inputs = torch.cat([prefix, model.start()])
         self._prompt_length = len(inputs)
         self._long_input: LongInput | None = LongInput(slots[0], inputs)
@@ -86,13 +96,13 @@ class CodeRow:
             return
         if self._next is None:
             raise RuntimeError("the row has nothing to go on from")
-        position = generation_position(self.decoder.steps)
+        position = self._position(self.decoder.steps)
         places = [
             inputs.add_code(CodeInput(slot, code, position))
             for slot, code in zip(self.decoder.slots, self._next.codes, strict=True)
         ]
         codes = slice(places[0], places[-1] + 1)
-        self._places = self._add_latents(inputs, codes) if self._streams else _Places(codes)
+        self._places = self._add_latents(inputs, codes) if self._latents_beside else _Places(codes)
 
     def _add_latents(self, inputs: StepInputs, codes: slice) -> _Places:
         """Latent n needs code n−1, so the latents of a chunk are complete as soon as its codes are."""
@@ -147,7 +157,9 @@ class CodeRow:
             self._cache.reorder(self.decoder.slots, chosen.parents)
 
     def _begin_last_latents(self) -> None:
-        if not self._streams:
+        if not self._speaks_latents:
+            return
+        if not self._latents_beside:
             self._cache.rewind(self._latent_slot, self._prompt_length)
         rows = self._model.latent_inputs(self.decoder.result().codes, self._latents)
         if len(rows):
@@ -165,44 +177,3 @@ class CodeRow:
         result = self.decoder.result()
         full = self._chunks.full(result.codes)
         return Outcome((*full, self._chunks.last(result.codes, limit_reached=not result.stopped)), done=True)
-
-
-class ChunkBuilder:
-    """Makes chunks of `size` codes as soon as their latents exist; with size 0 one chunk at the end."""
-
-    def __init__(self, size: int, width: int) -> None:
-        self._size = size
-        self._sent = 0
-        self._latents = torch.empty(0, width)  # those not sent yet
-        self._made: list[Tensor] = []  # not joined with them yet
-
-    def add(self, latents: Tensor) -> None:
-        """The next latents (K,D). May be one more than there will be codes."""
-        self._made.append(latents.clone())  # a view would keep the states of the whole step alive
-
-    def full(self, codes: Sequence[int]) -> list[CodeChunk]:
-        """Full chunks of codes that will not change any more; `codes` from the beginning."""
-        chunks: list[CodeChunk] = []
-        while self._size and min(len(codes) - self._sent, self._waiting) >= self._size:
-            chunks.append(self._chunk(codes[self._sent : self._sent + self._size], finished=False))
-        return chunks
-
-    def last(self, codes: Sequence[int], *, limit_reached: bool) -> CodeChunk:
-        """What is left; all latents must have been added."""
-        return self._chunk(codes[self._sent :], finished=True, limit_reached=limit_reached)
-
-    @property
-    def _waiting(self) -> int:
-        return len(self._latents) + sum(len(made) for made in self._made)
-
-    def _chunk(self, codes: Sequence[int], *, finished: bool, limit_reached: bool = False) -> CodeChunk:
-        if self._made:
-            self._latents = torch.cat([self._latents.to(self._made[0]), *self._made])
-            self._made = []
-        latents, self._latents = self._latents[: len(codes)], self._latents[len(codes) :]
-        if len(latents) != len(codes):
-            raise RuntimeError(f"{len(codes)} codes are to be sent, but {len(latents)} latents were made")
-        self._sent += len(codes)
-        return CodeChunk(
-            np.asarray(codes, np.int64), latents.float().cpu().numpy().copy(), finished, limit_reached
-        )

@@ -34,6 +34,10 @@ class S2Mel:
         S2MelEngine.mel."""
         return await self._engine.mel(job)
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """The backlog in frames. Serve asks for it by this name."""
+        return self._engine.scaling_stats()
+
     async def ready(self) -> bool:
         self.check_health()
         return True
@@ -44,5 +48,12 @@ class S2Mel:
 
 def _load(checkpoint: str, device: str, settings: S2MelSettings, replica: str) -> S2MelEngine:
     files = IndexTTSCheckpoint(locate(checkpoint))
-    networks, embedding = load_networks(files, device=device, dtype=dtype_named(settings.dtype))
-    return S2MelEngine(networks, embedding, settings, frames_per_code=files.frames_per_code, replica=replica)
+    networks, source = load_networks(files, device=device, dtype=dtype_named(settings.dtype))
+    return S2MelEngine(
+        networks,
+        source,
+        settings,
+        frames_per_code=files.traits.frames_per_code,
+        stretches=files.traits.stretches,
+        replica=replica,
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deployments.indextts2.s2mel.conditions import CodeEmbedding
+from deployments.indextts2.s2mel.content import ContentSource, SegmentContent
 from deployments.indextts2.s2mel.networks import S2MelNetworks
 from deployments.voices.cache import ByteLRU
 from deployments.voices.profile import VoiceProfile
@@ -19,7 +19,7 @@ class DeviceVoice:
 
     mel: Tensor  # (bands, P) of the reference recording
     style: Tensor  # (S,)
-    condition: Tensor  # (P, C): the regulated codes of the recording
+    condition: Tensor  # (P, C): the regulated features of the recording
 
     @property
     def frames(self) -> int:
@@ -35,24 +35,24 @@ class DeviceSegment:
     """What the jobs of a segment have brought and made so far. Replaced with every job, never changed: a job that is
     repeated takes the same beginning of it."""
 
-    projected: Tensor  # (n, C): what the regulator takes of each code
+    content: SegmentContent
     mel: Tensor  # (bands, F); frames of a look-ahead included, which will be made anew
 
     def knows(self, codes: int, frames: int) -> bool:
         """Whether the first `codes` codes and `frames` frames are here."""
-        return codes <= len(self.projected) and frames <= self.mel.shape[1]
+        return codes <= len(self.content.codes) and frames <= self.mel.shape[1]
 
     @property
     def nbytes(self) -> int:
-        return self.projected.nbytes + self.mel.nbytes
+        return self.content.nbytes + self.mel.nbytes
 
 
 class DeviceVoices:
     """The voices used last, limited by bytes on the device."""
 
-    def __init__(self, networks: S2MelNetworks, embedding: CodeEmbedding, *, max_bytes: int) -> None:
+    def __init__(self, networks: S2MelNetworks, source: ContentSource, *, max_bytes: int) -> None:
         self._networks = networks
-        self._embedding = embedding
+        self._source = source
         self._device = networks.estimator.device
         self.kept: ByteLRU[DeviceVoice] = ByteLRU(max_bytes, lambda voice: voice.nbytes)
 
@@ -61,13 +61,13 @@ class DeviceVoices:
 
     @torch.inference_mode()
     def make(self, key: str, profile: VoiceProfile) -> DeviceVoice:
-        """From arrays `mel` (bands, P), `style` (S,) and `codes` (T,) of the profile (indextts2-back.md 3.3).
+        """From the arrays `mel` (bands, P) and `style` (S,) of the profile, and what the source takes of it
+        (indextts2-back.md 3.3).
 
         Regulated by itself, not in a batch: whatever came with it, a voice has the same bits.
         """
         mel, style = (torch.tensor(profile[name]).to(self._device) for name in ("mel", "style"))
-        codes = torch.tensor(profile["codes"])
-        (condition,) = self._networks.length_regulator([self._embedding(codes)], [mel.shape[1]])
+        (condition,) = self._networks.length_regulator([self._source.of_voice(profile)], [mel.shape[1]])
         voice = DeviceVoice(mel, style, condition)
         self.kept.put(key, voice)
         return voice

@@ -9,10 +9,10 @@ import torch
 
 from deployments.core.deadline import before
 from deployments.core.logs import RequestLogger
-from deployments.core.metrics import Reply
+from deployments.core.metrics import Reply, scaling_stats
 from deployments.engine.step_engine import StepEngine
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.s2mel.conditions import CodeEmbedding, load_code_embedding
+from deployments.indextts2.s2mel.content import ContentSource, load_content_source
 from deployments.indextts2.s2mel.device_cache import DeviceSegment, DeviceVoice
 from deployments.indextts2.s2mel.job import Mel, S2MelJob
 from deployments.indextts2.s2mel.mel_model import MadeMel, MelModel, MelRow, MelTask
@@ -28,23 +28,26 @@ class S2MelEngine:
     def __init__(
         self,
         networks: S2MelNetworks,
-        embedding: CodeEmbedding,
+        source: ContentSource,
         settings: S2MelSettings,
         *,
         frames_per_code: Fraction,
+        stretches: bool = False,
         replica: str = "",
     ) -> None:
         """`replica` names this process in the metrics."""
         self._model = MelModel(
             networks,
-            embedding,
+            source,
             frames_per_code=frames_per_code,
+            stretches=stretches,
             voice_cache_bytes=settings.voice_cache_mb << 20,
         )
         self.voices = self._model.voices.kept
         self.segments: ByteLRU[DeviceSegment] = ByteLRU(
             settings.segment_cache_mb << 20, lambda segment: segment.nbytes
         )
+        self._max_step_frames = settings.max_step_frames
         self._noise = ThreadPoolExecutor(1, thread_name_prefix="s2mel-noise")
         self._engine: StepEngine[MelTask, MelRow, MadeMel] = StepEngine(
             self._model,
@@ -65,8 +68,13 @@ class S2MelEngine:
     def check_health(self) -> None:
         self._engine.check_health()
 
+    def scaling_stats(self) -> dict[str, float]:
+        """Frames of all jobs, over those that share an Euler step; a job that is larger than that fills one."""
+        frames = [self._model.work_frames(task) for task in self._engine.jobs()]
+        return scaling_stats(sum(frames), max([self._max_step_frames, *frames]))
+
     async def mel(self, job: S2MelJob) -> Reply[Mel | None]:
-        """New frames (bands, L - F0) float32 of log-mel, L = floor(1.72 n) of all n codes (indextts2-back.md 3, 4).
+        """New frames (bands, L - F0) float32 of log-mel, L = mel_frames of all n codes (indextts2-back.md 3, 4).
 
         None if the job is not complete and its segment is not known here (any more): then it is to be sent again with
         all codes and the committed mel. Raises InvalidRequest for a job that makes no sense, Overloaded, Unavailable,
@@ -105,8 +113,14 @@ class S2MelEngine:
 
 def load_networks(
     checkpoint: IndexTTSCheckpoint, *, device: str, dtype: torch.dtype
-) -> tuple[S2MelNetworks, CodeEmbedding]:
+) -> tuple[S2MelNetworks, ContentSource]:
     """Of s2mel.pth and the semantic codec; nothing else is read. Raises CheckpointError."""
     checkpoint.require("s2mel")
-    networks = load_s2mel(checkpoint.path("s2mel"), checkpoint.config, device=device, dtype=dtype)
-    return networks, load_code_embedding(checkpoint.path("semantic_codec"), device=device)
+    networks = load_s2mel(
+        checkpoint.path("s2mel"),
+        checkpoint.config,
+        takes_latents=checkpoint.traits.speaks_latents,
+        device=device,
+        dtype=dtype,
+    )
+    return networks, load_content_source(checkpoint, networks, device=device)

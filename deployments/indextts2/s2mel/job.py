@@ -13,13 +13,17 @@ from deployments.core.errors import InvalidRequest
 from deployments.indextts2.sampling import Params
 from deployments.voices.sharing import SharedVoice
 
+# What the model was made for (indextts2.5-delta.md 6).
+LEAST_DURATION_FACTOR, MOST_DURATION_FACTOR = 0.5, 2.0
+
 Mel = npt.NDArray[np.float32]
 """Log-mel, (bands, frames)."""
 
 
-def mel_frames(codes: int, frames_per_code: Fraction) -> int:
-    """Mel frames of the first `codes` codes of a segment: rounded down, exactly (indextts2-back.md 3.2)."""
-    return codes * frames_per_code.numerator // frames_per_code.denominator
+def mel_frames(codes: int, frames_per_code: Fraction, duration_factor: float = 1.0) -> int:
+    """Mel frames of the first `codes` codes of a segment: rounded down in float64, as published (indextts2.5-delta.md
+    6). Without a factor these are the exact ones, for as many codes as there can be (indextts2-back.md 3.2)."""
+    return int(codes * float(frames_per_code) * duration_factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class S2MelJob:
     stream: int
     params: Params
     steps: int | None = None  # None: params.diffusion_steps
+    duration_factor: float = 1.0  # above 1: slower, with the same codes; the same in all jobs of a segment
     open_end: bool = False  # more codes follow
     last: bool = False  # of the segment, of which nothing need be kept any more
     slack_s: float = 0.0
@@ -66,9 +71,18 @@ class S2MelJob:
     def euler_steps(self) -> int:
         return self.params.diffusion_steps if self.steps is None else self.steps
 
-    def check(self, *, bands: int, latent_width: int, known_codes: int, frames_per_code: Fraction) -> None:
+    def check(
+        self,
+        *,
+        bands: int,
+        latent_width: int,
+        known_codes: int,
+        frames_per_code: Fraction,
+        stretches: bool,
+    ) -> None:
         """Raises InvalidRequest if the job makes no sense for a model of these sizes; codes below `known_codes` stand
         for sound."""
+        self._check_duration(stretches)
         count, committed = len(self.codes), self.committed_frames
         mel = (bands, committed) if self.committed is None else self.committed.shape
         expected = ((count,), (count, latent_width), (bands, committed))
@@ -85,7 +99,7 @@ class S2MelJob:
             raise InvalidRequest(
                 f"s2mel: codes {self.codes.min()} to {self.codes.max()}; only 0 to {known_codes - 1} stand for sound"
             )
-        frames = mel_frames(self.code_count, frames_per_code)
+        frames = mel_frames(self.code_count, frames_per_code, self.duration_factor)
         if not 0 <= committed < frames:
             raise InvalidRequest(
                 f"s2mel: {self.code_count} codes make {frames} frames, and {committed} are committed already; "
@@ -93,3 +107,11 @@ class S2MelJob:
             )
         if self.euler_steps < 1:
             raise InvalidRequest(f"s2mel: {self.euler_steps} steps; at least 1 is needed")
+
+    def _check_duration(self, stretches: bool) -> None:
+        least, most = (LEAST_DURATION_FACTOR, MOST_DURATION_FACTOR) if stretches else (1.0, 1.0)
+        if not least <= self.duration_factor <= most:
+            raise InvalidRequest(
+                f"s2mel: a duration factor of {self.duration_factor:g}; this model takes {least:g} to {most:g}",
+                param="speed",
+            )

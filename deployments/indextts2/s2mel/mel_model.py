@@ -16,7 +16,7 @@ from deployments.core.logs import RequestLogger
 from deployments.engine.batcher import isolate_failures
 from deployments.engine.noise import normals
 from deployments.engine.step_model import Outcome
-from deployments.indextts2.s2mel.conditions import CodeEmbedding
+from deployments.indextts2.s2mel.content import ContentSource, SegmentContent
 from deployments.indextts2.s2mel.device_cache import DeviceSegment, DeviceVoice, DeviceVoices
 from deployments.indextts2.s2mel.dims import MAX_FRAMES
 from deployments.indextts2.s2mel.flow import FlowRow, FlowSolver
@@ -24,9 +24,6 @@ from deployments.indextts2.s2mel.job import Mel, S2MelJob, mel_frames
 from deployments.indextts2.s2mel.networks import S2MelNetworks
 from deployments.voices.profile import VoiceProfile
 
-# A matrix product gives a row the same bits as long as the shape and the place of the row are the same. So the codes of
-# a segment are projected in blocks at fixed places of it, whatever jobs they came with.
-BLOCK_CODES = 64
 # Frames whose conditions cost as much as one frame in one evaluation of the estimator.
 PREPARED_FRAMES = 16
 
@@ -55,7 +52,7 @@ class MelRow:
     task: MelTask
     frames: int  # of prompt and target together
     flow: FlowRow | None = None  # from the first step on
-    projected: Tensor | None = None  # (n, C), likewise
+    content: SegmentContent | None = None  # likewise
 
 
 RUNNING: Outcome[MadeMel] = Outcome()
@@ -70,31 +67,37 @@ class MelModel:
     def __init__(
         self,
         networks: S2MelNetworks,
-        embedding: CodeEmbedding,
+        source: ContentSource,
         *,
         frames_per_code: Fraction,
+        stretches: bool = False,
         voice_cache_bytes: int,
     ) -> None:
-        self.voices = DeviceVoices(networks, embedding, max_bytes=voice_cache_bytes)
+        self.voices = DeviceVoices(networks, source, max_bytes=voice_cache_bytes)
         self.bands = networks.dims.estimator.mel_channels
         self.frames_per_code = frames_per_code
         self._networks = networks
-        self._embedding = embedding
+        self._stretches = stretches
+        self._source = source
         self._solver = FlowSolver(networks.estimator)
-        self._latent_width = networks.dims.gpt_layer[0]
 
     def check(self, job: S2MelJob) -> None:
         """Raises InvalidRequest if the job cannot be run, whatever its voice."""
         job.check(
             bands=self.bands,
-            latent_width=self._latent_width,
-            known_codes=self._embedding.codebook.num_embeddings,
+            latent_width=self._source.latent_width,
+            known_codes=self._source.known_codes,
             frames_per_code=self.frames_per_code,
+            stretches=self._stretches,
         )
 
     def frames(self, job: S2MelJob) -> int:
         """L: frames of all codes of the segment so far."""
-        return mel_frames(job.code_count, self.frames_per_code)
+        return mel_frames(job.code_count, self.frames_per_code, job.duration_factor)
+
+    def work_frames(self, task: MelTask) -> int:
+        """Frames that one Euler step of the job computes, its prompt included. Any thread."""
+        return (prompt_frames(task) + self.frames(task.job)) * task.job.params.network_rows
 
     def noise(self, job: S2MelJob) -> npt.NDArray[np.float32]:
         """Of the new frames, (bands, L - F0). Any thread; milliseconds for a long segment."""
@@ -105,7 +108,7 @@ class MelModel:
         return 1
 
     def admit(self, task: MelTask) -> MelRow:
-        prompt = task.voice.frames if isinstance(task.voice, DeviceVoice) else task.voice["mel"].shape[1]
+        prompt = prompt_frames(task)
         if (frames := prompt + self.frames(task.job)) > MAX_FRAMES:
             raise InvalidRequest(
                 f"s2mel: {prompt} frames of reference and {frames - prompt} to speak; together at most {MAX_FRAMES}"
@@ -140,8 +143,9 @@ class MelModel:
             return []
         voices = [self._voice(row.task) for row in rows]
         for row in rows:
-            row.projected = self._projected(row.task)
-        projected = [row.projected for row in rows if row.projected is not None]
+            known = None if row.task.segment is None else row.task.segment.content
+            row.content = self._source.extended(known, row.task.job)
+        projected = [row.content.projected for row in rows if row.content is not None]
         frames = [self.frames(row.task.job) for row in rows]
         conditions = self._networks.length_regulator.regulate(projected, frames)
         return [
@@ -155,25 +159,6 @@ class MelModel:
         key = task.job.voice.key
         # Jobs that came together all missed; the first one has made it.
         return self.voices.get(key) or self.voices.make(key, task.voice)
-
-    def _projected(self, task: MelTask) -> Tensor:
-        """(n, C): what the regulator takes of each code so far; only the new ones are computed."""
-        job = task.job
-        begin, count = job.first_code % BLOCK_CODES, len(job.codes)
-        padded = -(-(begin + count) // BLOCK_CODES) * BLOCK_CODES
-        codes = np.zeros(padded, np.int64)
-        latents = np.zeros((padded, self._latent_width), np.float32)
-        codes[begin : begin + count], latents[begin : begin + count] = job.codes, job.latents
-        blocks = [
-            self._networks.length_regulator.project(self._embedding(some) + self._networks.gpt_layer(theirs))
-            for some, theirs in zip(
-                torch.from_numpy(codes).split(BLOCK_CODES),
-                torch.from_numpy(latents).to(self._solver.device).split(BLOCK_CODES),
-                strict=True,
-            )
-        ]
-        known = [] if task.segment is None else [task.segment.projected[: job.first_code]]
-        return torch.cat([*known, torch.cat(blocks)[begin : begin + count]])
 
     def _start(self, task: MelTask, voice: DeviceVoice, condition: Tensor) -> FlowRow:
         job = task.job
@@ -203,7 +188,7 @@ class MelModel:
 
     def _outcome(self, row: MelRow) -> Outcome[MadeMel]:
         assert row.flow is not None
-        assert row.projected is not None
+        assert row.content is not None
         if not row.flow.done:
             return RUNNING
         new = row.flow.mel()
@@ -214,5 +199,10 @@ class MelModel:
                     "s2mel: the mel is not finite; are the latents, or is the dtype too narrow?"
                 )
             )
-        segment = DeviceSegment(row.projected, torch.cat([self._committed(row.task), new], dim=1))
+        segment = DeviceSegment(row.content, torch.cat([self._committed(row.task), new], dim=1))
         return Outcome((MadeMel(mel, segment),), done=True)
+
+
+def prompt_frames(task: MelTask) -> int:
+    """Of the voice."""
+    return task.voice.frames if isinstance(task.voice, DeviceVoice) else int(task.voice["mel"].shape[1])

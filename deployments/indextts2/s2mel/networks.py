@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from deployments.core.errors import CheckpointError
-from deployments.indextts2.s2mel.conditions import LengthRegulator
 from deployments.indextts2.s2mel.dims import S2MelDims
 from deployments.indextts2.s2mel.estimator import Estimator
+from deployments.indextts2.s2mel.length_regulator import LengthRegulator
 from deployments.weights.tensors import load_strict, read_tensors, subset, without_values
 
 
@@ -26,7 +26,7 @@ class S2MelNetworks(nn.Module):
         self.dims = dims
         self.cfm = nn.ModuleDict({"estimator": Estimator(dims.estimator)})
         self.length_regulator = LengthRegulator(dims.regulator)
-        # GPT latents (n, model_dim) to (n, in_channels), to be added to the code embedding (3.1).
+        # GPT latents (n, model_dim) to (n, in_channels), to be added to the code embedding (3.1); without widths: none.
         widths = dims.gpt_layer
         self.gpt_layer = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(widths)))
 
@@ -36,12 +36,13 @@ class S2MelNetworks(nn.Module):
         assert isinstance(estimator, Estimator)
         return estimator
 
-    @staticmethod
-    def unused(name: str) -> bool:
+    def unused(self, name: str) -> bool:
         """Tensors of the checkpoint that inference never reads; `name` as in this module."""
         part, _, rest = name.partition(".")
         if part == "cfm":
             return Estimator.unused(rest.removeprefix("estimator."))
+        if part == "gpt_layer":
+            return not self.gpt_layer
         return part == "length_regulator" and LengthRegulator.unused(rest)
 
 
@@ -49,12 +50,14 @@ def load_s2mel(
     source: Path | Mapping[str, Tensor],
     config: Mapping[str, Any],
     *,
+    takes_latents: bool = True,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> S2MelNetworks:
     """Networks ready to run, from `s2mel.pth` (or its flattened tensors) and the whole `config.yaml`.
 
-    Only what lies under `net` is read. `dtype` is that of the estimator; the rest stays float32.
+    Only what lies under `net` is read, without the layer for latents where there are none. `dtype` is that of the
+    estimator; the rest stays float32.
     Raises CheckpointError if files and config do not fit.
     """
     tensors = read_tensors(source) if isinstance(source, Path) else source
@@ -62,15 +65,12 @@ def load_s2mel(
     name = str(source) if isinstance(source, Path) else "s2mel tensors"
     if not networks_of_file:
         raise CheckpointError(f"{name}: no tensors under `net`; is this the s2mel.pth of IndexTTS2?")
-    # IndexTTS-2.5 ships the layer of version 2 and never runs it, so its width need not be that of the GPT.
-    weights = [networks_of_file.get(f"gpt_layer.{i}.weight") for i in range(3)]
     dims = S2MelDims.from_config(config)
-    if all(weight is not None and weight.dim() == 2 for weight in weights):
-        widths = tuple(weight.shape[1] for weight in weights if weight is not None)
-        dims = replace(dims, gpt_layer=(*widths, *dims.gpt_layer[-1:]))
+    if not takes_latents:
+        dims = replace(dims, gpt_layer=())
     with without_values():
         networks = S2MelNetworks(dims)
-    load_strict(networks, networks_of_file, source=name, unused=S2MelNetworks.unused)
+    load_strict(networks, networks_of_file, source=name, unused=networks.unused)
     networks.length_regulator.to(device)
     networks.gpt_layer.to(device)
     networks.estimator.prepare(device, dtype)

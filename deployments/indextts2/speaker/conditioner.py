@@ -1,4 +1,4 @@
-"""From semantic features to speaker latents and emotion vectors: the part of `gpt.pth` that a voice needs.
+"""From semantic features and style to speaker latents and emotion vectors: the part of `gpt.pth` that a voice needs.
 
 Behind each conformer a perceiver makes a fixed number of latents from any number of frames (indextts2-front.md 5.4).
 """
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deployments.indextts2.dims import ConditionDims, GptDims
+from deployments.indextts2.dims import ConditionerDims
 from deployments.indextts2.speaker.conformer import Conformer
 from deployments.weights.tensors import load_strict, without_values
 
-PARTS = ("conditioning_encoder.", "perceiver_encoder.", "emo_", "emovec_layer.")  # its keys in gpt.pth
+# Its keys in gpt.pth.
+PARTS = ("conditioning_encoder.", "perceiver_encoder.", "spk_emb_proj.", "emo_", "emovec_layer.")
 PERCEIVER_HEAD_DIM = 64
 PERCEIVER_DEPTH = 2
 
@@ -94,31 +95,22 @@ class Perceiver(nn.Module):
 
 
 class Conditioner(nn.Module):
-    """Speaker and emotion encoders; attribute names are the checkpoint's keys (indextts2-front.md 5)."""
+    """Emotion encoder; attribute names are the checkpoint's keys (indextts2-front.md 5). How the speaker gets into the
+    GPT differs: see below."""
 
-    def __init__(self, gpt: GptDims, speaker: ConditionDims, emotion: ConditionDims, width: int) -> None:
-        """`width` is that of the semantic features, and of the emotion perceiver (13)."""
+    def __init__(self, dims: ConditionerDims) -> None:
         super().__init__()
-        dim = gpt.model_dim
-        self.conditioning_encoder = Conformer(width, speaker)
-        self.perceiver_encoder = Perceiver(
-            speaker.output_size,
-            dim,
-            gpt.condition_num_latent,
-            speaker.attention_heads,
-            speaker.perceiver_mult,
-        )
+        width, emotion = dims.width, dims.emotion
         self.emo_conditioning_encoder = Conformer(width, emotion)
         self.emo_perceiver_encoder = Perceiver(
             emotion.output_size, width, 1, emotion.attention_heads, emotion.perceiver_mult
         )
-        self.emovec_layer = nn.Linear(width, dim)
-        self.emo_layer = nn.Linear(dim, dim)
+        self.emovec_layer = nn.Linear(width, dims.model_dim)
+        self.emo_layer = nn.Linear(dims.model_dim, dims.model_dim)
 
-    @torch.inference_mode()
-    def speaker_latents(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Features (B,T,W) of the speaker route, true lengths (B,) -> (B,32,D)."""
-        return self.perceiver_encoder(*self.conditioning_encoder(features, lengths))
+    def speaker_latents(self, features: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
+        """Features (B,T,W) of the speaker route, true lengths (B,), styles (B,S) -> (B,n,D)."""
+        raise NotImplementedError
 
     @torch.inference_mode()
     def emotion(self, features: Tensor, lengths: Tensor) -> Tensor:
@@ -127,12 +119,42 @@ class Conditioner(nn.Module):
         return self.emo_layer(self.emovec_layer(pooled))
 
 
+class FeatureConditioner(Conditioner):
+    """Conformer and perceiver make 32 speaker latents of the features (indextts2-front.md 5)."""
+
+    def __init__(self, dims: ConditionerDims) -> None:
+        super().__init__(dims)
+        speaker = dims.speaker
+        assert speaker is not None
+        self.conditioning_encoder = Conformer(dims.width, speaker)
+        self.perceiver_encoder = Perceiver(
+            speaker.output_size, dims.model_dim, dims.rows, speaker.attention_heads, speaker.perceiver_mult
+        )
+
+    @torch.inference_mode()
+    def speaker_latents(self, features: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
+        return self.perceiver_encoder(*self.conditioning_encoder(features, lengths))
+
+
+class StyleConditioner(Conditioner):
+    """The one speaker latent is a projection of the style (indextts2.5-delta.md 3)."""
+
+    def __init__(self, dims: ConditionerDims) -> None:
+        super().__init__(dims)
+        self.spk_emb_proj = nn.Linear(dims.style, dims.model_dim)
+
+    @torch.inference_mode()
+    def speaker_latents(self, features: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
+        return self.spk_emb_proj(style.to(self.spk_emb_proj.weight.dtype))[:, None]
+
+
+def new_conditioner(dims: ConditionerDims) -> Conditioner:
+    return StyleConditioner(dims) if dims.speaker is None else FeatureConditioner(dims)
+
+
 def load_conditioner(
     tensors: Mapping[str, Tensor],
-    gpt: GptDims,
-    speaker: ConditionDims,
-    emotion: ConditionDims,
-    width: int,
+    dims: ConditionerDims,
     *,
     source: str,
     device: torch.device | str = "cpu",
@@ -140,7 +162,7 @@ def load_conditioner(
 ) -> Conditioner:
     """The conditioner from the tensors of gpt.pth, or of its part under PARTS."""
     with without_values():
-        conditioner = Conditioner(gpt, speaker, emotion, width)
+        conditioner = new_conditioner(dims)
     own = {name: value for name, value in tensors.items() if name.startswith(PARTS)}
     # Position tables are stored but made anew.
     load_strict(

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from deployments.indextts2.checkpoint import FOLDER_FILES, STAGE_FILES, IndexTTSCheckpoint
+from deployments.indextts2.checkpoint import FOLDER_FILES, IndexTTSCheckpoint
+from deployments.indextts2.codec.encoder import SemanticCodec, load_semantic_codec
 from deployments.indextts2.speaker.conditioner import Conditioner, load_conditioner
 from deployments.indextts2.speaker.emotion import EmotionMatrix, Vector
 from deployments.indextts2.speaker.features import SemanticFeatures, load_semantic_features
 from deployments.indextts2.speaker.reference import emotion_route, mel_dims, speaker_route
-from deployments.indextts2.speaker.semantic_codec import SemanticCodec, load_semantic_codec
 from deployments.networks.campplus import Campplus, load_campplus
 from deployments.networks.mel import LogMel
 from deployments.voices.profile import VoiceProfile
@@ -38,13 +38,14 @@ class VoiceEncoder:
     def __init__(
         self,
         features: SemanticFeatures,
-        codec: SemanticCodec,
+        codec: SemanticCodec | None,
         conditioner: Conditioner,
         campplus: Campplus,
         *,
         log_mel: LogMel,
         device: torch.device | str = "cpu",
     ) -> None:
+        """`codec`: None where the mel stage takes features of the recording instead of codes."""
         self.features = features
         self.codec = codec
         self.conditioner = conditioner
@@ -65,7 +66,6 @@ class VoiceEncoder:
         `dtype` is that of the conditioner, the part which belongs to the GPT; the rest stays in float32 (11).
         """
         checkpoint.require("speaker_encoder")
-        codec_dims = checkpoint.codec_dims
         return cls(
             load_semantic_features(
                 checkpoint.path("w2v_bert"),
@@ -73,18 +73,10 @@ class VoiceEncoder:
                 layer=checkpoint.semantic_layer,
                 device=device,
             ),
-            load_semantic_codec(
-                checkpoint.tensors("semantic_codec"),
-                codec_dims,
-                source=str(checkpoint.path("semantic_codec")),
-                device=device,
-            ),
+            _load_codec(checkpoint, device=device) if checkpoint.traits.prompts_by_codes else None,
             load_conditioner(
                 checkpoint.tensors("gpt"),
-                checkpoint.gpt_dims,
-                checkpoint.speaker_dims,
-                checkpoint.emotion_dims,
-                codec_dims.hidden_size,
+                checkpoint.conditioner_dims,
                 source=str(checkpoint.path("gpt")),
                 device=device,
                 dtype=dtype,
@@ -98,9 +90,10 @@ class VoiceEncoder:
     def encode(self, recordings: Sequence[ReferenceAudio]) -> list[VoiceProfile]:
         """Speaker references, of which the first 15 s are used, to profiles without a key, in the same order.
 
-        Arrays, float32 unless said: speaker_latents (32,D); speaker_emotion (D,) = e(F_spk); reference_emotion (D,) =
+        Arrays, float32 unless said: speaker_latents (n,D); speaker_emotion (D,) = e(F_spk); reference_emotion (D,) =
         the same recording through the emotion route, which is the emotion reference of a request without one;
-        style (S,); codes (T,) int64, from which the mel stage makes S_ref again; mel (bands,P).
+        style (S,); mel (bands,P); and what the mel stage regulates to the length of the mel: codes (T,) int64, from
+        which it makes S_ref again, or features (T,W).
         Raises InvalidRequest if a recording is too short to be encoded.
         """
         speaker = [speaker_route(each.samples, each.sample_rate_hz) for each in recordings]
@@ -110,13 +103,13 @@ class VoiceEncoder:
         for audio, own, through_emotion in zip(
             speaker, features[: len(speaker)], features[len(speaker) :], strict=True
         ):
-            codes, _ = self.codec.quantize(own[None])
+            style = self._style(audio.feature_rate)
             arrays: dict[str, npt.NDArray[np.generic]] = {
-                "speaker_latents": _array(self.conditioner.speaker_latents(*self._row(own))),
+                "speaker_latents": _array(self.conditioner.speaker_latents(*self._row(own), style)),
                 "speaker_emotion": _array(self.conditioner.emotion(*self._row(own))),
                 "reference_emotion": _array(self.conditioner.emotion(*self._row(through_emotion))),
-                "style": _array(self._style(audio.feature_rate)),
-                "codes": codes[0].cpu().numpy(),
+                "style": _array(style),
+                **self._prompt(own),
                 "mel": _array(self.log_mel(audio.mel_rate.to(self.device))),
             }
             profiles.append(VoiceProfile(arrays))
@@ -131,6 +124,12 @@ class VoiceEncoder:
         audio = [emotion_route(each.samples, each.sample_rate_hz) for each in recordings]
         return [_array(self.conditioner.emotion(*self._row(row))) for row in self.features(audio)]
 
+    def _prompt(self, features: Tensor) -> dict[str, npt.NDArray[np.generic]]:
+        if self.codec is None:
+            return {"features": _array(features[None])}
+        codes, _ = self.codec.quantize(features[None])
+        return {"codes": codes[0].cpu().numpy()}
+
     def _row(self, features: Tensor) -> tuple[Tensor, Tensor]:
         dtype = self.conditioner.emo_layer.weight.dtype
         return features[None].to(dtype), torch.tensor([len(features)], device=features.device)
@@ -142,6 +141,15 @@ class VoiceEncoder:
 
 def _array(batch_of_one: Tensor) -> Vector:
     return batch_of_one[0].float().cpu().numpy()
+
+
+def _load_codec(checkpoint: IndexTTSCheckpoint, *, device: torch.device | str) -> SemanticCodec:
+    return load_semantic_codec(
+        checkpoint.tensors("semantic_codec"),
+        checkpoint.codec_dims,
+        source=str(checkpoint.path("semantic_codec")),
+        device=device,
+    )
 
 
 def load_emotion_matrix(checkpoint: IndexTTSCheckpoint) -> EmotionMatrix:
@@ -166,6 +174,6 @@ def profile_version(checkpoint: IndexTTSCheckpoint, dtype: str) -> str:
 
 
 def _files(checkpoint: IndexTTSCheckpoint) -> Iterator[Path]:
-    for file in STAGE_FILES["speaker_encoder"]:
+    for file in checkpoint.files("speaker_encoder"):
         path = checkpoint.path(file)
         yield from (path / name for name in FOLDER_FILES[file]) if file in FOLDER_FILES else (path,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import Field
 
@@ -11,20 +11,31 @@ from deployments.core.settings import Settings
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 
+# Where the parameters leave a size open: of speech, so that codes of any length give the same chunks.
+FIRST_S, LARGEST_S, LOOKAHEAD_S = 0.24, 4.8, 0.12
 HEADROOM = 2.2  # how many times longer than it takes to compute a size must play to count as sustainable
 
 
 class ChunkParameters(Settings):
-    """`chunks` of a model's entry. 50 codes are a second of IndexTTS2."""
+    """`chunks` of a model's entry. A second is 50 codes of IndexTTS2 and 25 of IndexTTS-2.5."""
 
-    first_codes: int = Field(
-        default=12, ge=1, description="heard of the first chunk, and the least of any; halo comes on top"
+    first_codes: int | None = Field(
+        default=None,
+        ge=1,
+        description=f"heard of the first chunk, and the least of any; halo comes on top; null: those of {FIRST_S} s",
     )
     growth: float = Field(
         default=2.0, ge=1.0, le=16.0, description="how much larger than the last a chunk may be"
     )
-    max_codes: int = Field(default=240, ge=1, description="largest chunk")
-    lookahead_codes: int = Field(default=6, ge=0, description="codes beyond a chunk that S2Mel sees as well")
+    max_codes: int | None = Field(
+        default=None, ge=1, description=f"largest chunk; null: those of {LARGEST_S} s"
+    )
+    lookahead_codes: int | None = Field(
+        default=None,
+        ge=0,
+        description=f"codes beyond a chunk that S2Mel sees as well; null: those of {LOOKAHEAD_S} s, or more where the "
+        "codec needs more",
+    )
     first_steps: int | None = Field(
         default=None, ge=1, description="flow steps of the very first chunk; null: as the others"
     )
@@ -34,6 +45,26 @@ class ChunkParameters(Settings):
     margin_s: float = Field(
         default=0.2, ge=0, description="how long before the listener runs dry a chunk should be there"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSizes:
+    """In codes, see ChunkParameters."""
+
+    first: int
+    largest: int
+    lookahead: int
+
+    @classmethod
+    def of(cls, parameters: ChunkParameters, geometry: Geometry) -> ChunkSizes:
+        def given(codes: int | None, seconds: float, least: int) -> int:
+            return max(least, round(seconds / geometry.code_s)) if codes is None else codes
+
+        return cls(
+            first=given(parameters.first_codes, FIRST_S, 1),
+            largest=given(parameters.max_codes, LARGEST_S, 1),
+            lookahead=given(parameters.lookahead_codes, LOOKAHEAD_S, geometry.edge_codes),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +111,22 @@ class ChunkPlanner:
     speeds: StageSpeeds
     prompt_frames: int
     evaluations: int  # flow steps times rows of one job
+    sizes: ChunkSizes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", ChunkSizes.of(self.parameters, self.geometry))
 
     def plan(self, now: Progress) -> Chunk:
         """The next chunk as things stand; ask again when more codes have arrived."""
         size = self._scheduled(now) if now.slack_s is None else self._adapted(now, now.slack_s)
-        needs = now.committed + size + self.parameters.lookahead_codes
+        needs = now.committed + size + self.sizes.lookahead
         if now.finished and needs >= now.available:
             return Chunk(now.available, now.available, final=True, open_end=needs == now.available)
         return Chunk(now.committed + size, needs)
 
     def ready_s(self, now: Progress, size: int) -> float:
         """Time until a chunk of `size` codes could have become sound."""
-        needs = now.committed + size + self.parameters.lookahead_codes
+        needs = now.committed + size + self.sizes.lookahead
         if now.finished:
             needs = min(needs, now.available)
         missing = max(0, needs - now.available)
@@ -99,7 +134,7 @@ class ChunkPlanner:
 
     def _scheduled(self, now: Progress) -> int:
         power = min(now.segment + now.chunk, 30)  # beyond that every size is far above the largest
-        heard = int(self.parameters.first_codes * self.parameters.growth**power)
+        heard = int(self.sizes.first * self.parameters.growth**power)
         return min(self._largest, heard + (self._halo if now.chunk == 0 else 0))
 
     def _adapted(self, now: Progress, slack_s: float) -> int:
@@ -151,7 +186,7 @@ class ChunkPlanner:
 
     def _sustainable(self, committed: int) -> int:
         """The smallest size that plays well longer than it takes to compute; the largest if none does."""
-        sizes = range(min(self.parameters.first_codes, self._largest), self._largest + 1)
+        sizes = range(min(self.sizes.first, self._largest), self._largest + 1)
 
         def surplus_s(size: int) -> float:
             frames = self.geometry.frames(committed + size) - self.geometry.frames(committed)
@@ -161,7 +196,7 @@ class ChunkPlanner:
 
     def _work_s(self, committed: int, size: int) -> float:
         """S2Mel and vocoder for the chunk after `committed` codes, all codes being there."""
-        codes = committed + size + self.parameters.lookahead_codes
+        codes = committed + size + self.sizes.lookahead
         frames = self.prompt_frames + self.geometry.frames(codes)
         new = self.geometry.frames(committed + size) - self.geometry.frames(committed)
         windowed = new + 2 * self.geometry.halo_frames
@@ -174,8 +209,8 @@ class ChunkPlanner:
 
     @property
     def _first(self) -> int:
-        return self.parameters.first_codes + self._halo
+        return self.sizes.first + self._halo
 
     @property
     def _largest(self) -> int:
-        return max(self.parameters.max_codes, self._first)
+        return max(self.sizes.largest, self._first)

@@ -235,6 +235,7 @@ class SegmentStream:
             stream=self._job.stream,
             params=self._job.params,
             steps=self._steps(chunks),
+            duration_factor=self._geometry.duration_factor,
             open_end=chunk.open_end,
             last=chunk.final,
             slack_s=self._slack_s(),

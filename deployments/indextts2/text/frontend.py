@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from deployments.core.errors import InvalidRequest
+from deployments.indextts2.text.groups import sentence_groups
 from deployments.indextts2.text.normalizer import NormalizedText, Normalizer
 from deployments.indextts2.text.route import reads_chinese
+from deployments.indextts2.text.segment import TextSegment
 from deployments.indextts2.text.segments import (
     COMMAS,
     HYPHENS,
@@ -19,36 +21,16 @@ from deployments.indextts2.text.segments import (
     split_tokens,
 )
 from deployments.indextts2.text.spelling import spell_with
-from deployments.indextts2.text.tokenizer import WORD_START, BpeTokenizer, pretokenize
+from deployments.indextts2.text.tokenizer import BpeTokenizer, pretokenize
 from deployments.text.chinese.numbers import spell_chinese_numbers
-from deployments.text.clauses import Boundary, Clause, split_clauses, split_paragraphs
-from deployments.text.connectives import cut_places, hard_cut
+from deployments.text.clauses import split_paragraphs
 from deployments.text.fst import TextFst
 from deployments.text.glossary import Glossary, Reading
+from deployments.text.language import detect_language
 from deployments.text.scripts import HAN
 
 _PAUSES = SENTENCE_ENDS | COMMAS | HYPHENS | {"'", "▁'", "…", "▁…", "▁!"}
-_GROUP_CHARS = 300
-_ANNOTATION_CHARS = 100  # that a word with its reading may have
 _HAN = re.compile(f"[{HAN}]")
-
-
-@dataclass(frozen=True)
-class TextSegment:
-    """What one run of the GPT speaks. `warnings` are for the client: nothing in them stops the synthesis. Silence that
-    the text itself asks for: `lead_s` before its first word, `pause_after_s` in place of the usual pause."""
-
-    pieces: tuple[str, ...]
-    ids: tuple[int, ...]
-    ends_paragraph: bool = False
-    warnings: tuple[str, ...] = ()
-    pause_after_s: float | None = None
-    lead_s: float = 0.0
-
-    @property
-    def text(self) -> str:
-        """As the model reads it: normalised and upper-cased."""
-        return "".join(self.pieces).replace(WORD_START, " ").strip()
 
 
 class IndexTextFrontend:
@@ -74,6 +56,13 @@ class IndexTextFrontend:
 
     def tokens(self, text: str) -> list[str]:
         return self._tokens(text)[0]
+
+    def language_of(self, text: str) -> str:
+        return detect_language(text)
+
+    def published(self, text: str, max_tokens: int, *, language: str) -> list[TextSegment]:
+        """`segments` of whatever language: the published model is not told it."""
+        return self.segments(text, max_tokens)
 
     def segments(
         self, text: str, max_tokens: int = 120, quick_tokens: int = 0, *, language: str | None = None
@@ -119,7 +108,7 @@ class IndexTextFrontend:
         """
         spoken = 0
         for paragraph in split_paragraphs(text):
-            groups = _sentence_groups(paragraph)
+            groups = sentence_groups(paragraph)
             for index, group in enumerate(groups):
                 readable = spell_chinese_numbers(group) if _HAN.search(group) else group
                 inside = index < len(groups) - 1
@@ -156,37 +145,3 @@ class IndexTextFrontend:
         if not last and pieces[-1] not in _PAUSES:
             found.append(f"cut after {len(pieces)} tokens without a pause; shorter sentences sound better")
         return replace(segment, warnings=tuple(found))
-
-
-def _parts(clause: Clause) -> Iterator[Clause]:
-    """A clause that is longer than a group in parts, because the grammars take a second for a thousand characters, in
-    which no other thread runs. Between words if it has any, else anywhere."""
-    text = clause.text
-    while len(text) > _GROUP_CHARS:
-        places = [
-            (-rank, place) for place, rank in cut_places(text[:_GROUP_CHARS]) if 2 * place > _GROUP_CHARS
-        ]
-        place = max(places)[1] if places else hard_cut(text, _GROUP_CHARS)
-        if place is None:
-            break
-        annotation = text.rfind("<", place - _ANNOTATION_CHARS, place)
-        if annotation > 0 and ">" not in text[annotation:place]:
-            place = annotation
-        yield Clause(text[:place], Boundary.SENTENCE)
-        text = text[place:]
-    yield replace(clause, text=text)
-
-
-def _sentence_groups(paragraph: str) -> list[str]:
-    """Whole sentences, as many as stay within `_GROUP_CHARS`; the first alone, so that audio starts early."""
-    groups: list[str] = []
-    closed = True  # does the last group end with a sentence?
-    for clause in (part for whole in split_clauses(paragraph) for part in _parts(whole)):
-        full = len(groups) < 2 or len(groups[-1]) + len(clause.text) > _GROUP_CHARS
-        if closed and full:
-            groups.append(clause.text)
-        else:
-            groups[-1] += clause.text
-        inside_annotation = groups[-1].rfind("<") > groups[-1].rfind(">")
-        closed = clause.boundary >= Boundary.SENTENCE and not inside_annotation
-    return [group.strip() for group in groups] or [paragraph]

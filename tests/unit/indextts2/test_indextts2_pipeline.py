@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from deployments.indextts2.speaker.emotion import normalize_weights
 from deployments.indextts2.stream.segment import MUTE_PAUSE_S, REDRAWN, SegmentStream
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
 from deployments.indextts2.text.frontend import IndexTextFrontend
+from deployments.indextts2.traits import TWO, TWO_AND_A_HALF
 from deployments.streaming.admission import SharedStream, StreamAdmission
+from deployments.streaming.admitted import AdmittedStreams
 from deployments.text.pauses import pause_mark
 from deployments.voices.library import VoiceLibrary
 from deployments.voices.registered_voice import NewVoice
@@ -52,9 +54,7 @@ class Bench:
         self.voices.mkdir(parents=True)
         for number, name in enumerate(("anna", "bert")):
             (self.voices / f"{name}.wav").write_bytes(recording(200 + 50 * number))
-        self.facts = CheckpointFacts(
-            self.voices.parent, frontend, GEOMETRY.sample_rate_hz, GEOMETRY.frames_per_code, 89, 119
-        )
+        self.facts = CheckpointFacts(self.voices.parent, frontend, GEOMETRY.sample_rate_hz, TWO, 89, 119)
         self.store = VoiceStore(str(directory / "store"))
         self.recording = recording
         self.shared: list[str] = []
@@ -138,7 +138,7 @@ async def test_segments_come_in_order_with_pauses(
     assert np.array_equal(joined(chunks), expected(graph.stages, segments))
     assert end.audio_s == pytest.approx(len(joined(chunks)) / GEOMETRY.sample_rate_hz)
     assert [chunk.segment for chunk in chunks] == sorted(chunk.segment for chunk in chunks)
-    assert set(end.stage_s) == {"spk", "gpt", "s2mel", "voc"}
+    assert set(end.stage_s) == {"queue", "spk", "gpt", "s2mel", "voc"}
     assert [job.stream for job in graph.stages.gpt_jobs] == list(range(segments))
     assert graph.stages.open == 0
     assert len(asyncio.all_tasks()) == 1
@@ -608,3 +608,39 @@ def test_the_four_deployments_are_named_after_the_model() -> None:
     assert names == ["clone-speaker", "clone-gpt", "clone-s2mel", "clone-vocoder"]
     with pytest.raises(ValueError, match=r"gpt\.slotz"):
         parse_model("clone", {"kind": "indextts2", "gpt": {"slotz": 4}})
+
+
+@pytest.mark.parametrize(
+    ("speed", "factor", "tempo"),
+    [(1.0, 1.0, 1.0), (1.25, 0.8, 1.0), (2.0, 0.5, 1.0), (0.5, 2.0, 1.0), (4.0, 0.5, 2.0), (0.25, 2.0, 0.5)],
+)
+async def test_what_a_model_can_of_a_speed_it_does_itself(
+    bench: Bench, speed: float, factor: float, tempo: float
+) -> None:
+    bench.facts = dataclasses.replace(bench.facts, traits=TWO_AND_A_HALF)
+    plan = await bench.pipeline()[0].plan(request(speed=speed))
+    assert (plan.geometry.duration_factor, plan.tempo) == (factor, tempo)
+
+
+async def test_a_model_that_cannot_stretch_leaves_the_speed_to_a_time_stretch(bench: Bench) -> None:
+    plan = await bench.pipeline()[0].plan(request(speed=1.5))
+    assert (plan.geometry.duration_factor, plan.tempo) == (1.0, 1.5)
+
+
+async def test_a_model_without_latents_holds_no_slot_for_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def nothing() -> AsyncGenerator[StreamEnd, None]:
+        yield StreamEnd(0.0, {}, ())
+
+    def seen(streams: AdmittedStreams, *given: Any, rows: int, **more: Any) -> Any:
+        asked.append(rows)
+        return nothing()
+
+    monkeypatch.setattr(AdmittedStreams, "events", seen)
+    for traits in (TWO, TWO_AND_A_HALF):
+        bench.facts = dataclasses.replace(bench.facts, traits=traits)
+        await heard(bench.pipeline()[0], request())
+    assert asked == [2, 1]

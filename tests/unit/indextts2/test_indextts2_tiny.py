@@ -60,11 +60,10 @@ def test_reference_in_wave_out(tiny: IndexTTSCheckpoint, golden_front: Path) -> 
     codes = list(generate(gpt, prefix, Params(max_codes=min(30, gpt.max_codes)), seed=0).codes)
     latents = latents_of(gpt, prefix, codes)
 
-    networks, embedding = load_networks(tiny, device="cpu", dtype=torch.float32)
+    networks, source = load_networks(tiny, device="cpu", dtype=torch.float32)
     length = mel_frames(len(codes), tiny.frames_per_code)
     with torch.inference_mode():
-        reference = embedding(torch.tensor(voice["codes"]))
-        target = embedding(torch.tensor(codes)) + networks.gpt_layer(latents)
+        reference, target = source.of_voice(voice), source.of_codes(torch.tensor(codes), latents)
         frames = [voice["mel"].shape[1], length]
         mu = torch.cat(networks.length_regulator([reference, target], frames))
         solver = FlowSolver(networks.estimator)

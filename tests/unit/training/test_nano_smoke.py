@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.codec.encoder import load_semantic_codec
 from deployments.indextts2.gpt.model import load_gpt
 from deployments.indextts2.s2mel.networks import load_s2mel
 from deployments.indextts2.speaker.conditioner import load_conditioner
-from deployments.indextts2.speaker.semantic_codec import load_semantic_codec
 from deployments.networks.istft import load_istft
 from training.nano import (
     code_writer,
@@ -235,8 +235,7 @@ def loads_as_served(workspace: Workspace) -> None:
     load_s2mel(checkpoint.path("s2mel"), checkpoint.config)
     load_gpt(checkpoint.tensors("gpt"), checkpoint.gpt_dims, source="gpt.pth")
     width = checkpoint.codec_dims.hidden_size
-    dims = (checkpoint.gpt_dims, checkpoint.speaker_dims, checkpoint.emotion_dims, width)
-    load_conditioner(checkpoint.tensors("gpt"), *dims, source="gpt.pth")
+    load_conditioner(checkpoint.tensors("gpt"), checkpoint.conditioner_dims, source="gpt.pth")
     load_istft(folder / "istft/model.safetensors", json.loads((folder / "istft/config.json").read_text()))
     served = load_semantic_codec(
         checkpoint.tensors("semantic_codec"), checkpoint.codec_dims, source="codec"

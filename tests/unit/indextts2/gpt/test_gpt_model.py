@@ -16,10 +16,10 @@ from deployments.indextts2.gpt.generation import latents_of
 from deployments.indextts2.gpt.model import (
     PARTS,
     SpeechGpt,
-    generation_position,
     key_length,
     load_gpt,
 )
+from deployments.indextts2.gpt.positions import generation_position
 from deployments.networks.packed_linear import UNPACKED_ROWS
 
 SPECS = Path(__file__).parents[3] / "specs"

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from deployments.engine.noise import normals
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
-from deployments.indextts2.s2mel.conditions import CodeEmbedding
+from deployments.indextts2.codec.codebook import CodeEmbedding
+from deployments.indextts2.s2mel.content import FusedContent
 from deployments.indextts2.s2mel.engine import S2MelEngine
 from deployments.indextts2.s2mel.flow import FlowSolver
 from deployments.indextts2.s2mel.job import S2MelJob, mel_frames
@@ -127,8 +128,12 @@ class GoldenS2Mel:
     def engine(self, **settings: int) -> S2MelEngine:
         given = {"max_rows": 8, "max_step_frames": 10**6, "max_waiting": 100, "voice_cache_mb": 16} | settings
         return S2MelEngine(
-            self.networks, self.embedding, S2MelSettings(**given), frames_per_code=self.frames_per_code
+            self.networks, self.source, S2MelSettings(**given), frames_per_code=self.frames_per_code
         )
+
+    @property
+    def source(self) -> FusedContent:
+        return FusedContent(self.embedding, self.networks)
 
     @torch.inference_mode()
     def solve(self, job: S2MelJob) -> Array:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from deployments.core.errors import CheckpointError
 from deployments.core.metrics import Reply
-from deployments.indextts2.s2mel.conditions import CODEBOOK
+from deployments.indextts2.codec.codebook import CODEBOOK
 from deployments.indextts2.s2mel.deployment import S2Mel
 from deployments.indextts2.settings import S2MelSettings
 

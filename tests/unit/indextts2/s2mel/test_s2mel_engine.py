@@ -174,7 +174,7 @@ async def test_a_cancelled_job_frees_its_row(golden_s2mel: GoldenS2Mel, engine: 
 
 def model_of(golden: GoldenS2Mel) -> MelModel:
     return MelModel(
-        golden.networks, golden.embedding, frames_per_code=golden.frames_per_code, voice_cache_bytes=1 << 24
+        golden.networks, golden.source, frames_per_code=golden.frames_per_code, voice_cache_bytes=1 << 24
     )
 
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deployments.core.errors import CheckpointError
+from deployments.indextts2.codec.codebook import load_code_embedding
 from deployments.indextts2.s2mel import estimator
-from deployments.indextts2.s2mel.conditions import load_code_embedding
 from deployments.indextts2.s2mel.dims import S2MelDims
 from deployments.indextts2.s2mel.flow import FlowSolver
 from deployments.indextts2.s2mel.networks import S2MelNetworks, load_s2mel
@@ -36,11 +36,11 @@ def nested(tensors: dict[str, Tensor]) -> dict[str, Any]:
 def test_names_and_shapes_of_the_official_file(official_config: dict[str, Any], specs: Path) -> None:
     listed = json.loads((specs / "indextts2-s2mel-keys.json").read_text())
     with torch.device("meta"):
-        state = S2MelNetworks(S2MelDims.from_config(official_config)).state_dict()
-    ours = {f"net.{name}": list(value.shape) for name, value in state.items()}
+        networks = S2MelNetworks(S2MelDims.from_config(official_config))
+    ours = {f"net.{name}": list(value.shape) for name, value in networks.state_dict().items()}
     assert all(listed[name]["shape"] == shape for name, shape in ours.items())
     left = listed.keys() - ours.keys()
-    assert all(S2MelNetworks.unused(name.removeprefix("net.")) for name in left)
+    assert all(networks.unused(name.removeprefix("net.")) for name in left)
     assert left == {name for name, entry in listed.items() if not entry["used"]}
 
 

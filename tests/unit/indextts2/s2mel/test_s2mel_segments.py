@@ -14,6 +14,7 @@ import torch
 from s2mel_golden import GoldenS2Mel
 
 from deployments.core.errors import SpeechError
+from deployments.indextts2.s2mel.content import SegmentContent
 from deployments.indextts2.s2mel.device_cache import DeviceSegment
 from deployments.indextts2.s2mel.engine import S2MelEngine
 from deployments.indextts2.s2mel.job import Mel, S2MelJob
@@ -214,11 +215,11 @@ async def test_kept_segments_are_bounded_in_bytes(
 
 
 def test_what_a_segment_knows() -> None:
-    segment = DeviceSegment(torch.zeros(10, 4), torch.zeros(3, 17))
+    segment = DeviceSegment(SegmentContent(np.zeros(10, np.int64), torch.zeros(20, 4)), torch.zeros(3, 17))
     assert segment.knows(10, 17)
     assert not segment.knows(11, 17)
     assert not segment.knows(10, 18)
-    assert segment.nbytes == 4 * (10 * 4 + 3 * 17)
+    assert segment.nbytes == 8 * 10 + 4 * (20 * 4 + 3 * 17)
 
 
 def test_a_job_carries_what_is_new(golden_s2mel: GoldenS2Mel) -> None:

@@ -9,9 +9,9 @@ import torch
 
 from deployments.core.errors import CheckpointError
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
+from deployments.indextts2.codec.encoder import SemanticCodec, load_semantic_codec
 from deployments.indextts2.dims import CodecDims
 from deployments.indextts2.speaker.features import load_semantic_features
-from deployments.indextts2.speaker.semantic_codec import SemanticCodec, load_semantic_codec
 
 DIMS = CodecDims(
     codebook_size=10,

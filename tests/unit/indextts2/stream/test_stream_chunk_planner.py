@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from deployments.indextts2.stream.chunk_planner import ChunkParameters, ChunkPlanner, Progress
 from deployments.indextts2.stream.geometry import Geometry
 from deployments.indextts2.stream.stage_speeds import StageSpeeds
+from deployments.indextts2.traits import TWO_AND_A_HALF
 
 FRAMES_PER_CODE = Fraction(43, 25)
 GEOMETRY = Geometry(38, 256, 22_050, FRAMES_PER_CODE)
+SLOW_CODES = Geometry(38, 256, 22_050, TWO_AND_A_HALF.frames_per_code, TWO_AND_A_HALF.edge_codes)
 FAST = StageSpeeds(start_codes_per_s=250, start_s2mel_s=1.5e-6, vocoder_s_per_frame=6e-5)
 
 parameters = st.builds(
@@ -173,6 +175,48 @@ def test_frames_equal_the_published_float32_arithmetic() -> None:
     for frames in range(1, 500):
         codes = GEOMETRY.codes_for(frames)
         assert GEOMETRY.frames(codes) >= frames > GEOMETRY.frames(codes - 1)
+
+
+@given(st.floats(0.5, 2.0), st.integers(0, 3000))
+def test_stretched_frames_and_their_codes(factor: float, codes: int) -> None:
+    geometry = SLOW_CODES.stretched(factor)
+    frames = geometry.frames(codes)
+    assert frames == int(2 * codes * 1.72 * factor), "products from left to right"
+    least = geometry.codes_for(frames)
+    assert geometry.frames(least) >= frames
+    assert least == 0 or geometry.frames(least - 1) < frames
+    assert geometry.seconds(frames) == pytest.approx(codes * geometry.code_s, abs=256 / 22_050)
+
+
+def test_sizes_that_are_left_open_are_as_long_with_codes_of_any_length() -> None:
+    def sizes(geometry: Geometry) -> tuple[int, int, int]:
+        found = ChunkPlanner(ChunkParameters(), geometry, FAST, 430, 24).sizes
+        return found.first, found.largest, found.lookahead
+
+    assert sizes(GEOMETRY) == (12, 240, 6)
+    assert sizes(GEOMETRY.stretched(2.0)) == (6, 120, 3)
+    assert sizes(SLOW_CODES) == (6, 120, 4), "the codec needs more look-ahead"
+    assert sizes(SLOW_CODES.stretched(0.5)) == (12, 240, 6)
+    given = ChunkParameters(first_codes=7, max_codes=50, lookahead_codes=0)
+    found = ChunkPlanner(given, SLOW_CODES, FAST, 430, 24).sizes
+    assert (found.first, found.largest, found.lookahead) == (7, 50, 0)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+def test_scheduled_chunks_of_slow_codes_end_where_one_pass_ends(factor: float) -> None:
+    geometry = SLOW_CODES.stretched(factor)
+    plan = ChunkPlanner(ChunkParameters(), geometry, FAST, 430, 24)
+    committed = chunk = size = audible = 0
+    while True:
+        planned = plan.plan(Progress(0, chunk, committed, size, 137, True, None))
+        if not planned.final:
+            assert geometry.audible_frames(planned.commit) > audible
+            audible = geometry.audible_frames(planned.commit)
+        chunk, size, committed = chunk + 1, planned.commit - committed, planned.commit
+        if planned.final:
+            break
+    assert chunk > 1
+    assert geometry.frames(committed) == int(2 * 137 * 1.72 * factor)
 
 
 def test_speeds_follow_what_is_observed() -> None:
