@@ -100,6 +100,7 @@ def test_check_files_names_missing_weights(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_package_brings_its_configs(tmp_path: Path) -> None:
     assert voicegraph("config", "show", "cpu").stdout == CPU.read_text(encoding="utf-8")
     assert [line.split()[0] for line in voicegraph("config", "ls").stdout.splitlines()] == [
+        "cluster",
         "cpu",
         "gpu-24g",
         "gpu-80g",
