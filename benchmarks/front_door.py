@@ -121,11 +121,13 @@ async def with_and_without(client: httpx.AsyncClient, pairs: int) -> tuple[list[
 async def refused(client: httpx.AsyncClient, count: int, at_once: int) -> list[float]:
     """Seconds until 429, while every place is taken."""
     async with AsyncExitStack() as held:
+        heard = []  # an iterator that nobody holds closes its stream
         for _ in range(PLACES):
             answer = await held.enter_async_context(
                 client.stream("POST", "/small/v1/audio/speech", json=LONG)
             )
-            await anext(answer.aiter_raw())
+            heard.append(answer.aiter_raw())
+            await anext(heard[-1])
         turn = asyncio.Semaphore(at_once)
 
         async def one() -> float:

@@ -12,14 +12,16 @@ import asyncio
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.serve._private import controller as controller_module
 from ray.serve._private import haproxy as haproxy_module
+from ray.serve._private import proxy_state as proxy_state_module
 
-from deployments.core.ray_internals import PUBLIC_HOST, RUN, RUN_HEADER
+from deployments.core.ray_internals import PUBLIC_HOST, RUN, RUN_HEADER, process_lives
 
 LOOK_EVERY_S = 0.2
 RETRY_AFTER_S = 2
@@ -45,12 +47,26 @@ NOT_FOUND = {
 # Ray types its actors as what they were before it decorated them.
 controller: Any = controller_module
 haproxy: Any = haproxy_module
+proxy_state: Any = proxy_state_module
 _Manager: Any = haproxy.HAProxyManager.__ray_metadata__.modified_class
 
 
 def install() -> None:
     """Have the controller, in whose process this is called, start FrontProxy. Serve takes it by import path."""
     controller.HAProxyManager = ray.remote(num_cpus=0)(FrontProxy)
+    proxy_state.ProxyState.try_update_status = _at_once(proxy_state.ProxyState.try_update_status)
+
+
+def _at_once(update: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """A proxy whose process died is replaced when that is seen, not after three looks as one that may only be slow."""
+
+    def try_update_status(state: Any, status: Any) -> None:
+        died = not process_lives(state._actor_proxy_wrapper._actor_handle)
+        if died and status == proxy_state.ProxyStatus.UNHEALTHY:
+            state._consecutive_health_check_failures = proxy_state.PROXY_HEALTH_CHECK_UNHEALTHY_THRESHOLD
+        update(state, status)
+
+    return try_update_status
 
 
 class MendedApi(haproxy_module.HAProxyApi):

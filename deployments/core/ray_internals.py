@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -80,12 +82,13 @@ def replicas_of(handle: DeploymentHandle[Any]) -> dict[str, Callable[[], bool]] 
     if known is None or not known.running_replicas_populated() or known.request_router is None:
         return None
     return {
-        replica_id.unique_id: partial(_lives, replica._actor_handle)
+        replica_id.unique_id: partial(process_lives, replica._actor_handle)
         for replica_id, replica in known.request_router.curr_replicas.items()
     }
 
 
-def _lives(actor: Any) -> bool:
+def process_lives(actor: Any) -> bool:
+    """Of an actor with a handle by which this process has called it, as far as this process has been told."""
     from ray.core.generated import gcs_pb2  # noqa: PLC0415
 
     states: Any = gcs_pb2
@@ -102,6 +105,23 @@ def shutdown_timeout_s(deployment: Deployment) -> float:
 # reach. Read once, when Ray is imported.
 THIS_MACHINE_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 LOOPBACK = "127.0.0.1"
+
+
+def replicas_on_loopback() -> None:
+    """In a replica of a server that is THIS_MACHINE_ONLY: its port for calls of other replicas is on loopback, too.
+
+    Serve opens it on all interfaces, asks there for nobody's name, and unpickles what comes. Called when this package
+    is imported, which in a replica is before that port is opened; elsewhere it does nothing.
+    """
+    replica: Any = sys.modules.get("ray.serve._private.replica")
+    if replica is None or any(os.environ.get(name) != value for name, value in THIS_MACHINE_ONLY.items()):
+        return
+    opened = replica.add_port_to_grpc_server
+
+    def opened_here(server: Any, address: str) -> Any:
+        return opened(server, address.replace("[::]", LOOPBACK))
+
+    replica.add_port_to_grpc_server = opened_here
 
 
 def join(address: str) -> None:

@@ -15,6 +15,13 @@ from ray.serve.exceptions import RayServeException
 
 from deployments.core.ray_internals import bind_by_path
 
+# On a CPU torch keeps a compiled kernel for every shape it met, and oneDNN below it another: 1,024 each, which with
+# texts of all lengths becomes half a gigabyte per stage. A call needs some ten, again and again. Both read their bound
+# once torch is loaded, which every stage does after this.
+KERNELS_KEPT = 16
+for _cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+    os.environ.setdefault(_cache, str(KERNELS_KEPT))
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -46,6 +47,8 @@ EXAMPLE = (
 )
 POLL_S = 0.5  # a look costs this process and the controller 30 ms
 DEPLOY_TIMEOUT_S = 900.0
+OPEN_POLL_S = 0.05
+OPEN_TIMEOUT_S = 30.0
 CRASH_POLL_S = 5.0
 DIED = "ActorDiedError"  # in what Serve says of a deployment
 
@@ -121,6 +124,7 @@ def run(config: ConfigFile, ports: OwnPorts, load: Callable[[], ConfigFile]) -> 
                 _quit("\n".join(problems))
             _deploy(ray_serve, schema)
             http, application = schema.http_options, schema.applications[0].name
+            _wait_until_open(http.host, http.port)
             signals.started()
             address = ray.get_runtime_context().gcs_address
             with announced(RunningServer(http.port, address, application, os.getpid())):
@@ -237,6 +241,17 @@ def _deploy(ray_serve: Any, schema: Any) -> None:
                 status.update(f"loading {', '.join(waiting)}" if waiting else "loading models")
             time.sleep(POLL_S)
     _quit(f"the graph was not ready after {DEPLOY_TIMEOUT_S:.0f} s")
+
+
+def _wait_until_open(host: str, port: int) -> None:
+    """The front proxy opens the port a moment after the graph runs; who is told that it is ready finds it open."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    deadline = time.monotonic() + OPEN_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            socket.create_connection((reached, port), timeout=POLL_S).close()
+            return
+        time.sleep(OPEN_POLL_S)
 
 
 def _quit_if_killed(deployments: Any) -> None:

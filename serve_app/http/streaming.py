@@ -9,11 +9,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from deployments.core.errors import SpeechError
 from deployments.core.logs import RequestLogger
@@ -40,39 +39,37 @@ class ClosingStream(StreamingResponse):
         delivery: Delivery | None = None,
         request_id: str = "",
     ) -> None:
-        self._generator = self._cut_where_it_fails(content)
-        super().__init__(self._generator, media_type=media_type, headers=dict(headers))
+        super().__init__(content, media_type=media_type, headers=dict(headers))
+        self._generator = content
         self._delivery = delivery
         self._request_id = request_id
-        self._bytes_sent = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        bytes_sent = 0
+
+        async def counted(message: Message) -> None:
+            nonlocal bytes_sent
+            await send(message)
+            bytes_sent += len(message.get("body", b""))
+
         try:
-            await super().__call__(scope, receive, send)
-        except StreamCut as cut:
-            model = self._delivery.start.model if self._delivery is not None else "none"
-            log_cut(self._request_id, model, self._bytes_sent, cut.failure)
-            raise
+            await super().__call__(scope, receive, counted)
         except ClientDisconnect:
             pass  # nobody is left to tell, and nothing has failed
+        except Exception as error:
+            raise self._cut(error, bytes_sent) from None
         finally:
             await self._generator.aclose()
             if self._delivery is not None:
                 await self._delivery.close()
 
-    async def _cut_where_it_fails(self, content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        try:
-            async with aclosing(content):
-                async for data in content:
-                    yield data
-                    self._bytes_sent += len(data)
-        except SpeechError as failure:
-            raise StreamCut(failure) from None
-        except ClientDisconnect:
-            raise
-        except Exception:
-            RequestLogger(self._request_id).exception("a speech stream failed")
-            raise StreamCut(SpeechError(UNFORESEEN)) from None
+    def _cut(self, error: Exception, bytes_sent: int) -> StreamCut:
+        if isinstance(error, SpeechError):
+            model = self._delivery.start.model if self._delivery is not None else "none"
+            log_cut(self._request_id, model, bytes_sent, error)
+            return StreamCut(error)
+        RequestLogger(self._request_id).exception("a speech stream failed")
+        return StreamCut(SpeechError(UNFORESEEN))
 
 
 async def sse_events(delivery: Delivery, input_chars: int, request_id: str) -> AsyncGenerator[bytes, None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cluster import free_port
@@ -99,10 +100,27 @@ def test_its_own_error_is_a_whole_answer() -> None:
 
 
 def test_the_controller_starts_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ray.serve._private import controller
+    from ray.serve._private import controller, proxy_state
 
     monkeypatch.setattr(controller, "HAProxyManager", controller.HAProxyManager)
+    monkeypatch.setattr(proxy_state.ProxyState, "try_update_status", proxy_state.ProxyState.try_update_status)
     ray_front_proxy.install()
     started = controller.HAProxyManager.__ray_metadata__.modified_class
     assert issubclass(started, ray_front_proxy.FrontProxy)
     assert callable(started._keep_alive)
+
+
+@pytest.mark.parametrize(("lives", "replaced"), [(False, True), (True, False)])
+def test_a_proxy_that_died_is_replaced_at_once_and_a_slow_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, lives: bool, replaced: bool
+) -> None:
+    from ray.serve._private.proxy_state import ProxyState, ProxyStatus
+
+    monkeypatch.setattr(ray_front_proxy, "process_lives", lambda actor: lives)
+    state = ProxyState.__new__(ProxyState)
+    state._actor_proxy_wrapper = SimpleNamespace(_actor_handle=None)
+    state._actor_name, state._consecutive_health_check_failures = "front", 0
+    seen: list[ProxyStatus] = []
+    monkeypatch.setattr(ProxyState, "_set_status", lambda self, status: seen.append(status))
+    ray_front_proxy._at_once(ProxyState.try_update_status)(state, ProxyStatus.UNHEALTHY)
+    assert (seen == [ProxyStatus.UNHEALTHY]) is replaced

@@ -33,6 +33,7 @@ from deployments.core.ray_internals import (
     logs_directory,
     own_context,
     own_port_switches,
+    replicas_on_loopback,
     shutdown_timeout_s,
 )
 from serve_app.ingress import Ingress
@@ -138,6 +139,22 @@ def test_a_configuration_is_handed_to_the_controller(monkeypatch: pytest.MonkeyP
     config: Any = object()
     deploy(config)
     assert handed == [(config, {"_blocking": False})]
+
+
+@pytest.mark.parametrize(("switch", "address"), [("0", "127.0.0.1:0"), ("1", "[::]:0")])
+def test_the_port_of_a_replica_is_on_loopback_where_ray_is(
+    monkeypatch: pytest.MonkeyPatch, switch: str, address: str
+) -> None:
+    """Serve's own name for what opens it, and the address that it says, are in its replica."""
+    from ray.serve._private import replica
+
+    opened: list[str] = []
+    assert 'add_port_to_grpc_server(self._server, "[::]:0")' in inspect.getsource(replica)
+    monkeypatch.setattr(replica, "add_port_to_grpc_server", lambda server, at: opened.append(at))
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", switch)
+    replicas_on_loopback()
+    replica.add_port_to_grpc_server(None, "[::]:0")
+    assert opened == [address]
 
 
 # Switches

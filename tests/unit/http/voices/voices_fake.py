@@ -16,6 +16,7 @@ from deployments.voices.profile import EncodedProfile, VoiceProfile
 from deployments.voices.reference import Recording, ReferenceAudio
 from deployments.voices.registered_voice import RegisteredVoice
 from serve_app.config import VoiceSettings
+from serve_app.observe.now import ModelNow
 from serve_app.routing.decision import Decision
 from serve_app.routing.needs import Needs
 from serve_app.routing.policy import Policy, decide
@@ -93,3 +94,6 @@ class VoiceService:
 
     async def status(self) -> dict[str, bool]:
         return {}
+
+    async def now(self) -> tuple[ModelNow, ...]:
+        return ()
