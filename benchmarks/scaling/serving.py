@@ -46,7 +46,12 @@ def serving(config: Path, workers: Sequence[Worker], *, quick: bool = True) -> I
         port = free_port()
         loaded = config_file.load(config, port=port)
         options = loaded.serve.http_options.model_copy(update={"host": IP})
-        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address=cluster.address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address=IP,  # where the nodes say that they are
+        )
         try:
             _wait_for_nodes(ray, len(workers) + 1)
             serve.start(proxy_location=loaded.serve.proxy_location, http_options=options.model_dump())
