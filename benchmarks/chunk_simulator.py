@@ -36,6 +36,9 @@ class Costs:
     hop_ms: float = 3.0
     prefix_ms: float = 30.0  # GPT, until it can make the first code
     emit_codes: int = 5
+    # Part of a GPT step that each row of it adds. On two CPU cores (benchmarks/results/gpt_engine.json) eight rows
+    # together make about three times the codes of one.
+    row_share: float = 0.24
 
     def under(self, load: float) -> Costs:
         """With every stage `load` times slower."""

@@ -155,8 +155,8 @@ class SimulatedStages:
             await asyncio.sleep(seconds)
 
     async def _gpt(self) -> None:
-        # Eight rows together make about three times the codes of one (benchmarks/results/gpt_engine.json).
-        step = PieceCost(0.76 / self.costs.codes_per_s, 0.24 / self.costs.codes_per_s)
+        costs = self.costs
+        step = PieceCost((1 - costs.row_share) / costs.codes_per_s, costs.row_share / costs.codes_per_s)
         while True:
             self._code_rows = [row for row in self._code_rows if not row.cancelled]
             if not self._code_rows:

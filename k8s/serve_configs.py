@@ -11,7 +11,7 @@ from textwrap import indent
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-OVERLAYS = {"cpu": "cpu.yaml", "gpu": "gpu-24g.yaml"}
+OVERLAYS = {"cpu": "cpu.yaml", "single-gpu": "gpu-24g.yaml", "cluster": "cluster.yaml"}
 PATCH = """\
 # Written by `make k8s` from configs/{config}: edit that file.
 apiVersion: ray.io/v1
@@ -23,8 +23,19 @@ spec:
 {text}"""
 
 
+LISTENING = ("host: 127.0.0.1\n", "host: 0.0.0.0\n")
+
+
+def in_a_pod(text: str) -> str:
+    """The configuration `text` for a cluster: a person's own machine is left alone, a pod is spoken to.
+
+    What may reach it there is up to base/network-policy.yaml and to `args.auth`.
+    """
+    return text.replace(*LISTENING)
+
+
 def patch_text(config: str, text: str) -> str:
-    """The overlay's patch that carries `text`, the content of configs/`config`, unchanged.
+    """The overlay's patch that carries `text`, the content of configs/`config` as it is in a pod, unchanged.
 
     Raises ValueError for text that a YAML block would alter: several line ends at its end, tabs in front.
     """
@@ -36,7 +47,7 @@ def patch_text(config: str, text: str) -> str:
 
 def main() -> None:
     for overlay, config in OVERLAYS.items():
-        text = (REPOSITORY / "configs" / config).read_text("utf-8")
+        text = in_a_pod((REPOSITORY / "configs" / config).read_text("utf-8"))
         target = REPOSITORY / "k8s" / "overlays" / overlay / "serve-config.yaml"
         target.write_text(patch_text(config, text), "utf-8")
 

@@ -7,7 +7,7 @@ from ray import serve
 from ray.serve import Application
 
 from deployments.core.pipeline import parse_model
-from deployments.core.stages import HEALTH_PERIOD_S, LONGEST_STREAM_S, MAX_ONGOING
+from deployments.core.stages import HEALTH_PERIOD_S, HEALTH_TIMEOUT_S, LONGEST_STREAM_S, MAX_ONGOING
 from serve_app.config import Config
 from serve_app.ingress import Ingress
 from serve_app.router import Router
@@ -18,6 +18,7 @@ LIGHT: dict[str, Any] = {
     "max_ongoing_requests": MAX_ONGOING,
     "graceful_shutdown_timeout_s": LONGEST_STREAM_S,
     "health_check_period_s": HEALTH_PERIOD_S,
+    "health_check_timeout_s": HEALTH_TIMEOUT_S,
     "max_surge_percent": 100,
 }
 
@@ -34,4 +35,4 @@ def build(config: Config) -> Application:
         stages[name] = pipeline.deployments(name, settings)
     router = serve.deployment(name="Router", **LIGHT)(Router).bind(config, stages)
     ingress = serve.deployment(name="Ingress", max_queued_requests=200, **LIGHT)(serve.ingress()(Ingress))
-    return ingress.bind(router, config.limits, config.cors_origins)
+    return ingress.bind(router, config.limits, config.cors_origins, config.auth)

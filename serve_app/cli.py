@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from serve_app.bench.command import bench
-from serve_app.commands import config, models, voices
+from serve_app.capacity.command import capacity
+from serve_app.commands import config, keys, models, voices
 from serve_app.commands.check import check
 from serve_app.commands.route import route
 from serve_app.commands.say import say
@@ -37,9 +38,10 @@ def voicegraph(
 ) -> None: ...
 
 
-for command in (serve, say, route, check, bench):
+for command in (serve, say, route, check, bench, capacity):
     app.command()(command)
 app.add_typer(config.app, name="config")
+app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(voices.app, name="voices")
 app.add_typer(quality, name="eval")

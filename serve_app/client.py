@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
@@ -31,6 +32,7 @@ from deployments.core.speech import (
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
 from serve_app.blocking import BlockingVoicegraph
 from serve_app.http.schema import check_request
+from serve_app.observe.now import ModelNow
 from serve_app.running import join_cluster
 
 if TYPE_CHECKING:
@@ -46,6 +48,16 @@ ROUTER = "Router"
 MAX_GRPC_BYTES = 3_000_000  # gRPC between replicas refuses messages above 4 MB
 MAX_CHARACTER_BYTES = 4  # of UTF-8
 NUMBER_BYTES = 32  # with its frame
+RETRY_PAUSES_S = (
+    0.1,
+    1.0,
+    2.0,
+)  # Serve learns of a death within its health check's period and may name the dead again
+ROUTER_GONE = "the router cannot work on this request now; try again"
+
+
+class RouterLost(Unavailable):
+    """The router that worked on a request died."""
 
 
 class RouterClient:
@@ -58,7 +70,24 @@ class RouterClient:
         self._large_streams = handle.options(stream=True)
 
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
-        """StreamStart, AudioChunks, StreamEnd. Closing the generator stops the work in every stage."""
+        """StreamStart, AudioChunks, StreamEnd. Closing the generator stops the work in every stage. Where a router dies
+        before its first event another one is asked."""
+        pauses_s = iter(RETRY_PAUSES_S)
+        while True:
+            begun = False
+            async with aclosing(self._stream_once(request)) as events:
+                try:
+                    async for event in events:
+                        begun = True
+                        yield event
+                    return
+                except RouterLost:
+                    pause_s = next(pauses_s, None)
+                    if begun or pause_s is None:
+                        raise
+            await asyncio.sleep(pause_s)
+
+    async def _stream_once(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
         streams = self._large_streams if _most_bytes(request) > MAX_GRPC_BYTES else self._streams
         response: DeploymentResponseGenerator[StreamEvent] = streams.stream.remote(request)  # type: ignore[assignment]
         try:
@@ -81,6 +110,12 @@ class RouterClient:
         with _speech_errors():
             catalogue: Catalogue = await self._handle.catalogue.remote(voices)
         return catalogue
+
+    async def now(self) -> tuple[ModelNow, ...]:
+        """What the models are doing, as one router sees it."""
+        with _speech_errors():
+            now: tuple[ModelNow, ...] = await self._handle.now.remote()
+        return now
 
     async def status(self) -> dict[str, bool]:
         with _speech_errors():
@@ -135,8 +170,10 @@ def _speech_errors() -> Iterator[None]:
         yield
     except RayTaskError as error:
         raise cause_of(error) from None
-    except (RayActorError, RayServeException) as error:
-        raise Unavailable("the router cannot work on this request now; try again", retry_after_s=2) from error
+    except RayActorError as error:
+        raise RouterLost(ROUTER_GONE, retry_after_s=2) from error
+    except RayServeException as error:
+        raise Unavailable(ROUTER_GONE, retry_after_s=2) from error
 
 
 def cause_of(error: RayTaskError) -> Exception:

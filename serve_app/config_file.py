@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 from ray.serve import Deployment
-from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 from ray.serve.schema import (
     DeploymentSchema,
     HTTPOptionsSchema,
@@ -23,10 +23,13 @@ from ray.serve.schema import (
 
 from deployments.core.errors import CheckpointError
 from deployments.core.pipeline import parse_model
-from deployments.core.ray_internals import bound_deployments
+from deployments.core.ray_internals import bound_deployments, shutdown_timeout_s
 from deployments.weights.registry import registry
 from serve_app.app import build
-from serve_app.config import Config
+from serve_app.config import Config, InPlace
+from serve_app.scaling.settings import owner, scaling_of, scaling_problems
+
+IN_PLACE = ("Router", "Ingress")  # which take InPlace as their `user_config`
 
 
 class ConfigError(Exception):
@@ -47,8 +50,10 @@ class ConfigFile:
     deployments: Mapping[str, Deployment]  # of the graph that `args` builds
 
 
-def load(path: Path, *, models: list[str] | None = None, port: int | None = None) -> ConfigFile:
-    """Read and check `path`; `models` keeps only these, `port` overrides the file's. Raises ConfigError."""
+def load(
+    path: Path, *, models: list[str] | None = None, port: int | None = None, host: str | None = None
+) -> ConfigFile:
+    """Read and check `path`; `models` keeps only these, `port` and `host` override the file's. Raises ConfigError."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -57,8 +62,9 @@ def load(path: Path, *, models: list[str] | None = None, port: int | None = None
     if not isinstance(applications, list) or len(applications) != 1 or not isinstance(applications[0], dict):
         raise ConfigError(path, ["must be a Serve config with exactly one application"])
     application = applications[0]
-    if port is not None:
-        content["http_options"] = {**_section(content, "http_options"), "port": port}
+    overriding = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
+    if overriding:
+        content["http_options"] = {**_section(content, "http_options"), **overriding}
     if models is not None:
         _keep_models(path, application, models)
     problems = unknown_keys(content)
@@ -70,9 +76,27 @@ def load(path: Path, *, models: list[str] | None = None, port: int | None = None
     if args is not None and schema is not None:
         deployments = bound_deployments(build(args))
         problems += _check_deployments(application, deployments)
+        problems += _check_scaling(application, deployments, args, schema)
+        problems += _check_in_place(application)
     if problems or args is None or schema is None:
         raise ConfigError(path, problems)
     return ConfigFile(path, schema, args, deployments)
+
+
+def deployable(config: ConfigFile) -> ServeDeploySchema:
+    """The file as `voicegraph serve` hands it to Serve: a change of `args` would replace every replica, so what may
+    change in place goes to Router and Ingress as `user_config`."""
+    schema = config.serve.model_copy(deep=True)
+    application = schema.applications[0]
+    application.args = {key: value for key, value in application.args.items() if key != "limits"}
+    in_place = {"limits": config.args.limits.model_dump(mode="json")}
+    entries = {entry.name: entry for entry in application.deployments}
+    for name in IN_PLACE:
+        entry = entries.setdefault(name, DeploymentSchema(name=name))
+        if not isinstance(entry.user_config, dict):
+            entries[name] = entry.model_copy(update={"user_config": in_place})
+    application.deployments = list(entries.values())
+    return schema
 
 
 def check_files(config: ConfigFile) -> list[str]:
@@ -109,7 +133,8 @@ SECTIONS: dict[Any, dict[str, Any]] = {
         "grpc_options": gRPCOptionsSchema,
         "applications": ServeApplicationSchema,
     },
-    ServeApplicationSchema: {"deployments": DeploymentSchema},
+    ServeApplicationSchema: {"deployments": DeploymentSchema, "autoscaling_policy": AutoscalingPolicy},
+    AutoscalingConfig: {"policy": AutoscalingPolicy},
     DeploymentSchema: {
         "ray_actor_options": RayActorOptionsSchema,
         "autoscaling_config": AutoscalingConfig,
@@ -170,13 +195,13 @@ def _keep_models(path: Path, application: dict[str, Any], wanted: list[str]) -> 
     if aliases := _section(args, "model_aliases"):
         args["model_aliases"] = {alias: target for alias, target in aliases.items() if target not in dropped}
 
-    def owner(deployment: object) -> str | None:
-        owners = [name for name in known if deployment == name or str(deployment).startswith(f"{name}-")]
-        return max(owners, key=len, default=None)
-
+    if cold := _section(args, "cold_start_s"):
+        args["cold_start_s"] = {name: seconds for name, seconds in cold.items() if name not in dropped}
     if "deployments" in application:
         application["deployments"] = [
-            entry for entry in _deployments(application) if owner(entry.get("name")) in {None, *wanted}
+            entry
+            for entry in _deployments(application)
+            if owner(str(entry.get("name")), known) in {None, *wanted}
         ]
 
 
@@ -222,3 +247,36 @@ def _check_deployments(application: dict[str, Any], known: Mapping[str, Deployme
         for deployment in _deployments(application)
         if deployment.get("name") not in known
     ]
+
+
+def _check_scaling(
+    application: dict[str, Any], known: Mapping[str, Deployment], args: Config, schema: ServeDeploySchema
+) -> list[str]:
+    """What Serve would accept of autoscaling, and then cut streams or decide by what says nothing."""
+    shutdown_s = {name: shutdown_timeout_s(deployment) for name, deployment in known.items()}
+    longest_s = schema.http_options.request_timeout_s or 0.0
+    problems = scaling_problems(application, shutdown_s, args.models, args.cold_start_s, longest_s)
+    return problems + [fault for entry in _deployments(application) for fault in _bounds_problems(entry)]
+
+
+def _bounds_problems(entry: dict[str, Any]) -> list[str]:
+    try:
+        AutoscalingConfig.model_validate(scaling_of(entry) or {})
+    except ValidationError as error:
+        return [_fault(f"deployments.{entry.get('name')}.autoscaling_config", e) for e in error.errors()]
+    return []
+
+
+def _check_in_place(application: dict[str, Any]) -> list[str]:
+    """What `user_config` of Router and Ingress has wrong."""
+    problems = []
+    for entry in _deployments(application):
+        if entry.get("name") in IN_PLACE and entry.get("user_config") is not None:
+            try:
+                InPlace.model_validate(entry["user_config"])
+            except ValidationError as error:
+                problems += [
+                    f"deployments: {entry['name']}.user_config.{'.'.join(map(str, e['loc']))}: {e['msg']}"
+                    for e in error.errors()
+                ]
+    return problems

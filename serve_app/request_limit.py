@@ -18,6 +18,10 @@ class RequestLimit:
         self._retry_after_s = retry_after_s
         self.held = 0
 
+    def change(self, *, most: int, retry_after_s: float) -> None:
+        """For requests that come from now on; those that hold a place keep it."""
+        self._most, self._retry_after_s = most, retry_after_s
+
     @property
     def reached(self) -> bool:
         return self.held >= self._most

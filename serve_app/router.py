@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ray.serve.handle import DeploymentHandle
 
 from deployments.core.catalogue import Catalogue
-from deployments.core.deadline import NEVER, Deadline
-from deployments.core.errors import SpeechError
+from deployments.core.deadline import NEVER, Deadline, within
+from deployments.core.errors import DeadlineExceeded, SpeechError
 from deployments.core.logs import logger
+from deployments.core.metrics import StageMetrics
 from deployments.core.pipeline import Pipeline, parse_model
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamEvent, StreamFailed
+from deployments.core.stage_watch import WatchedHandle
 from deployments.text.check import check_text
 from deployments.text.language import script_language
 from deployments.voices.library import Outcome
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
-from serve_app.config import Config
+from serve_app.config import Config, InPlace
+from serve_app.observe.now import ModelNow, model_now
 from serve_app.request_limit import RequestLimit
 from serve_app.routing.decision import Decision
 from serve_app.routing.failures import as_answer
@@ -30,6 +35,9 @@ from serve_app.routing.names import POLICIES, default_model, no_such_voice, serv
 from serve_app.routing.needs import Needs
 from serve_app.routing.opening import Opener, OpenStream, spelled
 from serve_app.routing.policy import Policy, decide
+from serve_app.routing.replicas import Replicas
+from serve_app.routing.sleep import Sleepers
+from serve_app.scaling.crowd import crowd_stats
 from serve_app.telemetry import RequestRecord, Telemetry
 from serve_app.voice_registry import VoiceRegistry
 
@@ -44,9 +52,14 @@ class Router:
     ) -> None:
         self._config = config
         self._pipelines: dict[str, Pipeline] = {}
+        handles = {
+            name: {stage: WatchedHandle(handle) for stage, handle in found.items()}
+            for name, found in stages.items()
+        }
         for name, entry in config.models.items():
             kind, settings = parse_model(name, entry)
-            self._pipelines[name] = kind(name, settings, stages[name])
+            watched = cast(dict[str, DeploymentHandle[Any]], handles[name])
+            self._pipelines[name] = kind(name, settings, watched)
         cards = tuple(pipeline.card for pipeline in self._pipelines.values())
         self._policy = Policy(cards, config.model_aliases, config.default_model, config.routing)
         limits = {
@@ -55,9 +68,18 @@ class Router:
             )
             for name in self._pipelines
         }
-        self._health = HealthMonitor(self._pipelines)
-        self._loads = LoadMonitor(self._pipelines, self._health, limits)
-        self._telemetry = Telemetry()
+        self._limits = limits
+        self._speaking: Counter[str] = Counter()
+        replicas = Replicas(
+            {
+                name: {stage: handle.watch for stage, handle in found.items()}
+                for name, found in handles.items()
+            }
+        )
+        self._sleepers = Sleepers(self._pipelines, config.cold_start_s, replicas.at_rest)
+        self._health = HealthMonitor(self._pipelines, replicas=replicas, asleep=self._sleepers.asleep)
+        self._loads = LoadMonitor(self._pipelines, self._health, limits, self._sleepers)
+        self._telemetry = Telemetry(config.observe.slow_first_audio_s)
         fillers = config.routing.fillers
         self._fillers = None if fillers is None else Fillers(fillers, self._pipelines, self._loads.load)
         self._opener = Opener(
@@ -67,14 +89,26 @@ class Router:
             self._loads,
             self._telemetry,
             config.limits.first_audio_timeout_s,
+            self._sleepers,
             self._fillers,
         )
         self._voices = VoiceRegistry(config.voices, self._pipelines)
+        self._voices.library.when_found = self._telemetry.found_profile
         self._voices.start()
+        self._watching = asyncio.create_task(self._health.watch())
         self._warming = [asyncio.create_task(self._warm_up(name)) for name in self._pipelines]
+
+    def reconfigure(self, changes: dict[str, Any]) -> None:
+        """What `user_config` says, from the next request on. Serve calls it by this name."""
+        limits = InPlace(**changes).limits
+        self._config = self._config.model_copy(update={"limits": limits})
+        for limit in self._limits.values():
+            limit.change(most=limits.max_requests, retry_after_s=limits.retry_after_s)
+        self._opener = replace(self._opener, first_audio_timeout_s=limits.first_audio_timeout_s)
 
     async def _warm_up(self, model: str) -> None:
         try:
+            await self._sleepers.awake(model)
             await self._pipelines[model].warm_up()
         except (
             Exception
@@ -84,19 +118,27 @@ class Router:
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
         """StreamStart, audio in order, StreamEnd; or StreamFailed, as the first event for everything that can be
         known by then: bad input, unknown model or voice, no capacity, no model that can serve."""
-        record = self._telemetry.request()
+        record = self._telemetry.request(request, self._policy.asked(request))
         try:
-            async with await self._open(self._checked(request), record) as stream:
+            request = self._checked(request)
+            async with await self._open(request, record) as stream, self._heard(record.model):
                 yield stream.start
                 event: AudioChunk | StreamEnd | None = stream.first
+                # A filler comes before the model has said anything: what is next has the time of a first audio.
+                allowed_s = (
+                    request.deadline.left_s if stream.start.filler_ms else self._piece_timeout_s(request)
+                )
                 while event is not None:
                     self._health.heard(record.model)
                     if isinstance(event, StreamEnd):
                         record.finished(event)
                         self._telemetry.stages(record.model, self._pipelines[record.model].monitor.stages())
+                    else:
+                        record.sent(stream.start.audio_s(event))
                     yield event
                     with self._opener.judged(record.model, request.request_id):
-                        event = await anext(stream.rest, None)
+                        event = await self._next_piece(stream.rest, record.model, allowed_s)
+                    allowed_s = self._piece_timeout_s(request)
             if not record.settled:
                 raise SpeechError(f"model {record.model!r} stopped before the text was spoken")
         except Exception as error:
@@ -106,6 +148,36 @@ class Router:
         finally:
             record.closed()
             self._opener.count_in_flight()
+
+    @asynccontextmanager
+    async def _heard(self, model: str) -> AsyncGenerator[None, None]:
+        self._speaking[model] += 1
+        try:
+            yield
+        finally:
+            self._speaking[model] -= 1
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Streams of each model that are heard, and that wait. Serve asks for it by this name."""
+        held = {name: limit.held for name, limit in self._opener.limits.items()}
+        return crowd_stats(held, self._speaking)
+
+    def _piece_timeout_s(self, request: SpeechRequest) -> float:
+        """Between two pieces. Nobody listens yet to what is sent whole, and its pieces are longer."""
+        limits = self._config.limits
+        return limits.piece_timeout_s if request.stream else limits.first_audio_timeout_s
+
+    async def _next_piece(
+        self, pieces: AsyncGenerator[AudioChunk | StreamEnd, None], model: str, allowed_s: float
+    ) -> AudioChunk | StreamEnd | None:
+        try:
+            return await within(allowed_s, anext(pieces, None))
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"model {model!r} made no more audio for {allowed_s:g} s, so the stream is cut",
+                code="stream_stalled",
+                retry_after_s=2,
+            ) from None
 
     def _checked(self, request: SpeechRequest) -> SpeechRequest:
         limits = self._config.limits
@@ -138,7 +210,9 @@ class Router:
         if owners:
             return replace(needs, owners=owners)
         uploaded = self._voices.find_in_memory(request.voice)
-        if uploaded is None:
+        if uploaded is None or (
+            request.voices_of is not None and uploaded.owner not in ("", request.voices_of)
+        ):
             return replace(needs, voice_unknown=True)
         return replace(needs, owners=self._voices.cloning_models, transcript=bool(uploaded.reference_text))
 
@@ -173,9 +247,27 @@ class Router:
             default_model=default_model(self._config.default_model, self._policy.cards),
         )
 
+    async def stage_metrics(self) -> dict[str, dict[str, list[StageMetrics]]]:
+        """By model and stage, what the replicas last said of themselves to this Router."""
+        return {name: dict(pipeline.monitor.stages()) for name, pipeline in self._pipelines.items()}
+
     async def status(self) -> dict[str, bool]:
         """Whether each model answers, within two seconds; one that works for others does."""
         return await self._health.status()
+
+    async def now(self) -> tuple[ModelNow, ...]:
+        """What each model is doing, without a call to a stage."""
+        return tuple(
+            model_now(
+                name,
+                self._loads.load(name),
+                self._limits[name].held,
+                self._telemetry.recent,
+                self._health.replicas.running(name),
+                pipeline.monitor.stages(),
+            )
+            for name, pipeline in self._pipelines.items()
+        )
 
     # Uploaded voices. Errors are returned, because Serve logs what is raised between replicas as a crash.
 

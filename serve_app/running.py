@@ -24,11 +24,13 @@ from deployments.core.ray_internals import join
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """`ray_address`: host:port of the cluster's control plane. `application`: the name of the graph in Serve."""
+    """`ray_address`: host:port of the cluster's control plane. `application`: the name of the graph in Serve. `pid`: of
+    `voicegraph serve`."""
 
     port: int
     ray_address: str
     application: str
+    pid: int = 0
 
 
 @contextmanager

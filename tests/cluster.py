@@ -48,6 +48,20 @@ class Cluster:
         return False
 
 
+def kill_replicas(deployment: str, application: str = "voicegraph") -> int:
+    """Kill all replicas of a deployment at once; how many there were."""
+    import ray
+
+    found = [
+        ray.get_actor(actor["name"], namespace=actor["namespace"])
+        for actor in ray.util.list_named_actors(all_namespaces=True)
+        if actor["name"].startswith(f"SERVE_REPLICA::{application}#{deployment}#")
+    ]
+    for replica in found:
+        ray.kill(replica)
+    return len(found)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -63,7 +77,7 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
     import ray
     from ray import serve
 
-    from deployments.core.ray_internals import THIS_MACHINE_ONLY, interrupts_held
+    from deployments.core.ray_internals import interrupts_held
     from serve_app.app import build
     from serve_app.config import Config
 
@@ -79,7 +93,6 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
                     object_store_memory=200 * 2**20,
                     log_to_driver=False,
                     _temp_dir=directory,
-                    **THIS_MACHINE_ONLY,
                 )
             serve.start(http_options={"host": "127.0.0.1", "port": port})
             graph = Config(models=models, default_model=next(iter(models)), voices={"url": str(voices)})
@@ -87,7 +100,7 @@ def running_cluster(models: dict[str, Any], voices: Path) -> Iterator[Cluster]:
             small = Config(
                 models={"tiny": {"kind": "toys.tones"}},
                 voices={"url": str(voices)},
-                limits={"max_requests": 4, "retry_after_s": 1.5},
+                limits={"max_requests": 4, "retry_after_s": 1.5, "piece_timeout_s": 3},
             )
             serve.run(build(small), name=SMALL, route_prefix=f"/{SMALL}")
             toys = {"first": {"kind": "toys.tones", "quality_rank": 2}, "second": {"kind": "toys.tones"}}

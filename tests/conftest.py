@@ -59,6 +59,9 @@ def is_worker(config: pytest.Config) -> bool:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run tests marked `slow` too")
+    parser.addoption(
+        "--cases", type=int, default=100, help="requests that each fuzz test of tests/http makes up"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -100,6 +103,12 @@ def alone(request: pytest.FixtureRequest) -> Iterator[None]:
         if wanted == fcntl.LOCK_SH:
             fcntl.flock(gate, fcntl.LOCK_UN)
         yield
+
+
+@pytest.fixture(scope="session")
+def cases(request: pytest.FixtureRequest) -> int:
+    """How many requests a fuzz test makes up."""
+    return int(request.config.getoption("--cases"))
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ class VoiceCard:
     gender: str | None = None
     uploaded: bool = False
     aliases: tuple[str, ...] = ()
+    owner: str = ""  # of an uploaded one: the id of the API key that it came with; empty: it came without
 
     @property
     def names(self) -> tuple[str, ...]:

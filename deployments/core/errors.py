@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+CLIENT_CLOSED_REQUEST = 499  # nginx's; HTTP itself has no status for it
+
 
 class SpeechError(Exception):
     """Base of every error with a message meant for the person who sent the request."""
@@ -43,10 +45,34 @@ class InvalidRequest(SpeechError):
     default_code = "invalid_value"
 
 
+class Unauthenticated(SpeechError):
+    """No key, or none that opens this server."""
+
+    status = 401
+    type = "authentication_error"
+    default_code = "invalid_api_key"
+
+
+class Forbidden(SpeechError):
+    """Whoever asks is known, or need not be, and still may not."""
+
+    status = 403
+    type = "permission_error"
+    default_code = "permission_denied"
+
+
 class NotFound(SpeechError):
     status = 404
     type = "invalid_request_error"
     default_code = "not_found"
+
+
+class TooSlow(SpeechError):
+    """The request itself did not arrive in time."""
+
+    status = 408
+    type = "invalid_request_error"
+    default_code = "request_timeout"
 
 
 class Conflict(SpeechError):
@@ -83,12 +109,26 @@ class Overloaded(SpeechError):
     default_code = "queue_full"
 
 
+class RateLimited(Overloaded):
+    """Whoever asks has used what it may for now; others are served."""
+
+    default_code = "rate_limit_exceeded"
+
+
 class Unavailable(SpeechError):
     """A model or one of its stages cannot answer now (not ready, crashed, restarting)."""
 
     status = 503
     type = "server_error"
     default_code = "model_not_ready"
+
+
+class StageLost(Unavailable):
+    """A stage has no running replica: they died, and Serve starts others. Nothing was done for the request."""
+
+
+class ReplicaDied(Unavailable):
+    """The replica that worked on the request died; another one may do it again."""
 
 
 class DeadlineExceeded(Unavailable):

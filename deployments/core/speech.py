@@ -58,6 +58,9 @@ class SpeechRequest:
     )
     stream: bool = True
     deadline: Deadline = NEVER  # for the first audio; the router sets one where the client did not
+    part_of: str | None = None  # the id of a longer text that this is a piece of: one listener hears both
+    key_id: str | None = None  # of the API key that it came with, for limits, logs and metrics
+    voices_of: str | None = None  # uploaded voices of this key and of nobody alone may be used; None: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +76,21 @@ class StreamStart:
     ignored: tuple[str, ...] = ()  # fields of the request that this model cannot honour
     warnings: tuple[str, ...] = ()  # what a listener may miss, as far as it is known before any audio
     filler_ms: float = 0.0  # length of the interjection that comes before the text; 0: there is none
+    stage_s: Mapping[str, float] = field(default_factory=dict)  # spent by the first audio; see AudioChunk
+
+    def audio_s(self, chunk: AudioChunk) -> float:
+        """How long a chunk of this stream is heard."""
+        return len(chunk.samples) / self.sample_rate_hz / self.tempo
 
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """The next samples of a stream. `segment` counts the pieces of text from 0."""
+    """The next samples of a stream. `segment` counts the pieces of text from 0. `stage_s` is what each stage has spent
+    on the request so far, of which `queue` is the wait for a turn; only the first chunk needs it."""
 
     samples: Samples
     segment: int
+    stage_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from ray import serve
+from ray.exceptions import RayActorError
 from ray.serve import Application
 from ray.serve.exceptions import RayServeException
 
@@ -22,6 +23,8 @@ T_co = TypeVar("T_co", covariant=True)
 MAX_ONGOING = 1000
 LONGEST_STREAM_S = 310.0  # streams end before a replica that is replaced; above every `request_timeout_s`
 HEALTH_PERIOD_S = 2.0
+# A process that is stopped or swapped out is given up after three of these: longer than any pause of a busy machine.
+HEALTH_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Stage:
             max_ongoing_requests=MAX_ONGOING,
             ray_actor_options={"num_cpus": self.num_cpus},
             health_check_period_s=HEALTH_PERIOD_S,
+            health_check_timeout_s=HEALTH_TIMEOUT_S,
             graceful_shutdown_timeout_s=LONGEST_STREAM_S,
             max_surge_percent=100,
         )
@@ -77,6 +81,15 @@ async def answer(response: Response[T]) -> T:
     except BaseException:
         cancel(response)
         raise
+
+
+async def answer_again(response: Response[T], call: Callable[[], Response[T]]) -> T:
+    """As `answer`. Where the replica dies over it, what another one says to the same call, which `call` makes: for work
+    that changes nothing but its result."""
+    try:
+        return await answer(response)
+    except RayActorError:
+        return await answer(call())
 
 
 async def items(stream: Stream[T]) -> AsyncGenerator[T, None]:

@@ -65,7 +65,7 @@ class Batcher:
         self._wait_s = wait_s
         self._timeout_s = timeout_s
         self._probe = probe
-        self._meter = Meter(replica, max_batch)
+        self._meter = Meter(replica, max_batch, name)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._numbers = itertools.count()
         self._waiting: list[_Request] = []  # by urgency
@@ -192,9 +192,9 @@ class Batcher:
         return batch
 
     async def _compute(self, batch: Sequence[_Request]) -> None:
-        began_s = time.monotonic()
         for request in batch:
-            self._meter.wait_s.add(began_s - request.arrived_s)
+            self._meter.began(request.job, request.arrived_s)
+        began_s = time.monotonic()
         self._computed = batch
         try:
             loop = asyncio.get_running_loop()
@@ -206,12 +206,11 @@ class Batcher:
         for request, outcome in zip(batch, outcomes, strict=True):
             if request.result.done():  # the caller has left
                 continue
-            self._meter.service_s.add(seconds)
             if isinstance(outcome, Exception):
-                self._meter.failed += 1
+                self._meter.ended(request.job, began_s, outcome)
                 request.result.set_exception(outcome)
             else:
-                self._meter.finished += 1
+                self._meter.ended(request.job, began_s)
                 request.result.set_result(outcome)
         if self._ended:
             self._end(self._ended)

@@ -67,7 +67,7 @@ class StepEngine(Generic[Job, Row, Out]):
         self._waiting: list[EngineRequest[Job, Out]] = []  # by urgency
         self._waiting_width = 0
         self._held_width = 0
-        self._meter = Meter(replica, max_rows)
+        self._meter = Meter(replica, max_rows, name)
         self._ended = ""  # why no request is taken any more
         self._cause: BaseException | None = None
         # Of the engine's thread:
@@ -104,6 +104,11 @@ class StepEngine(Generic[Job, Row, Out]):
                 waiting_jobs=len(self._waiting),
                 waiting_rows=self._waiting_width,
             )
+
+    def jobs(self) -> list[Job]:
+        """All that hold a row or wait for one."""
+        with self._changed:
+            return [request.job for request in (*self._active, *self._waiting)]
 
     def reply(self, value: T) -> Reply[T]:
         """A result with the state of the engine beside it."""
@@ -258,7 +263,7 @@ class StepEngine(Generic[Job, Row, Out]):
             request = self._waiting.pop(0)
             self._waiting_width -= request.width
             self._held_width += request.width
-            self._meter.wait_s.add(time.monotonic() - request.arrived_s)
+            self._meter.began(request.job, request.arrived_s)
             return request
 
     def _step(self) -> None:
@@ -307,11 +312,10 @@ class StepEngine(Generic[Job, Row, Out]):
 
     def _finish(self, request: EngineRequest[Job, Out], error: Exception | None) -> None:
         with self._changed:
-            if error is not None:
+            if request.admitted_s is not None:
+                self._meter.ended(request.job, request.admitted_s, error)
+            elif error is not None:
                 self._meter.failed += 1
-            elif request.admitted_s is not None:
-                self._meter.finished += 1
-                self._meter.service_s.add(time.monotonic() - request.admitted_s)
         self._release(request)
 
     def _release(self, request: EngineRequest[Job, Out]) -> None:

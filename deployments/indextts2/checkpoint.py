@@ -152,11 +152,16 @@ class IndexTTSCheckpoint:
             found = self.find(file)
             inner = FOLDER_FILES.get(file, ())
             if found is None:
-                place = self.candidates(file)[-1 if file.startswith("vocoder") else 0]
+                place = self._expected(file)
                 missing += [_relative(place / name, self.directory) for name in inner or ("",)]
             else:
                 missing += [_relative(found / n, self.directory) for n in inner if not (found / n).is_file()]
         return missing
+
+    def _expected(self, file: str) -> Path:
+        """Where people are told to put a file that is missing: nowhere on the machine of a config's author."""
+        here = [place for place in self.candidates(file) if place.is_relative_to(self.directory)]
+        return here[-1 if file.startswith("vocoder") else 0]
 
     def require(self, *stages: str) -> None:
         """Raises one CheckpointError naming all files that the stages need and lack."""
@@ -167,7 +172,7 @@ class IndexTTSCheckpoint:
         """Like find, but raises CheckpointError with the command that fixes it if the file is missing."""
         found = self.find(file)
         if found is None:
-            place = _relative(self.candidates(file)[0], self.directory)
+            place = _relative(self._expected(file), self.directory)
             raise CheckpointError(missing_files(self.directory, [place], self.traits.source))
         return found
 

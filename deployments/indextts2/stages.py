@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.core.metrics import Reply, StageMonitor
 from deployments.core.ray_internals import own_context
 from deployments.core.speech import Samples
-from deployments.core.stages import Response, Stage, Stream, answer
+from deployments.core.stages import Response, Stage, Stream, answer, answer_again
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
 from deployments.indextts2.s2mel.job import Mel, S2MelJob
 from deployments.indextts2.settings import IndexTTSSettings
@@ -133,4 +133,8 @@ class Stages:
     async def _speaker(self, method: str, *arguments: object) -> Any:
         """A call whose result may be shared by several requests, so it belongs to none of them."""
         remote: Callable[..., Response[Reply[Any]]] = getattr(self._handles["speaker"], method).remote
-        return self.heard("speaker", await answer(own_context(remote, *arguments)))
+
+        def call() -> Response[Reply[Any]]:
+            return own_context(remote, *arguments)
+
+        return self.heard("speaker", await answer_again(call(), call))

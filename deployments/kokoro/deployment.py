@@ -53,15 +53,22 @@ class Kokoro:
         """One segment. Raises InvalidRequest, Overloaded, DeadlineExceeded, Unavailable."""
         engine = self._lanes[0] if job.alone else min(self._lanes, key=_jobs)
         spoken = await engine.result(job, slack_s=job.slack_s, deadline=job.deadline, refusable=job.refusable)
-        return Reply(spoken, _together([lane.metrics() for lane in self._lanes]))
+        return Reply(spoken, self._metrics())
 
     async def pace(self) -> Pace:
         """What segments took when this replica started."""
         return self._pace
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Segments spoken and waiting, over lanes. Serve asks for it by this name."""
+        return self._metrics().scaling_stats()
+
     async def ready(self) -> bool:
         self.check_health()
         return True
+
+    def _metrics(self) -> StageMetrics:
+        return _together([lane.metrics() for lane in self._lanes])
 
     def check_health(self) -> None:
         for engine in self._lanes:

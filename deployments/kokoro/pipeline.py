@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from ray.serve import Application
@@ -16,12 +16,12 @@ from deployments.core import pipeline, settings
 from deployments.core.catalogue import ModelCard, VoiceCard
 from deployments.core.deadline import NEVER
 from deployments.core.errors import InvalidRequest, NotFound
-from deployments.core.metrics import StageMonitor
+from deployments.core.metrics import Reply, StageMonitor
 from deployments.core.pipeline import Forecast, Plan
 from deployments.core.ray_internals import by_value
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd
-from deployments.core.stages import Stage, answer
-from deployments.kokoro.job import DEFAULT_CHARS_PER_S, SAMPLE_RATE_HZ, UNSPEAKABLE, KokoroJob, Params
+from deployments.core.stages import Response, Stage, answer, answer_again
+from deployments.kokoro.job import DEFAULT_CHARS_PER_S, SAMPLE_RATE_HZ, UNSPEAKABLE, KokoroJob, Params, Spoken
 from deployments.kokoro.settings import KokoroSettings
 from deployments.kokoro.voices import LANGUAGES, expected_voices
 from deployments.streaming.cost import LearntPace, Pace, PieceCost
@@ -162,23 +162,24 @@ class Pipeline(pipeline.Pipeline):
         return defaults.get(language) or next(speaks, defaults["en"])
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
-        began_s = time.monotonic()
+        spent_s = {"queue": 0.0, "kokoro": 0.0}
         playback = Playback()
         audio_s = 0.0
         warnings: list[str] = []
         # Work goes on however slowly a client takes the audio: the place at the stage belongs to everybody.
-        made = ReadAhead(self._made(plan, playback, warnings))
+        made = ReadAhead(self._made(plan, playback, warnings, spent_s))
         try:
             async for chunk in made:
                 audio_s += len(chunk.samples) / SAMPLE_RATE_HZ
                 yield chunk
         finally:
             await made.aclose()
-        yield StreamEnd(audio_s, {"kokoro": time.monotonic() - began_s}, tuple(warnings))
+        yield StreamEnd(audio_s, spent_s, tuple(warnings))
 
     async def _made(
-        self, plan: Plan, playback: Playback, warnings: list[str]
+        self, plan: Plan, playback: Playback, warnings: list[str], spent_s: dict[str, float]
     ) -> AsyncGenerator[AudioChunk, None]:
+        """`spent_s`: on waiting for a turn, and on the stage; counted on while the audio is made."""
         native = plan.request.speed / plan.tempo
         learnt = self._learnt[plan.voice.language]
         # Not on the event loop: a long text without punctuation has thousands of places where it may be cut.
@@ -191,21 +192,27 @@ class Pipeline(pipeline.Pipeline):
             index, speaks = 0, False
             turn = self._scheduler.ask(stream)
             while True:
+                asked_s = time.monotonic()
                 alone = (await turn).alone
+                began_s = time.monotonic()
+                if index == 0:  # later turns come when the listener needs them
+                    spent_s["queue"] = began_s - asked_s
                 available_s = None if index == 0 else self._scheduler.available_s(stream)
                 segment, units = pieces.take(learnt.pace.of_turn(alone=alone), available_s)
                 self._scheduler.working(stream, *learnt.expected(units, alone=alone))
                 job = _job(plan, segment, native, playback.slack_s(index), first=index == 0, alone=alone)
                 last = pieces.finished
                 try:
-                    spoken = self.monitor.heard("kokoro", await answer(self._stage.synthesise.remote(job)))
+                    spoken = self.monitor.heard("kokoro", await self._synthesised(job))
                 except InvalidRequest as error:
+                    spent_s["kokoro"] += time.monotonic() - began_s
                     if error.code != UNSPEAKABLE or (last and not speaks):
                         raise
                     # One sign without a reading must not end a long text.
                     warnings.append(f"{error.message}; it is left out")
                     audio = silence(0.0, SAMPLE_RATE_HZ)
                 else:
+                    spent_s["kokoro"] += time.monotonic() - began_s
                     speaks = True
                     audio = trim(spoken.samples, SAMPLE_RATE_HZ, keep_lead_s=LEAD_S, keep_tail_s=TAIL_S)
                     learnt.observe(units, spoken.work_s, len(audio) / SAMPLE_RATE_HZ, alone=alone)
@@ -216,12 +223,18 @@ class Pipeline(pipeline.Pipeline):
                 if not last:
                     turn = self._scheduler.ask(stream)
                 if len(audio):
-                    yield AudioChunk(audio, index)
+                    yield AudioChunk(audio, index, dict(spent_s))
                 if pause_s > 0:
                     yield AudioChunk(silence(pause_s, SAMPLE_RATE_HZ), index)
                 if last:
                     return
                 index += 1
+
+    async def _synthesised(self, job: KokoroJob) -> Reply[Spoken]:
+        def call() -> Response[Reply[Spoken]]:
+            return cast(Response[Reply[Spoken]], self._stage.synthesise.remote(job))
+
+        return await answer_again(call(), call)
 
 
 def _pieces(plan: Plan, native: float, pace: Pace, longest_s: float) -> tuple[Pieces, float]:

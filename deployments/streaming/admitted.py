@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 
 from deployments.core.speech import AudioChunk, StreamEnd
 from deployments.streaming.admission import SharedStream, StreamAdmission
@@ -37,7 +39,9 @@ class AdmittedStreams:
         audio; at_once: without waiting for a turn.
         """
         stream = SharedStream(Playback(), self._audio.cost.seconds(usual_s), rows)
+        arrived_s = time.monotonic()
         async with self._admission.turn(stream, at_once=at_once):
+            queue = {"queue": time.monotonic() - arrived_s}
             # Work goes on however slowly a client takes the audio: the places at the stages belong to everybody.
             made = ReadAhead(make(stream.playback))
             try:
@@ -46,7 +50,7 @@ class AdmittedStreams:
                     if first and isinstance(event, AudioChunk):
                         self._admission.first_audio(stream, len(event.samples) / self._sample_rate_hz)
                         first = False
-                    yield event
+                    yield replace(event, stage_s={**queue, **event.stage_s})
             finally:
                 await made.aclose()
             self._audio.observe(usual_s, stream.playback.audio_s)

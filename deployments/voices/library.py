@@ -60,6 +60,7 @@ class VoiceLibrary:
         self._reading = Workers("voice-profiles", 4)
         self._stored = StoredProfiles(store, self._reading, lock_timeout_s=lock_timeout_s)
         self._running: dict[str, asyncio.Task[ProfileFound]] = {}
+        self.when_found: Callable[[Outcome], None] = lambda outcome: None  # for counting
 
     async def profile(
         self,
@@ -79,13 +80,16 @@ class VoiceLibrary:
         key = voice_key(recording.sha256, model_kind, model_version, recording.reference_text)
         profile = self.ram.get(key)
         if profile is not None:
+            self.when_found("hit-ram")
             return ProfileFound(profile, "hit-ram", model_version)
         task = self._running.get(key)
         if task is None:
             task = asyncio.create_task(self._obtain(key, recording, model_kind, model_version, encode))
             self._running[key] = task
             task.add_done_callback(partial(self._ended, key))
-        return await before(deadline, asyncio.shield(task), "the voice was not ready")
+        found = await before(deadline, asyncio.shield(task), "the voice was not ready")
+        self.when_found(found.outcome)
+        return found
 
     async def audio(self, voice: RegisteredVoice) -> bytes:
         """The recording of a registered voice, as it was sent. Raises NotFound, VoiceDamaged or Unavailable."""

@@ -45,6 +45,7 @@ class NewVoice:
     consent: str = ""
     reference_text: str = ""  # what is said in the recording
     aliases: tuple[str, ...] = ()
+    owner: str = ""  # the id of the API key that it came with
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class RegisteredVoice:
     aliases: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     revision: int = 1
+    owner: str = ""
 
     def __post_init__(self) -> None:
         check_id(self.id)
@@ -96,7 +98,9 @@ class RegisteredVoice:
     def card(self) -> VoiceCard:
         """As listed to clients, for every model that clones."""
         language = self.language or ANY_LANGUAGE
-        return VoiceCard(self.id, self.name, "", language, uploaded=True, aliases=self.aliases)
+        return VoiceCard(
+            self.id, self.name, "", language, uploaded=True, aliases=self.aliases, owner=self.owner
+        )
 
     def is_called(self, name: str) -> bool:
         return fold(name) in {fold(own) for own in self.names}

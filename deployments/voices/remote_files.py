@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import fsspec
 
 from deployments.voices.files import Lock, reaching, without_password
+from deployments.voices.object_lock import BothLocks, ObjectLock
 
 # What fsspec's back ends call the mark of an object's content or the time of its last change.
 STAMPS = (
@@ -27,10 +28,11 @@ STAMPS = (
 
 
 class RemoteFiles:
-    """Object stores show an object when its upload is complete. Locks hold only inside one process."""
+    """Object stores show an object when its upload is complete."""
 
     # By address: several stores of one process may lie at the same place.
     _turns: ClassVar[defaultdict[str, threading.Lock]] = defaultdict(threading.Lock)
+    _locks: ClassVar[defaultdict[str, threading.Lock]] = defaultdict(threading.Lock)
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -93,7 +95,8 @@ class RemoteFiles:
         return stamps
 
     def lock(self, name: str) -> Lock:
-        return _ProcessLock(f"{self.url} {name}")
+        inside = self._locks[f"{self.url} {name}"]
+        return BothLocks(inside, ObjectLock(self._back_end, f"locks/{name}"))
 
     @contextmanager
     def _back_end(self) -> Iterator[tuple[Any, str]]:
@@ -113,16 +116,3 @@ class RemoteFiles:
                 files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
                 self._reached = files, root.rstrip("/")
             return self._reached
-
-
-class _ProcessLock:
-    _locks: ClassVar[defaultdict[str, threading.Lock]] = defaultdict(threading.Lock)
-
-    def __init__(self, name: str) -> None:
-        self._lock = self._locks[name]
-
-    def try_acquire(self) -> bool:
-        return self._lock.acquire(blocking=False)
-
-    def release(self) -> None:
-        self._lock.release()

@@ -76,6 +76,7 @@ class VoiceStore:
             consent=new.consent,
             reference_text="" if misfit else new.reference_text,
             aliases=new.aliases,
+            owner=new.owner,
             warnings=(*reference.warnings, *([UNUSED_TRANSCRIPT] if misfit else [])),
         )
         with self._registry_lock():

@@ -77,8 +77,7 @@ class SegmentedSpeech:
                 yield self._counted(silence(silent_s, self._sample_rate_hz), last=True)
         finally:
             await texts.aclose()
-        stage_s = {"encoder": self._plan.encoder_s, "engine": self._engine_s}
-        yield StreamEnd(self._playback.audio_s, stage_s, tuple(self._warnings))
+        yield StreamEnd(self._playback.audio_s, self._spent_s(), tuple(self._warnings))
 
     async def _read(self) -> AsyncGenerator[SpokenSegment, None]:
         loop = asyncio.get_running_loop()
@@ -88,11 +87,12 @@ class SegmentedSpeech:
     async def _segment(self, text: SpokenSegment) -> AsyncGenerator[Samples, None]:
         """Raises SpeechError, and what the engine raises."""
         job = self._jobs.next(text, self._playback.slack_s(self._spoken))
-        began_s = time.monotonic()
+        began_s, before_s = time.monotonic(), self._engine_s
         patches: list[Patches] = []
         async with aclosing(items(self._stages.patches(job))) as replies:
             async for reply in replies:
                 chunk = self._stages.heard("engine", reply)
+                self._engine_s = before_s + time.monotonic() - began_s
                 if chunk.patches is not None:
                     patches.append(chunk.patches)
                 yield chunk.samples
@@ -100,7 +100,6 @@ class SegmentedSpeech:
                     break
             else:
                 raise Unavailable("the engine ended a segment without finishing it")
-        self._engine_s += time.monotonic() - began_s
         if chunk.ended == "limit":
             self._warnings[
                 f"segment {self._spoken + 1} was still going on at the limit of what its text can take and was cut "
@@ -111,8 +110,12 @@ class SegmentedSpeech:
 
     def _counted(self, samples: Samples, *, last: bool = False) -> AudioChunk:
         segment = self._spoken - 1 if last else self._spoken
+        first = self._playback.audio_s == 0
         self._playback.sent(segment, len(samples) / self._sample_rate_hz)
-        return AudioChunk(samples, segment)
+        return AudioChunk(samples, segment, self._spent_s() if first else {})
+
+    def _spent_s(self) -> dict[str, float]:
+        return {"encoder": self._plan.encoder_s, "engine": self._engine_s}
 
 
 def _nothing_to_speak() -> InvalidRequest:

@@ -11,7 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.core.metrics import Reply, StageMonitor
 from deployments.core.ray_internals import by_value, own_context
-from deployments.core.stages import Response, Stage, Stream, answer
+from deployments.core.stages import Response, Stage, Stream, answer, answer_again
 from deployments.voices.encoder_version import EncoderVersion
 from deployments.voices.profile import EncodedProfile
 from deployments.voxcpm.settings import VoxCPMSettings
@@ -82,4 +82,8 @@ class VoxCPMStages:
     async def _encoder(self, method: str, *arguments: object) -> Any:
         """A call whose result may be shared by several requests, so it belongs to none of them."""
         remote: Callable[..., Response[Reply[Any]]] = getattr(self._handles["encoder"], method).remote
-        return self.heard("encoder", await answer(own_context(remote, *arguments)))
+
+        def call() -> Response[Reply[Any]]:
+            return own_context(remote, *arguments)
+
+        return self.heard("encoder", await answer_again(call(), call))

@@ -83,6 +83,11 @@ class Delivery:
         """What a listener may miss, each once; complete when the audio is."""
         return tuple(dict.fromkeys((*self.start.warnings, *(self.end.warnings if self.end else ()))))
 
+    @property
+    def stage_ms(self) -> dict[str, float]:
+        """What each stage has spent on the request; complete when the audio is."""
+        return {stage: round(1000 * s, 1) for stage, s in (self.end.stage_s if self.end else {}).items()}
+
     async def samples(self) -> AsyncGenerator[Samples, None]:
         """Samples at the output rate, in pieces of at most 0.25 s. Raises if the stream was cut."""
         conversion = await in_thread(_Conversion, self.start, self.sample_rate_hz)

@@ -19,6 +19,7 @@ from serve_app.bench.report import report, table, write_traces
 from serve_app.bench.run import run
 from serve_app.bench.texts import LISTS, read_texts
 from serve_app.bench.timeline import RESPONSE_FORMATS
+from serve_app.capacity.costs import write_costs
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 STANDARD_OUTPUT = Path("-")
@@ -60,6 +61,13 @@ def bench(
         Path | None, typer.Option(help="Write the report as JSON; - for standard output.")
     ] = None,
     traces: Annotated[Path | None, typer.Option(help="Write every request as observed, JSON Lines.")] = None,
+    costs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of one load: 1, 2, 4 … users up to --concurrency, and what the stages of --model cost as "
+            "JSON, for `voicegraph capacity`. For a server on this machine."
+        ),
+    ] = None,
 ) -> None:
     """Put load on an OpenAI-compatible speech server and report what listeners would have heard."""
     load = _load(concurrency, requests, rate, duration, seed)
@@ -75,6 +83,9 @@ def bench(
     )
     # On standard error, because standard output may be the JSON of `--output -`.
     people = Console(stderr=True, highlight=False)
+    if costs:
+        _measure_costs(costs, target, texts, language, most_users=concurrency or 8, seed=seed, warmup=warmup)
+        return
     people.print(f"{target.url}: {_described(load)}, {warmup} to warm up", markup=False)
     try:
         spoken = read_texts(texts) if texts else _built_in(language)
@@ -97,6 +108,29 @@ def bench(
         people.print(f"{kind}: {detail}", markup=False)
     if not summary.ok:
         raise typer.Exit(1)
+
+
+def _measure_costs(
+    path: Path,
+    target: Target,
+    texts: Path | None,
+    language: str,
+    *,
+    most_users: int,
+    seed: int,
+    warmup: int,
+) -> None:
+    from serve_app.bench.costs import measure  # noqa: PLC0415  (Ray takes a second to import)
+
+    people = Console(stderr=True, highlight=False)
+    try:
+        spoken = read_texts(texts) if texts else _built_in(language)
+        found = asyncio.run(measure(target, spoken, most_users=most_users, seed=seed, warmup=warmup))
+    except BenchError as error:
+        people.print(f"error: {error}", markup=False, style="red")
+        raise typer.Exit(1) from error
+    write_costs(path, found)
+    people.print(f"{path}: {', '.join(found.models[target.model].stages)}", markup=False)
 
 
 def _publish(summary: Summary, asked: dict[str, Any], output: Path | None) -> None:

@@ -11,11 +11,17 @@ import importlib.util
 import os
 import shlex
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 
-from deployments.core.ray_internals import HAPROXY_PACKAGE, haproxy_switches
+from deployments.core.ray_internals import (
+    FRONT_PROXY_SWITCHES,
+    HAPROXY_PACKAGE,
+    LOOPBACK,
+    PUBLIC_HOST,
+    haproxy_switches,
+)
+from serve_app.commands.own_ports import OwnPorts
 
 # Of util-linux. Without it, a HAProxy whose actor was killed would keep the port, and answer for the next server. The
 # signal comes when the thread that started it ends: in Serve that of the actor's event loop.
@@ -26,7 +32,7 @@ LONGEST_FOLDER = (
 )
 
 
-def use_haproxy() -> None:
+def use_haproxy(ports: OwnPorts) -> None:
     """Choose HAProxy through Ray's environment switches; call before Ray is imported.
 
     Does nothing where the binary is missing or the operator has decided otherwise. Files and ports are of this run
@@ -37,8 +43,17 @@ def use_haproxy() -> None:
     directory = tempfile.mkdtemp(prefix=PREFIX, dir=socket_folder())
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     binary = mortal_haproxy(Path(directory))
-    for name, value in haproxy_switches(directory, binary, _free_port(), _free_port()).items():
+    for name, value in haproxy_switches(directory, binary, *ports.statistics).items():
         os.environ.setdefault(name, value)
+
+
+def listening(host: str) -> str:
+    """Have HAProxy listen on `host`; what Serve itself is to be told. On that its replicas and its second proxy listen,
+    so that nobody can pass HAProxy by."""
+    if any(os.environ.get(name) != value for name, value in FRONT_PROXY_SWITCHES.items()):
+        return host
+    os.environ[PUBLIC_HOST] = host
+    return LOOPBACK
 
 
 def socket_folder() -> str:
@@ -61,9 +76,3 @@ def mortal_haproxy(directory: Path) -> str:
     )
     script.chmod(0o700)
     return str(script)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from serve_app.commands.server_url import DEFAULT_URL, URL_OPTION, explain
+from serve_app.commands.server_url import API_KEY_OPTION, DEFAULT_URL, URL_OPTION, explain, key_header
 
 TIMEOUT_S = 10.0
 
@@ -35,6 +35,7 @@ def route(
         bool, typer.Option("--explain", help="show every model and how it was judged")
     ] = False,
     url: URL_OPTION = DEFAULT_URL,
+    api_key: API_KEY_OPTION = None,
 ) -> None:
     """Say which model a request would get; nothing is spoken."""
     body: dict[str, Any] = {
@@ -49,7 +50,8 @@ def route(
         "fallback": fallback,
     }
     with explain(url):
-        answer = httpx.post(f"{url}/v1/audio/route", json=body, timeout=TIMEOUT_S)
+        headers = key_header(api_key)
+        answer = httpx.post(f"{url}/v1/audio/route", json=body, headers=headers, timeout=TIMEOUT_S)
         answer.raise_for_status()
     found = answer.json()
     console = Console(highlight=False)

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from serve_app.commands.server_url import DEFAULT_URL, URL_OPTION, explain
+from serve_app.commands.server_url import API_KEY_OPTION, DEFAULT_URL, URL_OPTION, explain, key_header
 
 FORMATS = ("mp3", "wav", "opus", "aac", "flac", "pcm")
 READ_TIMEOUT_S = 120.0
@@ -33,6 +33,7 @@ def say(
     speed: Annotated[float, typer.Option(min=0.25, max=4.0)] = 1.0,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     url: URL_OPTION = DEFAULT_URL,
+    api_key: API_KEY_OPTION = None,
 ) -> None:
     """Speak a text into a file; shows first-audio time and real-time factor."""
     response_format = output.suffix.lstrip(".").lower()
@@ -53,7 +54,7 @@ def say(
     if seed is not None:
         body["seed"] = seed
     with explain(url):
-        _fetch(url, body, output)
+        _fetch(url, body, key_header(api_key), output)
 
 
 def _checked(text: str) -> str:
@@ -69,7 +70,7 @@ def _quit(message: str, status: int = 2) -> NoReturn:
     sys.exit(status)
 
 
-def _fetch(url: str, body: dict[str, Any], output: Path) -> None:
+def _fetch(url: str, body: dict[str, Any], headers: dict[str, str], output: Path) -> None:
     part = output.with_name(f".{output.name}.part")
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
     try:
@@ -79,16 +80,16 @@ def _fetch(url: str, body: dict[str, Any], output: Path) -> None:
             def show(size: int) -> None:
                 progress.update(task, description=f"{output}: {size / 1000:.0f} kB")
 
-            received = _receive(url, body, part, show)
+            received = _receive(url, body, headers, part, show)
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)
-    headers = received.headers
-    if warnings := headers.get("x-warnings"):
+    told = received.headers
+    if warnings := told.get("x-warnings"):
         console.print(f"warning: {unquote(warnings)}", style="yellow", markup=False, soft_wrap=True)
-    duration_s = _duration_s(output, int(headers.get("x-sample-rate", "24000")))
+    duration_s = _duration_s(output, int(told.get("x-sample-rate", "24000")))
     console.print(
-        f"{output}: {duration_s:.2f} s by {headers.get('x-model', '?')} / {headers.get('x-voice', '?')}; "
+        f"{output}: {duration_s:.2f} s by {told.get('x-model', '?')} / {told.get('x-voice', '?')}; "
         f"first audio {received.first_s:.3f} s, total {received.total_s:.2f} s, "
         f"RTF {received.total_s / max(duration_s, 1e-9):.2f}",
         markup=False,
@@ -103,11 +104,14 @@ class _Received:
     total_s: float
 
 
-def _receive(url: str, body: dict[str, Any], path: Path, show: Callable[[int], None]) -> _Received:
+def _receive(
+    url: str, body: dict[str, Any], headers: dict[str, str], path: Path, show: Callable[[int], None]
+) -> _Received:
     started = time.monotonic()
     first_s: float | None = None
     timeout = httpx.Timeout(READ_TIMEOUT_S, connect=5)
-    with httpx.stream("POST", f"{url}/v1/audio/speech", json=body, timeout=timeout) as response:
+    address = f"{url}/v1/audio/speech"
+    with httpx.stream("POST", address, json=body, headers=headers, timeout=timeout) as response:
         if response.status_code != httpx.codes.OK:
             response.read()
         response.raise_for_status()

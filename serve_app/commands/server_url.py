@@ -1,4 +1,4 @@
-"""Talking to a running server from the command line: where it is, and what its failures mean."""
+"""Talking to a running server from the command line: where it is, what opens it, and what its failures mean."""
 
 from __future__ import annotations
 
@@ -39,6 +39,23 @@ URL_OPTION = Annotated[
 ]
 
 
+API_KEY_OPTION = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key", envvar="VOICEGRAPH_API_KEY", help="where the server asks for one", metavar="KEY"
+    ),
+]
+
+
+def key_header(api_key: str | None) -> dict[str, str]:
+    """What shows a server the key. Quits where it cannot be one."""
+    if not api_key:
+        return {}
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise typer.BadParameter("a key has printable ASCII characters alone", param_hint="--api-key")
+    return {"Authorization": f"Bearer {api_key.strip()}"}
+
+
 @contextmanager
 def explain(url: str) -> Iterator[None]:
     """Turn connection and HTTP errors into one clear line and exit status 1."""
@@ -49,6 +66,8 @@ def explain(url: str) -> Iterator[None]:
             message = error.response.json()["error"]["message"]
         except (ValueError, KeyError, TypeError):
             message = error.response.text[:200]
+        if error.response.status_code == httpx.codes.UNAUTHORIZED:
+            message += "\nSay it with --api-key or VOICEGRAPH_API_KEY; `voicegraph keys add NAME` makes one"
         _quit(f"{error.response.status_code}: {message}")
     except (httpx.ConnectError, httpx.ConnectTimeout):
         _quit(f"no server answers at {url}; start one with `{start()}`, or name it with --url")

@@ -21,8 +21,10 @@ from deployments.core.ray_internals import own_context
 from serve_app.audio.delivery import Delivery
 from serve_app.audio.encoders import FORMATS, output_rate_hz
 from serve_app.http.batch_body import BatchBody
+from serve_app.http.caller import Caller, caller_of
 from serve_app.http.errors import UNFORESEEN, error_body
 from serve_app.http.headers import ignored_header, ignored_names
+from serve_app.http.remote_recording import RemoteRecordings, remote_of
 from serve_app.http.schema import SpeechBody
 from serve_app.http.service import SpeechService, retry_when_full
 from serve_app.http.streaming import ClosingStream, usage
@@ -48,7 +50,9 @@ def batch_routes(service: SpeechService) -> APIRouter:
     )
     async def batch(body: BatchBody, request: Request) -> Response:
         # The body has been read already; what is wanted is how the client wrote it.
-        work = Batch(service, body, body.defaults(await request.json()))
+        work = Batch(
+            service, body, body.defaults(await request.json()), caller_of(request), remote_of(request)
+        )
         return ClosingStream(work.answer(), "application/json", ignored_header(body.unused))
 
     return routes
@@ -57,10 +61,19 @@ def batch_routes(service: SpeechService) -> APIRouter:
 class Batch:
     """One batch. Its items wait for places that others hold; a single request would be refused."""
 
-    def __init__(self, service: SpeechService, body: BatchBody, defaults: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        service: SpeechService,
+        body: BatchBody,
+        defaults: dict[str, Any],
+        caller: Caller,
+        remote: RemoteRecordings,
+    ) -> None:
         self._service = service
         self._body = body
         self._defaults = defaults
+        self._caller = caller
+        self._remote = remote
         self._id = f"batch-{uuid.uuid4().hex}"
         self._until_s = time.monotonic() + body.deadline_s
         self._places = asyncio.Semaphore(ITEMS_AT_ONCE)
@@ -113,7 +126,9 @@ class Batch:
         fmt = FORMATS[body.response_format]
         sample_rate_hz = output_rate_hz(fmt, body.sample_rate)
         # Nobody waits for the first sound of an item.
-        request = replace(await body.request(self._request_id(index)), filler=False)
+        request = self._caller.signed(
+            replace(await body.request(self._request_id(index), self._remote), filler=False)
+        )
         delivery = await Delivery.open(self._service.stream(request), fmt, sample_rate_hz)
         data = await delivery.whole()
         return {

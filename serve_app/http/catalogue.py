@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from deployments.core.catalogue import Catalogue, ModelCard, VoiceCard
 from deployments.core.errors import NotFound
+from serve_app.http.caller import caller_of
 from serve_app.http.service import SpeechService
 from serve_app.routing.names import POLICIES, resolve
 
@@ -110,14 +111,14 @@ def catalogue_routes(service: SpeechService) -> APIRouter:
 
     @routes.get("/v1/audio/voices", summary="Voices, with their aliases")
     async def voices(
+        request: Request,
         model: str | None = Query(None, description="only voices of this model; a policy: all"),
         legacy: bool = Query(False, description="names only, for clients that expect strings"),
     ) -> VoiceList | VoiceNames:
         catalogue = await service.catalogue()
         wanted = "auto" if model is None else resolve(model, catalogue.models, catalogue.model_aliases)
-        chosen = [
-            voice for voice in catalogue.voices if wanted in POLICIES or wanted in models_of(voice, catalogue)
-        ]
+        seen = [voice for voice in catalogue.voices if caller_of(request).sees(voice.owner)]
+        chosen = [voice for voice in seen if wanted in POLICIES or wanted in models_of(voice, catalogue)]
         if legacy:
             return VoiceNames(voices=[voice.id for voice in chosen])
         listed = [voice_entry(voice, catalogue) for voice in chosen]

@@ -15,14 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.core.errors import InvalidRequest, SpeechError
+from deployments.core.errors import CLIENT_CLOSED_REQUEST, InvalidRequest, SpeechError, Unauthenticated
 from deployments.core.logs import RequestLogger
 from deployments.core.settings import said
 
 # What FastAPI says of JSON that is not UTF-8, nested too deeply or holds numbers of thousands of digits.
 BODY_UNREADABLE = "There was an error parsing the body"
 UNFORESEEN = "an internal error occurred; the server's log has the details"
-CLIENT_CLOSED_REQUEST = 499  # nginx's; HTTP itself has no status for it
+POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1; before the handshake it becomes a 403
 
 
 class ErrorFields(BaseModel):
@@ -52,7 +52,17 @@ def error_response(error: SpeechError) -> JSONResponse:
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2
     return JSONResponse(error_body(error), status_code=error.status, headers=headers)
+
+
+async def refuse(error: SpeechError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, or a WebSocket before it is one, from outside of the routes."""
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})
+        return
+    await error_response(error)(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:

@@ -7,8 +7,14 @@ import re
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.core.errors import SpeechError
 from serve_app.http.errors import error_response
+from serve_app.http.stream_cut import StreamCut
+
+
+def route_path(scope: Scope) -> str:
+    """The path below the prefix at which the application is mounted, as routes name it."""
+    root, path = scope.get("root_path", ""), scope["path"]
+    return (path.removeprefix(root) if root else path) or "/"
 
 
 class CleanPaths:
@@ -82,10 +88,8 @@ class WholeForOldHttp:
 
         try:
             await self._app(scope, receive, gathered)
-        except RuntimeError as error:  # Starlette's, which believes that the answer has begun
-            if not isinstance(error.__cause__, SpeechError):
-                raise
-            await error_response(error.__cause__)(scope, receive, send)
+        except StreamCut as cut:
+            await error_response(cut.failure)(scope, receive, send)
 
 
 def _with_length(start: Message, length: int, method: str) -> Message:

@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.core.errors import InvalidRequest, SpeechError, UnsupportedMedia
-from serve_app.http.errors import CLIENT_CLOSED_REQUEST, error_response
+from deployments.core.errors import CLIENT_CLOSED_REQUEST, InvalidRequest, SpeechError, UnsupportedMedia
+from serve_app.http.errors import error_response
 from serve_app.http.limits import too_large
 
 GZIP, ZLIB, RAW = 31, 15, -15  # `wbits` of zlib

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from serve_app.http.caller import caller_of
+from serve_app.http.remote_recording import remote_of
 from serve_app.http.schema import SpeechBody
 from serve_app.http.service import SpeechService
 from serve_app.routing.decision import Candidate, Decision
@@ -19,7 +21,9 @@ class RouteCandidate(BaseModel):
     reason: str | None = Field(description="why it is in this place; null: it is not tried")
     objections: list[str] = Field(description="why it cannot serve")
     wishes_unmet: list[str] = Field(description="what the request would like and does not get here")
-    state: str = Field(description="up, full (it would refuse a request now) or down")
+    state: str = Field(
+        description="up, asleep (it is started when it is needed), full (it would refuse a request now) or down"
+    )
     first_audio_ms: float | None = Field(
         description="expected at the present load; null: nothing is known yet"
     )
@@ -44,8 +48,9 @@ def route_routes(service: SpeechService) -> APIRouter:
     routes = APIRouter(tags=["speech"])
 
     @routes.post("/v1/audio/route", summary="Which model would speak, and why; nothing is spoken")
-    async def route(body: SpeechBody) -> RouteAnswer:
-        return _answer(await service.route(await body.request(uuid.uuid4().hex)))
+    async def route(body: SpeechBody, request: Request) -> RouteAnswer:
+        asked = caller_of(request).signed(await body.request(uuid.uuid4().hex, remote_of(request)))
+        return _answer(await service.route(asked))
 
     return routes
 

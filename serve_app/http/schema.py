@@ -4,7 +4,7 @@ it that batches and sessions share."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
@@ -24,6 +24,9 @@ from serve_app.http.fields import (
     validated,
     without_nulls,
 )
+
+if TYPE_CHECKING:
+    from serve_app.http.remote_recording import RemoteRecordings
 
 FLAT_EMOTION = tuple(FlatEmotion.model_fields)
 RECORDINGS = Workers("recordings", 2)  # decode what requests bring
@@ -150,13 +153,16 @@ class SpeechSettings(FlatEmotion):
             names.append("emo_alpha")
         return sorted(names)
 
-    async def request_for(self, text: str, request_id: str) -> SpeechRequest:
+    async def request_for(self, text: str, request_id: str, remote: RemoteRecordings) -> SpeechRequest:
         """Raises SpeechError for fields that contradict each other and recordings that cannot be read."""
-        if self.ref_audio is None and self.emo_audio is None and self.emotion is None:
-            return self._request_for(text, request_id)
-        return await RECORDINGS.run(partial(self._request_for, text, request_id))
+        fetched: bytes | None = None
+        if self.ref_audio is not None and remote.hosts and self.ref_audio[:8].lower() == "https://":
+            fetched = await remote.fetch(self.ref_audio, "ref_audio")
+        elif self.ref_audio is None and self.emo_audio is None and self.emotion is None:
+            return self._request_for(text, request_id, None)
+        return await RECORDINGS.run(partial(self._request_for, text, request_id, fetched))
 
-    def _request_for(self, text: str, request_id: str) -> SpeechRequest:
+    def _request_for(self, text: str, request_id: str, fetched: bytes | None) -> SpeechRequest:
         if self.ref_text is not None and self.ref_audio is None:
             raise InvalidRequest(
                 "ref_text: says what is spoken in ref_audio, which is missing", param="ref_text"
@@ -169,7 +175,7 @@ class SpeechSettings(FlatEmotion):
             language=self.language,
             speed=self.speed,
             seed=self.seed,
-            reference_audio=None if self.ref_audio is None else read_recording(self.ref_audio, "ref_audio"),
+            reference_audio=self._recording() if fetched is None else fetched,
             reference_text=self.ref_text,
             emotion=self._emotion(),
             instructions=self.instructions,
@@ -185,6 +191,9 @@ class SpeechSettings(FlatEmotion):
             stream=self.stream,
         )
 
+    def _recording(self) -> bytes | None:
+        return None if self.ref_audio is None else read_recording(self.ref_audio, "ref_audio")
+
     def _emotion(self) -> Emotion | None:
         flat = self.flat_emotion
         if self.emotion is None:
@@ -197,9 +206,9 @@ class SpeechSettings(FlatEmotion):
 class SpeechBody(SpeechSettings):
     input: str = Field(description="the text to speak")
 
-    async def request(self, request_id: str) -> SpeechRequest:
+    async def request(self, request_id: str, remote: RemoteRecordings) -> SpeechRequest:
         """Raises SpeechError for fields that contradict each other and recordings that cannot be read."""
-        return await self.request_for(self.input, request_id)
+        return await self.request_for(self.input, request_id, remote)
 
 
 # Fields of SpeechRequest by what HTTP calls them, where both hold the same.

@@ -14,6 +14,7 @@ from deployments.core.errors import Overloaded
 from deployments.core.speech import SpeechRequest, StreamEvent
 from deployments.voices.library import Outcome
 from deployments.voices.registered_voice import NewVoice, RegisteredVoice, VoiceChanges
+from serve_app.observe.now import ModelNow
 from serve_app.routing.decision import Decision
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ class SpeechService(Protocol):
     async def catalogue(self, *, voices: bool = True) -> Catalogue: ...
 
     async def status(self) -> dict[str, bool]: ...
+
+    async def now(self) -> tuple[ModelNow, ...]: ...
 
     async def register_voice(self, voice: NewVoice) -> RegisteredVoice: ...
 

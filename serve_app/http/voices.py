@@ -12,8 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from deployments.core.catalogue import Catalogue
 from deployments.core.errors import InvalidRequest, UnsupportedMedia
 from deployments.voices.library import Outcome
-from deployments.voices.registered_voice import MAX_NAME_CHARS, NewVoice, RegisteredVoice, VoiceChanges
+from deployments.voices.registered_voice import (
+    MAX_NAME_CHARS,
+    NewVoice,
+    RegisteredVoice,
+    VoiceChanges,
+    voice_not_found,
+)
 from serve_app.http.byte_ranges import file_response
+from serve_app.http.caller import caller_of
 from serve_app.http.catalogue import VoiceEntry, voice_entry
 from serve_app.http.fields import MAX_TEXT_CHARS, VoiceLanguage, without_nulls
 from serve_app.http.headers import ignored_header
@@ -60,7 +67,7 @@ class VoiceForm(BaseModel):
             return values
         return {name: value for name, value in values.items() if name in NEEDED or value not in NULLS}
 
-    def new_voice(self, audio: bytes) -> NewVoice:
+    def new_voice(self, audio: bytes, owner: str) -> NewVoice:
         written = (alias for part in (*self.aliases, *self.php_aliases) for alias in part.split(","))
         return NewVoice(
             audio=audio,
@@ -70,6 +77,7 @@ class VoiceForm(BaseModel):
             consent=self.consent,
             reference_text=self.ref_text,
             aliases=tuple(alias for alias in written if alias.strip() not in ("", *NULLS)),
+            owner=owner,
         )
 
 
@@ -133,6 +141,16 @@ class PreloadedVoice(BaseModel):
 def voice_routes(service: SpeechService) -> APIRouter:
     routes = APIRouter(tags=["voices"])
 
+    async def reachable(request: Request, name: str) -> str:
+        """What to call a voice by that belongs to the caller or to everybody. Raises NotFound."""
+        caller = caller_of(request)
+        if not caller.private_voices:
+            return name
+        voice = await service.registered_voice(name)
+        if not caller.sees(voice.owner):
+            raise voice_not_found(name)
+        return voice.id  # the name may be another's a moment later
+
     @routes.post(
         "/v1/audio/voices",
         summary="Register a recording as a voice",
@@ -140,29 +158,32 @@ def voice_routes(service: SpeechService) -> APIRouter:
         dependencies=[Depends(_check_form)],
     )
     async def register(
-        form: Annotated[VoiceForm, Form(media_type="multipart/form-data")], response: Response
+        form: Annotated[VoiceForm, Form(media_type="multipart/form-data")],
+        request: Request,
+        response: Response,
     ) -> UploadedVoice:
-        voice = await service.register_voice(form.new_voice(await form.audio_sample.read()))
+        owner = caller_of(request).key_id or ""
+        voice = await service.register_voice(form.new_voice(await form.audio_sample.read(), owner))
         response.headers.update(ignored_header(sorted(form.model_extra or {})))
         return _uploaded(voice, await service.catalogue(voices=False))
 
     @routes.get(
         "/v1/audio/voices/{voice_id}", summary="One voice, by id, name or alias", responses=_only(404)
     )
-    async def voice(voice_id: str) -> UploadedVoice | VoiceEntry:
+    async def voice(voice_id: str, request: Request) -> UploadedVoice | VoiceEntry:
         catalogue = await service.catalogue()
         for known in catalogue.voices:
             if not known.uploaded and known.spelled(voice_id) is not None:
                 return voice_entry(known, catalogue)
-        return _uploaded(await service.registered_voice(voice_id), catalogue)
+        return _uploaded(await service.registered_voice(await reachable(request, voice_id)), catalogue)
 
     @routes.patch(
         "/v1/audio/voices/{voice_id}",
         summary="Change what an uploaded voice is called, and its description",
         responses=_only(400, 404, 409, 503),
     )
-    async def update(voice_id: str, patch: VoicePatch) -> UploadedVoice:
-        voice = await service.update_voice(voice_id, patch.changes())
+    async def update(voice_id: str, patch: VoicePatch, request: Request) -> UploadedVoice:
+        voice = await service.update_voice(await reachable(request, voice_id), patch.changes())
         return _uploaded(voice, await service.catalogue(voices=False))
 
     @routes.delete(
@@ -170,8 +191,8 @@ def voice_routes(service: SpeechService) -> APIRouter:
         summary="Delete an uploaded voice, its recording and everything made of it",
         responses=_only(400, 404, 503),
     )
-    async def delete(voice_id: str) -> DeletedVoice:
-        return DeletedVoice(id=await service.delete_voice(voice_id))
+    async def delete(voice_id: str, request: Request) -> DeletedVoice:
+        return DeletedVoice(id=await service.delete_voice(await reachable(request, voice_id)))
 
     @routes.get(
         "/v1/audio/voices/{voice_id}/sample",
@@ -185,7 +206,7 @@ def voice_routes(service: SpeechService) -> APIRouter:
         },
     )
     async def sample(voice_id: str, request: Request) -> Response:
-        media_type, data = await service.voice_sample(voice_id)
+        media_type, data = await service.voice_sample(await reachable(request, voice_id))
         # The bytes come from a stranger: a browser must not guess that they are something else.
         headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache"}
         etag = hashlib.sha256(data).hexdigest()[:32]
@@ -196,7 +217,8 @@ def voice_routes(service: SpeechService) -> APIRouter:
         summary="Get an uploaded voice ready in every model that clones",
         responses=_only(400, 404, 503),
     )
-    async def preload(voice_id: str) -> PreloadedVoice:
+    async def preload(voice_id: str, request: Request) -> PreloadedVoice:
+        voice_id = await reachable(request, voice_id)
         outcomes = await service.preload_voice(voice_id)
         voice = await service.registered_voice(voice_id)
         return PreloadedVoice(id=voice.id, models=outcomes)

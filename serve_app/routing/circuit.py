@@ -51,6 +51,10 @@ class Circuit:
         """Until the next probe, 0 where it is due; None where none is wanted."""
         return max(0.0, self._probe_at_s - self._clock()) if self.state is State.OPEN else None
 
+    def probe_now(self) -> None:
+        """There is news of the model: it need not be waited for any longer."""
+        self._probe_at_s = self._clock()
+
     def failed(self) -> None:
         """A request was not answered. While it is open that is no news: such a request began before."""
         if self.state is State.CLOSED:

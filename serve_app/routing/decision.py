@@ -19,13 +19,14 @@ class Load:
     audio_s_per_s: float | None = None  # that the model makes
     ready: bool = True  # False: it is known to be down
     full: bool = False  # it would refuse a request that came now
+    asleep: bool = False  # it has no replica at rest; `first_audio_s` has the start of one in it
 
     def expected_first_audio_s(self, unknown_s: float = UNKNOWN_S) -> float:
         return unknown_s if self.first_audio_s is None else self.first_audio_s
 
     @property
     def state(self) -> str:
-        return "down" if not self.ready else "full" if self.full else "up"
+        return "down" if not self.ready else "asleep" if self.asleep else "full" if self.full else "up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +70,4 @@ class Decision:
     problem: SpeechError | None = None
     rule: str | None = None  # the name of the rule that decided
     may_fill: bool = False  # the answer may begin with an interjection while the model works
+    wake: str | None = None  # the model that sleeps and would be first if it did not

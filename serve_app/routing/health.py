@@ -8,11 +8,12 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 from deployments.core.deadline import within
-from deployments.core.errors import DeadlineExceeded, SpeechError, Unavailable
+from deployments.core.errors import DeadlineExceeded, ReplicaDied, SpeechError, Unavailable
 from deployments.core.logs import logger
 from deployments.core.pipeline import Pipeline
 from deployments.core.ray_internals import own_context
 from serve_app.routing.circuit import Circuit, State
+from serve_app.routing.replicas import Replicas
 
 READY_TIMEOUT_S = 2.0
 BUSY_S = (
@@ -25,10 +26,17 @@ class HealthMonitor:
     """One circuit per model; used from one event loop."""
 
     def __init__(
-        self, pipelines: Mapping[str, Pipeline], clock: Callable[[], float] = time.monotonic
+        self,
+        pipelines: Mapping[str, Pipeline],
+        clock: Callable[[], float] = time.monotonic,
+        replicas: Replicas | None = None,
+        asleep: Callable[[str], bool] = lambda model: False,
     ) -> None:
+        """`asleep`: whether a model has no replica, and need not have one: to ask it would wake it."""
         self._pipelines = pipelines
+        self.replicas = replicas or Replicas({name: {} for name in pipelines})
         self._clock = clock
+        self._asleep = asleep
         self._circuits = {name: Circuit(clock) for name in pipelines}
         self._heard_s = dict.fromkeys(pipelines, float("-inf"))
         self._faults = dict.fromkeys(pipelines, 0)
@@ -36,7 +44,7 @@ class HealthMonitor:
 
     def is_up(self, model: str) -> bool:
         """Whether requests may go there as to any other."""
-        return self._circuits[model].lets_in
+        return self._circuits[model].lets_in and self.replicas.runs(model)
 
     def state(self, model: str) -> State:
         return self._circuits[model].state
@@ -59,9 +67,13 @@ class HealthMonitor:
         A model that is not there, or died, says so in the error. One that missed a deadline is down only if nobody
         has heard of it meanwhile, and if it had at least `allowed_s`: clients may ask for less.
         """
+        if self._asleep(model):
+            return
         if isinstance(failure, DeadlineExceeded):
             silent_s = self._clock() - self._heard_s[model]
             down = waited_s >= allowed_s and silent_s >= waited_s
+        elif isinstance(failure, ReplicaDied) and self.replicas.runs(model):
+            return  # another one does the work
         elif isinstance(failure, Unavailable):
             down = failure.code == Unavailable.default_code
         elif failure.status == SpeechError.status:
@@ -85,6 +97,10 @@ class HealthMonitor:
 
     async def answers(self, model: str) -> bool:
         """Whether the model is there: heard of lately, or else asked. One that is busy may be slow to answer."""
+        if self._asleep(model):
+            return True
+        if not self.replicas.runs(model):
+            return False
         closed = self.state(model) is State.CLOSED
         if closed and self._clock() - self._heard_s[model] < BUSY_S:
             return True
@@ -95,6 +111,25 @@ class HealthMonitor:
             return True  # audio came meanwhile
         self._open(model, "it does not say that it is ready")
         return False
+
+    async def watch(self) -> None:
+        """Notice at once, and without being asked, where the last replica of a stage dies; without end."""
+        try:
+            await self.replicas.watch(self._lost, self._back)
+        except Exception:  # what it leans on is Ray's own; without it requests tell by their failures
+            logger.exception("deaths of replicas are no longer noticed at once")
+
+    def _lost(self, model: str, stage: str) -> None:
+        self._heard_s[model] = float("-inf")
+        self._open(model, f"no replica of {stage} runs")
+
+    def _back(self, model: str) -> None:
+        circuit = self._circuits[model]
+        if circuit.state is State.OPEN:
+            circuit.probe_now()
+            if (probing := self._probing.pop(model, None)) is not None:
+                probing.cancel()
+            self._probing[model] = own_context(asyncio.create_task, self._probe(model))
 
     async def status(self) -> dict[str, bool]:
         """Of all models, within two seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from contextlib import AsyncExitStack, contextmanager
@@ -9,8 +10,9 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TypeVar
 
+from deployments.core import stage_watch
 from deployments.core.deadline import NEVER, Deadline, before, watched
-from deployments.core.errors import Overloaded, SpeechError, Unavailable
+from deployments.core.errors import Overloaded, ReplicaDied, SpeechError, StageLost, Unavailable
 from deployments.core.logs import RequestLogger
 from deployments.core.pipeline import Pipeline, Plan
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamStart
@@ -22,12 +24,15 @@ from serve_app.routing.fallback import moves_on, stand_in
 from serve_app.routing.fillers import Filler, Fillers, faded_in
 from serve_app.routing.health import HealthMonitor
 from serve_app.routing.load import LoadMonitor
+from serve_app.routing.names import no_such_voice
+from serve_app.routing.sleep import Sleepers
 from serve_app.telemetry import RequestRecord, Telemetry
 
 T = TypeVar("T")
 
 LOOK_EVERY_S = 2.0  # whether a model from which nothing comes is still there, where another could answer
 SHARE = 0.5  # of the time that is left, which a model may take that others could stand in for
+RETURN_S = 10.0  # so long a request waits for a lost stage where no other model could answer
 BLAMED_SHARE = 0.2  # of the server's own time for a first audio: who had less is not to blame for missing it
 
 
@@ -59,19 +64,22 @@ class Opener:
     loads: LoadMonitor
     telemetry: Telemetry
     first_audio_timeout_s: float
+    sleepers: Sleepers
     fillers: Fillers | None = None
 
     async def open(self, decision: Decision, request: SpeechRequest, record: RequestRecord) -> OpenStream:
         """Of the first choice that comes as far as its first event. Raises SpeechError."""
         full: list[Overloaded] = []
         choices = decision.choices
+        if decision.wake is not None:  # whoever answers now: those who come later want it
+            self.sleepers.wake(decision.wake)
         expected_s = {each.model: each.load.first_audio_s for each in decision.candidates}
         for place, choice in enumerate(choices):
             told = stand_in(choice, choices[0]) if place else choice
             others = place + 1 < len(choices)
             self._tell(told, request, expected_s[choice.model])
             try:
-                return await self._attempt(told, request, record, others=others)
+                return await self._opened(told, request, record, others=others)
             except SpeechError as failure:
                 if isinstance(failure, Overloaded):
                     full.append(failure)
@@ -81,6 +89,29 @@ class Opener:
                 RequestLogger(request.request_id).warning("model %s cannot serve: %s", choice.model, failure)
                 self.telemetry.fell_back(choice.model)
         raise AssertionError("there is always a model to try")
+
+    async def _opened(
+        self, choice: Choice, request: SpeechRequest, record: RequestRecord, *, others: bool
+    ) -> OpenStream:
+        """One model's stream. Nothing has left yet: another replica of the model may do again what one died of."""
+        try:
+            return await self._attempt(choice, request, record, others=others)
+        except (ReplicaDied, StageLost) as failure:
+            if not await self._may_try_again(choice.model, failure, request.deadline, others=others):
+                raise
+            RequestLogger(request.request_id).warning("model %s is asked again: %s", choice.model, failure)
+        return await self._attempt(choice, request, record, others=others)
+
+    async def _may_try_again(
+        self, model: str, failure: SpeechError, deadline: Deadline, *, others: bool
+    ) -> bool:
+        """A request that no stage has begun waits for the next replica where no other model could answer; one of which
+        a replica may have died is not given to the next one that is started."""
+        replicas = self.health.replicas
+        if isinstance(failure, ReplicaDied) or others:
+            await asyncio.sleep(stage_watch.LOOK_EVERY_S)  # in which the death is noticed
+            return replicas.runs(model) and isinstance(failure, ReplicaDied) and not deadline.passed
+        return await replicas.until_back(model, min(RETURN_S, max(0.0, deadline.left_s)))
 
     async def _attempt(
         self, choice: Choice, request: SpeechRequest, record: RequestRecord, *, others: bool
@@ -92,7 +123,9 @@ class Opener:
         deadline, began_s = request.deadline, time.monotonic()
         if others and deadline is not NEVER:
             deadline = Deadline.after(SHARE * deadline.left_s)
+        self.sleepers.wake(model)
         with self.judged(model, request.request_id):
+            self.sleepers.refuse_hopeless(model, deadline.left_s)
             async with AsyncExitStack() as stack:
                 stack.enter_context(self.limits[model].place())
                 self.count_in_flight()
@@ -100,23 +133,28 @@ class Opener:
                 plan = await self._wait(
                     model, pipeline.plan(request), deadline, f"model {model!r} was not ready to speak", others
                 )
+                if request.voices_of is not None and plan.voice.owner not in ("", request.voices_of):
+                    raise no_such_voice(request.voice)
                 audio = pipeline.stream(plan)
                 stack.push_async_callback(audio.aclose)
                 filler = self._filler(model, plan)
                 if filler is not None:
                     rest = self._behind(filler, model, audio, request, began_s)
                     stack.push_async_callback(rest.aclose)
-                    record.first_audio(choice.reason)
+                    record.first_audio(choice.reason, {})
                     start = self._start(plan, choice, filler)
                     return OpenStream(start, AudioChunk(filler.samples, 0), rest, stack.pop_all())
                 first = await self._wait(
                     model, anext(audio), deadline, f"model {model!r} made no audio", others
                 )
                 self.health.answered(model)
+                stage_s: Mapping[str, float] = {}
                 if isinstance(first, AudioChunk):
                     self.loads.first_audio(model, time.monotonic() - began_s)
-                    record.first_audio(choice.reason)
-                return OpenStream(self._start(plan, choice), first, audio, stack.pop_all())
+                    stage_s = first.stage_s
+                    record.first_audio(choice.reason, stage_s)
+                start = replace(self._start(plan, choice), stage_s=stage_s)
+                return OpenStream(start, first, audio, stack.pop_all())
 
     @contextmanager
     def judged(self, model: str, request_id: str) -> Generator[None, None, None]:
@@ -182,9 +220,14 @@ class Opener:
 
     def _tell(self, choice: Choice, request: SpeechRequest, expected_s: float | None) -> None:
         self.telemetry.decided(choice.model, choice.reason)
+        key = f" [key {request.key_id}]" if request.key_id else ""
         expected = "at an unknown time" if expected_s is None else f"in {expected_s:.2f} s"
         RequestLogger(request.request_id).info(
-            "model %s is asked (%s); its first audio is expected %s", choice.model, choice.reason, expected
+            "model %s is asked (%s); its first audio is expected %s%s",
+            choice.model,
+            choice.reason,
+            expected,
+            key,
         )
 
     def count_in_flight(self) -> None:

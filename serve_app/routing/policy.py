@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployments.core.catalogue import ModelCard
-from deployments.core.errors import InvalidRequest, SpeechError
+from deployments.core.errors import InvalidRequest, NotFound, SpeechError
 from deployments.core.speech import SpeechRequest
 from serve_app.routing.decision import Candidate, Choice, Decision, Load
 from serve_app.routing.fallback import names_voice
@@ -15,7 +15,7 @@ from serve_app.routing.needs import NO_TRANSCRIPT, Needs
 from serve_app.routing.order import in_order
 from serve_app.routing.rules import RoutingRule, RoutingSettings
 
-UP, FULL, DOWN = range(3)  # the order in which choices are tried
+UP, ASLEEP, FULL, DOWN = range(4)  # the order in which choices are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,13 @@ class Policy:
     def wanted(self, request: SpeechRequest) -> str:
         """The model or policy that the request names. Raises NotFound."""
         return resolve(request.model, self.cards, self.aliases)
+
+    def asked(self, request: SpeechRequest) -> str:
+        """`wanted` for counting: one word for whatever does not exist."""
+        try:
+            return self.wanted(request)
+        except NotFound:
+            return "unknown"
 
 
 def rank(request: SpeechRequest, needs: Needs, policy: Policy, loads: Mapping[str, Load]) -> list[Choice]:
@@ -61,7 +68,8 @@ def decide(request: SpeechRequest, needs: Needs, policy: Policy, loads: Mapping[
     choices = _as_tried(request, wanted, ordered, loads)
     decided = rule.name if rule and choices[0].reason == f"rule:{rule.name}" else None
     candidates = _candidates(choices, needs, policy.cards, objections, loads)
-    return Decision(choices, candidates, None, decided, _may_fill(request, needs, wanted, policy))
+    sleeper = ordered[0].model if loads.get(ordered[0].model, Load()).asleep else None
+    return Decision(choices, candidates, None, decided, _may_fill(request, needs, wanted, policy), sleeper)
 
 
 def _problem(wanted: str, objections: Mapping[str, Sequence[str]]) -> InvalidRequest | None:
@@ -104,8 +112,8 @@ def _may_fill(request: SpeechRequest, needs: Needs, wanted: str, policy: Policy)
 def _as_tried(
     request: SpeechRequest, wanted: str, choices: list[Choice], loads: Mapping[str, Load]
 ) -> tuple[Choice, ...]:
-    """With what is full behind what is up, and what is down last: it is still tried when nothing else is left. Where
-    the client wants no other, nothing moves and the first remains alone."""
+    """What sleeps, what is full and what is down come behind what is up, in this order; what is down is still tried
+    when nothing else is left. Where the client wants no other, nothing moves and the first remains alone."""
     free = wanted in POLICIES and not names_voice(request)
     may = request.fallback if request.fallback is not None else wanted in POLICIES
 
@@ -113,7 +121,9 @@ def _as_tried(
         load = loads.get(choice.model, Load())
         if not load.ready:
             return DOWN if may or free else UP
-        return FULL if load.full and (request.fallback is True or free) else UP
+        if request.fallback is True or free:
+            return ASLEEP if load.asleep else FULL if load.full else UP
+        return UP
 
     ordered = sorted(choices, key=turn)
     return tuple(ordered if may else ordered[:1])

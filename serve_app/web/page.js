@@ -1,7 +1,9 @@
 import { chosenParameters, showParameters } from "./parameters.js";
 import { StreamPlayer } from "./player.js";
+import { showStatus } from "./status.js";
 import { drawWaveform } from "./waveform.js";
 
+const KEY = "voicegraph-api-key"; // in the storage of this tab
 const at = (id) => document.getElementById(id);
 let models = [];
 let voices = [];
@@ -12,8 +14,22 @@ function showError(message) {
   at("error").hidden = !message;
 }
 
+// Of a server that asks for keys; the field appears when it does.
+function keyHeader() {
+  const key = at("key").value.trim();
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
+function askForKey() {
+  at("key-row").hidden = false;
+}
+
 async function getJson(path) {
-  const response = await fetch(path);
+  const response = await fetch(path, { headers: keyHeader() });
+  if (response.status === 401) {
+    askForKey();
+    throw new Error(await errorOf(response));
+  }
   if (!response.ok) throw new Error(`${path}: status ${response.status}`);
   return response.json();
 }
@@ -121,8 +137,12 @@ async function speak() {
       if (at("ref-text").value.trim()) body.ref_text = at("ref-text").value;
     } else if (at("voice").value) body.voice = at("voice").value;
     const response = await fetch("v1/audio/speech", {
-      method: "POST", signal: abort.signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+      method: "POST",
+      signal: abort.signal,
+      headers: { "Content-Type": "application/json", ...keyHeader() },
+      body: JSON.stringify(body),
     });
+    if (response.status === 401) askForKey();
     if (!response.ok) throw new Error(await errorOf(response));
     run.player = new StreamPlayer(format, Number(response.headers.get("x-sample-rate")));
     at("answered").textContent = `${response.headers.get("x-model")} / ${response.headers.get("x-voice")}`;
@@ -203,8 +223,23 @@ at("recording").addEventListener("change", () => {
 });
 at("text").addEventListener("input", countCharacters);
 at("speed").addEventListener("input", () => { at("speed-value").textContent = Number(at("speed").value).toFixed(1); });
+at("key").addEventListener("change", () => {
+  sessionStorage.setItem(KEY, at("key").value.trim());
+  start();
+});
+
+function start() {
+  showError("");
+  fillChoices().catch((error) => {
+    showError(at("key-row").hidden ? `The server does not answer: ${error.message}` : error.message);
+  });
+}
+
+showStatus(at("live"), at("live-models"), getJson);
 countCharacters();
-fillChoices().catch((error) => showError(`The server does not answer: ${error.message}`));
+at("key").value = sessionStorage.getItem(KEY) ?? "";
+if (at("key").value) askForKey();
+start();
 
 // For tests: how much sound there is and how loud.
 window.voicegraph = {

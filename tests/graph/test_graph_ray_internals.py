@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +14,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from toys.caller import Caller
 
-from deployments.core.ray_internals import bind_by_path, by_value
+from deployments.core.ray_internals import bind_by_path, by_value, called_on_all, replicas_of
+from deployments.core.stage_watch import WatchedHandle
 from deployments.core.stages import Stage, items
 
 
@@ -64,3 +68,36 @@ async def counted(stage: DeploymentHandle[Any], what: str) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError(f"nothing was {what}")
+
+
+async def test_running_replicas_are_known_without_a_call(cluster: Cluster) -> None:
+    watch = WatchedHandle(serve.get_deployment_handle("toy", "voicegraph")).watch
+    deadline = asyncio.get_running_loop().time() + 10
+    while not watch.running and asyncio.get_running_loop().time() < deadline:
+        watch.look()
+        await asyncio.sleep(0.05)
+    assert (watch.running, watch.lost) == (1, False)
+
+
+async def test_a_death_is_known_within_a_second(cluster: Cluster) -> None:
+    handle = serve.get_deployment_handle("toy2", "voicegraph").options()
+    pid = (await handle.counts.remote())["pid"]
+    known = replicas_of(handle)
+    assert known is not None
+    assert [lives() for lives in known.values()] == [True]
+    os.kill(pid, signal.SIGKILL)
+    killed_s = time.monotonic()
+    while any(lives() for lives in known.values()):
+        assert time.monotonic() - killed_s < 1
+        await asyncio.sleep(0.02)
+    while not (now := replicas_of(handle)) or now.keys() == known.keys():
+        assert time.monotonic() - killed_s < 40
+        await asyncio.sleep(0.1)
+    assert all(lives() for lives in now.values())
+
+
+async def test_every_replica_is_called(cluster: Cluster) -> None:
+    called = await asyncio.to_thread(called_on_all, "toy", "voicegraph", "counts", timeout_s=10)
+    assert [found["pid"] for found in called] == [(await cluster.counts("toy"))["pid"]]
+    with pytest.raises(Exception, match="nobody"):
+        await asyncio.to_thread(called_on_all, "nobody", "voicegraph", "counts", timeout_s=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ from serve_app.quality.speaker import SpeakerEncoder
 
 ROOT = Path(__file__).parents[2]
 VOICES = ROOT / "benchmarks" / "quality" / "voices" / "held-out"
+METRICS_WITHIN_S = 60.0  # Ray gathers those of its processes every ten seconds
 GIVE_UP_S = 600  # for a server that will never be ready, or never stop: a busy machine needs a part of it
 # Babble has 1. indextts2-nano is not good yet (docs/quality.md), so of these few words this says little more than that
 # the text arrives.
@@ -102,6 +104,16 @@ def wait_for(log: Path, text: str, process: subprocess.Popen[bytes]) -> str:
 def test_it_says_what_to_do_next(serving: Serving) -> None:
     assert f"{serving.url}/" in serving.told
     assert "curl" in serving.told
+
+
+def test_metrics_are_where_it_says(serving: Serving) -> None:
+    (address,) = re.findall(r"http://localhost:\d+/metrics", serving.told)
+    serving.speak("Ready.", model="kokoro")
+    deadline = time.monotonic() + METRICS_WITHIN_S
+    while "ray_tts_requests_total" not in (text := httpx.get(address, timeout=GIVE_UP_S).text):
+        assert time.monotonic() < deadline, text
+        time.sleep(1.0)
+    assert "ray_tts_stage_queue_seconds_bucket" in text
 
 
 def test_the_default_model_answers(serving: Serving) -> None:

@@ -14,23 +14,44 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KUSTOMIZATIONS = ("overlays/cpu", "overlays/gpu", "weights")
-OVERLAYS = ("cpu", "gpu")
+OVERLAYS = ("cpu", "single-gpu", "cluster")
+KUSTOMIZATIONS = (*(f"overlays/{overlay}" for overlay in OVERLAYS), "weights")
+COMPONENTS = ("api-keys", "head-fault-tolerance", "voices-bucket")
 
 
 @cache
 def render(kustomization: str) -> tuple[dict[str, Any], ...]:
     """The objects of k8s/`kustomization`, rendered by whichever of kubectl and kustomize is installed."""
-    if kubectl := shutil.which("kubectl"):
-        command = [kubectl, "kustomize"]
-    elif kustomize := shutil.which("kustomize"):
-        command = [kustomize, "build"]
-    else:
-        pytest.skip("neither kubectl nor kustomize is installed")
-    folder = str(REPOSITORY / "k8s" / kustomization)
-    done = subprocess.run([*command, folder], capture_output=True, text=True, check=False, timeout=60)
+    return _rendered(_command(), REPOSITORY / "k8s" / kustomization)
+
+
+def render_with_components(overlay: str, folder: Path) -> tuple[dict[str, Any], ...]:
+    """The overlay with every component, from a copy of k8s/ in `folder`."""
+    shutil.copytree(REPOSITORY / "k8s", folder / "k8s")
+    target = folder / "k8s" / "with-components"
+    target.mkdir()
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [f"../overlays/{overlay}"],
+        "components": [f"../components/{name}" for name in COMPONENTS],
+    }
+    (target / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), "utf-8")
+    return _rendered(_command(), target)
+
+
+def _rendered(command: list[str], folder: Path) -> tuple[dict[str, Any], ...]:
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))
+
+
+def _command() -> list[str]:
+    if kubectl := shutil.which("kubectl"):
+        return [kubectl, "kustomize"]
+    if kustomize := shutil.which("kustomize"):
+        return [kustomize, "build"]
+    pytest.skip("neither kubectl nor kustomize is installed")
 
 
 def one(kustomization: str, kind: str) -> dict[str, Any]:
@@ -42,8 +63,14 @@ def ray_service_spec(overlay: str) -> dict[str, Any]:
     return one(f"overlays/{overlay}", "RayService")["spec"]
 
 
+def worker_groups(overlay: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ray_service_spec(overlay)["rayClusterConfig"]["workerGroupSpecs"]
+    return found
+
+
 def worker_group(overlay: str) -> dict[str, Any]:
-    (group,) = ray_service_spec(overlay)["rayClusterConfig"]["workerGroupSpecs"]
+    """Of an overlay that has one."""
+    (group,) = worker_groups(overlay)
     return group
 
 

@@ -10,7 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from k8s_render import OVERLAYS, REPOSITORY, containers, pod_specs, worker_group
+from k8s_render import (
+    KUSTOMIZATIONS,
+    OVERLAYS,
+    REPOSITORY,
+    containers,
+    pod_specs,
+    worker_group,
+    worker_groups,
+)
 
 from serve_app.default_configs import config_path
 
@@ -95,7 +103,7 @@ def test_the_container_is_not_root_and_starts_through_tini(dockerfile: Path) -> 
 @pytest.mark.parametrize(("kind", "config"), [("cpu", "cpu"), ("gpu", "gpu-24g")])
 def test_an_image_starts_what_its_name_says(kind: str, config: str) -> None:
     dockerfile = REPOSITORY / "docker" / f"Dockerfile.{kind}"
-    assert _values(dockerfile, "CMD") == [f'["voicegraph", "serve", "{config}"]']
+    assert _values(dockerfile, "CMD") == [f'["voicegraph", "serve", "{config}", "--host", "0.0.0.0"]']
     assert config_path(config).samefile(REPOSITORY / "configs" / f"{config}.yaml")
 
 
@@ -127,13 +135,13 @@ def test_weights_are_where_the_image_looks() -> None:
     assert baked.startswith("/opt/voicegraph/"), "only that folder goes from the build stage to the image"
     mounted, carried = _environment(gpu)["VOICEGRAPH_MODELS"].split(":")
     assert all(f"models {carried}" in _values(dockerfile, "COPY") for dockerfile in (cpu, gpu))
-    for pod in (pod_specs("weights")[0], worker_group("gpu")["template"]["spec"]):
+    for pod in (pod_specs("weights")[0], worker_group("single-gpu")["template"]["spec"]):
         for container in containers(pod):
             assert mounted in {mount["mountPath"] for mount in container["volumeMounts"]}
 
 
 def test_pods_run_as_the_user_of_the_image() -> None:
-    for kustomization in ("overlays/cpu", "overlays/gpu", "weights"):
+    for kustomization in KUSTOMIZATIONS:
         assert {pod["securityContext"]["runAsUser"] for pod in pod_specs(kustomization)} == {1000}
 
 
@@ -141,5 +149,6 @@ def test_pods_run_as_the_user_of_the_image() -> None:
 def test_the_home_of_the_user_is_where_the_claim_of_voices_is_mounted(dockerfile: Path) -> None:
     (created,) = re.findall(r"useradd .*--create-home (\w+)", dockerfile.read_text("utf-8"))
     for overlay in OVERLAYS:
-        mounts = worker_group(overlay)["template"]["spec"]["containers"][0]["volumeMounts"]
-        assert f"/home/{created}/.cache/voicegraph/voices" in [mount["mountPath"] for mount in mounts]
+        for group in worker_groups(overlay):
+            mounts = group["template"]["spec"]["containers"][0]["volumeMounts"]
+            assert f"/home/{created}/.cache/voicegraph/voices" in [mount["mountPath"] for mount in mounts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from k8s_render import (
     ray_service_spec,
     serve_config,
     serve_configs_module,
-    worker_group,
+    worker_groups,
 )
 from ray.serve._private.build_app import build_app
 from ray.serve.schema import ServeDeploySchema
@@ -31,10 +32,11 @@ class Running:
     """A deployment as it runs: the options of the code, overridden by those of the configuration."""
 
     name: str
-    replicas: int
+    replicas: int  # at most
     surge_percent: int
     shutdown_timeout_s: float
-    resources: dict[str, float]
+    resources: dict[str, Any]
+    scales: bool
 
     @property
     def replicas_during_an_update(self) -> int:
@@ -59,6 +61,7 @@ def _running(overlay: str) -> list[Running]:
                     "graceful_shutdown_timeout_s", options.graceful_shutdown_timeout_s
                 ),
                 resources=override.get("ray_actor_options", deployment.ray_actor_options),
+                scales=scaling is not None,
             )
         )
     assert not overrides, f"the application has no deployment {', '.join(overrides)}"
@@ -74,10 +77,11 @@ def test_every_overlay_is_generated() -> None:
 def test_the_overlay_carries_its_configuration_unchanged(overlay: str) -> None:
     generator = serve_configs_module()
     config = generator.OVERLAYS[overlay]
-    text = (REPOSITORY / "configs" / config).read_text("utf-8")
+    text = generator.in_a_pod((REPOSITORY / "configs" / config).read_text("utf-8"))
     patch = (REPOSITORY / "k8s" / "overlays" / overlay / "serve-config.yaml").read_text("utf-8")
     assert patch == generator.patch_text(config, text), f"configs/{config} changed: run `make k8s`"
     assert ray_service_spec(overlay)["serveConfigV2"] == text
+    assert yaml.safe_load(text)["http_options"]["host"] == "0.0.0.0"
 
 
 def test_a_configuration_survives_the_patch() -> None:
@@ -96,8 +100,10 @@ def test_the_overlay_serves_what_its_worker_is_for(overlay: str) -> None:
     (application,) = serve_config(overlay)["applications"]
     devices = {name: entry.get("device") for name, entry in application["args"]["models"].items()}
     gpus = {running.name: running.resources.get("num_gpus", 0) for running in _running(overlay)}
-    limits = worker_group(overlay)["template"]["spec"]["containers"][0]["resources"]["limits"]
-    if "nvidia.com/gpu" not in limits:
+    limits = [
+        group["template"]["spec"]["containers"][0]["resources"]["limits"] for group in worker_groups(overlay)
+    ]
+    if not any("nvidia.com/gpu" in each for each in limits):
         assert not any(device == "cuda" for device in devices.values())
         assert not any(gpus.values())
         return
@@ -144,10 +150,11 @@ def test_streams_outlive_updates_and_drains(overlay: str) -> None:
     longest_stream_s = serve_config(overlay)["http_options"]["request_timeout_s"]
     for running in _running(overlay):
         assert running.shutdown_timeout_s >= longest_stream_s, running.name
-    pod = worker_group(overlay)["template"]["spec"]
-    environment = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
-    drain_s = float(environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
-    assert longest_stream_s <= drain_s < pod["terminationGracePeriodSeconds"]
+    for group in worker_groups(overlay):
+        pod = group["template"]["spec"]
+        environment = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
+        drain_s = float(environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+        assert longest_stream_s <= drain_s < pod["terminationGracePeriodSeconds"]
     assert ray_service_spec(overlay)["rayClusterDeletionDelaySeconds"] > longest_stream_s
 
 
@@ -155,7 +162,10 @@ def test_streams_outlive_updates_and_drains(overlay: str) -> None:
 def test_an_update_starts_the_successor_first(overlay: str) -> None:
     for running in _running(overlay):
         # What fills the one card of its worker has no room for a successor; docs/kubernetes.md says so.
-        fills_card = running.resources.get("num_gpus", 0) > 0
+        fills_card = running.resources.get("num_gpus", 0) > 0 and not running.scales
+        if running.scales:
+            assert running.surge_percent > 0, running.name
+            continue
         assert running.replicas > 1 or running.surge_percent == (0 if fills_card else 100), (
             f"{running.name}: an outage while it loads"
         )
@@ -168,11 +178,12 @@ def test_an_update_starts_the_successor_first(overlay: str) -> None:
 def test_the_workers_hold_all_replicas_and_their_successors(
     overlay: str, resource: str, limit: str, default: float
 ) -> None:
-    group = worker_group(overlay)
-    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-    there = group["maxReplicas"] * float(limits.get(limit, 0))
-    needed = sum(
-        running.replicas_during_an_update * running.resources.get(resource, default)
-        for running in _running(overlay)
-    )
-    assert needed <= there, f"an update needs {needed} {limit}, the workers have {there}"
+    for group in worker_groups(overlay):
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        there = group["maxReplicas"] * float(limits.get(limit, 0))
+        needed = sum(
+            running.replicas_during_an_update * running.resources.get(resource, default)
+            for running in _running(overlay)
+            if running.resources.get("label_selector") == group.get("labels")
+        )
+        assert needed <= there, f"an update needs {needed} {limit}, the {group['groupName']} have {there}"

@@ -36,6 +36,10 @@ class Gpt:
             async for reply in replies:
                 yield reply
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Sequences decoded and waiting, over slots. Serve asks for it by this name."""
+        return self._engine.metrics().scaling_stats()
+
     async def ready(self) -> bool:
         self.check_health()
         return True

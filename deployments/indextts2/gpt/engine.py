@@ -11,7 +11,7 @@ from torch import Tensor
 from deployments.core.deadline import before
 from deployments.core.errors import InvalidRequest
 from deployments.core.logs import RequestLogger
-from deployments.core.metrics import Reply
+from deployments.core.metrics import Reply, StageMetrics
 from deployments.engine.step_engine import StepEngine
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.gpt.code_model import CodeModel
@@ -62,6 +62,9 @@ class GptEngine:
 
     def check_health(self) -> None:
         self._engine.check_health()
+
+    def metrics(self) -> StageMetrics:
+        return self._engine.metrics()
 
     async def stream(self, job: GptJob) -> AsyncGenerator[Reply[CodeChunk], None]:
         """Chunks of `emit_codes` codes, the last one `finished`; one chunk for emit_codes 0.

@@ -34,6 +34,10 @@ class S2Mel:
         S2MelEngine.mel."""
         return await self._engine.mel(job)
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """The backlog in frames. Serve asks for it by this name."""
+        return self._engine.scaling_stats()
+
     async def ready(self) -> bool:
         self.check_health()
         return True

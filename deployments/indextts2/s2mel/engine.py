@@ -9,7 +9,7 @@ import torch
 
 from deployments.core.deadline import before
 from deployments.core.logs import RequestLogger
-from deployments.core.metrics import Reply
+from deployments.core.metrics import Reply, scaling_stats
 from deployments.engine.step_engine import StepEngine
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
 from deployments.indextts2.s2mel.content import ContentSource, load_content_source
@@ -47,6 +47,7 @@ class S2MelEngine:
         self.segments: ByteLRU[DeviceSegment] = ByteLRU(
             settings.segment_cache_mb << 20, lambda segment: segment.nbytes
         )
+        self._max_step_frames = settings.max_step_frames
         self._noise = ThreadPoolExecutor(1, thread_name_prefix="s2mel-noise")
         self._engine: StepEngine[MelTask, MelRow, MadeMel] = StepEngine(
             self._model,
@@ -66,6 +67,11 @@ class S2MelEngine:
 
     def check_health(self) -> None:
         self._engine.check_health()
+
+    def scaling_stats(self) -> dict[str, float]:
+        """Frames of all jobs, over those that share an Euler step; a job that is larger than that fills one."""
+        frames = [self._model.work_frames(task) for task in self._engine.jobs()]
+        return scaling_stats(sum(frames), max([self._max_step_frames, *frames]))
 
     async def mel(self, job: S2MelJob) -> Reply[Mel | None]:
         """New frames (bands, L - F0) float32 of log-mel, L = mel_frames of all n codes (indextts2-back.md 3, 4).

@@ -95,6 +95,10 @@ class MelModel:
         """L: frames of all codes of the segment so far."""
         return mel_frames(job.code_count, self.frames_per_code, job.duration_factor)
 
+    def work_frames(self, task: MelTask) -> int:
+        """Frames that one Euler step of the job computes, its prompt included. Any thread."""
+        return (prompt_frames(task) + self.frames(task.job)) * task.job.params.network_rows
+
     def noise(self, job: S2MelJob) -> npt.NDArray[np.float32]:
         """Of the new frames, (bands, L - F0). Any thread; milliseconds for a long segment."""
         new = self.frames(job) - job.committed_frames
@@ -104,7 +108,7 @@ class MelModel:
         return 1
 
     def admit(self, task: MelTask) -> MelRow:
-        prompt = task.voice.frames if isinstance(task.voice, DeviceVoice) else task.voice["mel"].shape[1]
+        prompt = prompt_frames(task)
         if (frames := prompt + self.frames(task.job)) > MAX_FRAMES:
             raise InvalidRequest(
                 f"s2mel: {prompt} frames of reference and {frames - prompt} to speak; together at most {MAX_FRAMES}"
@@ -197,3 +201,8 @@ class MelModel:
             )
         segment = DeviceSegment(row.content, torch.cat([self._committed(row.task), new], dim=1))
         return Outcome((MadeMel(mel, segment),), done=True)
+
+
+def prompt_frames(task: MelTask) -> int:
+    """Of the voice."""
+    return task.voice.frames if isinstance(task.voice, DeviceVoice) else int(task.voice["mel"].shape[1])

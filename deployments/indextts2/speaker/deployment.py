@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from deployments.core.deadline import Deadline
 from deployments.core.errors import CheckpointError, InvalidRequest
 from deployments.core.logs import RequestLogger
-from deployments.core.metrics import Reply
+from deployments.core.metrics import Reply, StageMetrics, scaling_stats
 from deployments.core.stages import replica_name
 from deployments.engine.batcher import Batcher, device_probe
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
@@ -122,6 +122,13 @@ class Speaker:
         """See profile_version."""
         return self._recordings.reply(self._version)
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Recordings and texts computed and waiting, over a batch of recordings. Serve asks for it by this name."""
+        return scaling_stats(
+            sum(_requests(each.metrics()) for each in (self._recordings, self._texts)),
+            self._recordings.metrics().rows,
+        )
+
     async def ready(self) -> bool:
         self.check_health()
         return True
@@ -160,3 +167,7 @@ class Speaker:
             ) from error
         self._scores.put(reading.text, scores)
         return [scores]
+
+
+def _requests(metrics: StageMetrics) -> int:
+    return metrics.held_jobs + metrics.waiting_jobs

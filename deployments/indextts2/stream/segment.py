@@ -14,11 +14,12 @@ from deployments.core.deadline import NEVER, Deadline
 from deployments.core.errors import Unavailable
 from deployments.core.metrics import Reply
 from deployments.core.speech import Samples
-from deployments.core.stages import Response, answer, cancel, items
+from deployments.core.stages import Response, answer_again, cancel
 from deployments.indextts2.gpt.job import CodeChunk, GptJob
 from deployments.indextts2.s2mel.job import Mel, S2MelJob
 from deployments.indextts2.stages import SegmentStages
 from deployments.indextts2.stream.chunk_planner import Chunk, ChunkPlanner, Progress
+from deployments.indextts2.stream.code_replies import code_replies
 from deployments.indextts2.vocoder.job import VocodeJob
 from deployments.streaming.playback import Playback
 from deployments.streaming.read_ahead import ReadAhead
@@ -122,7 +123,8 @@ class SegmentStream:
 
     async def _received(self, window: _Window, *, observe: bool) -> Samples:
         job = window.job
-        samples = self._stages.heard("vocoder", await answer(window.response))
+        reply = await answer_again(window.response, lambda: self._stages.vocode(job))
+        samples = self._stages.heard("vocoder", reply)
         self._submitted.remove(window)
         elapsed_s = time.monotonic() - window.submitted_s
         self.stage_s["voc"] += elapsed_s
@@ -241,11 +243,11 @@ class SegmentStream:
             refusable=False,
         )
         began_s, segments = time.monotonic(), self._speeds.segments
-        new = self._stages.heard("s2mel", await answer(self._stages.mel(job)))
+        new = await self._mel(job)
         if new is None:
             all_codes, all_latents = codes.between(0, count)
             job = replace(job, first_code=0, codes=all_codes, latents=all_latents, committed=made[:, :begin])
-            new = self._stages.heard("s2mel", await answer(self._stages.mel(job)))
+            new = await self._mel(job)
         elapsed_s = time.monotonic() - began_s
         self.stage_s["s2mel"] += elapsed_s
         if new is None or new.shape[1] != total - begin:
@@ -258,6 +260,11 @@ class SegmentStream:
             (segments + self._speeds.segments) / 2,
         )
         return np.concatenate((made[:, :begin], new), axis=1)
+
+    async def _mel(self, job: S2MelJob) -> Mel | None:
+        """None where the replica wants the job complete, as one does that takes over from another."""
+        reply = await answer_again(self._stages.mel(job), lambda: self._stages.mel(job))
+        return self._stages.heard("s2mel", reply)
 
     def _steps(self, chunks: int) -> int | None:
         """Of the request's very first chunk there may be fewer; None: as many as the parameters say."""
@@ -290,7 +297,7 @@ class SegmentStream:
         job = replace(drawn, slack_s=self._playback.slack_s(self.index))
         spent_s = self.stage_s["gpt"]
         began_s = last_s = time.monotonic()
-        replies = items(self._stages.codes(job))
+        replies = code_replies(self._stages, job)
         try:
             first = True
             async for reply in replies:

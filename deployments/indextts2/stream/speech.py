@@ -55,6 +55,7 @@ class SpeechStream:
         self._changed = asyncio.Event()
         self._closed = False
         self._stage_s: dict[str, float] = {}
+        self._before_s: Mapping[str, float] = {}
         self._warnings: dict[str, None] = {}
 
     async def events(
@@ -62,6 +63,7 @@ class SpeechStream:
     ) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         """Audio in order, then the end, with `stage_s` and `warnings` from before. When it is closed, nothing of the
         request is running any more."""
+        self._before_s = stage_s
         try:
             self._advance()
             pause_s = 0.0
@@ -156,9 +158,18 @@ class SpeechStream:
         self._changed.set()
 
     def _counted(self, samples: Samples, index: int) -> AudioChunk:
+        first = self._playback.audio_s == 0
         self._playback.sent(index, len(samples) / self._sample_rate_hz)
         self._advance()
-        return AudioChunk(samples, index)
+        return AudioChunk(samples, index, self._spent_s() if first else {})
+
+    def _spent_s(self) -> dict[str, float]:
+        """So far, by stage: of what was sent, and of the segment that is being spoken."""
+        spent_s = {**self._before_s, **self._stage_s}
+        for _, stream in self._started[self._sent : self._sent + 1]:
+            for stage, seconds in stream.stage_s.items():
+                spent_s[stage] = spent_s.get(stage, 0.0) + seconds
+        return spent_s
 
     def _finish(self, text: TextSegment, stream: SegmentStream) -> None:
         self._playback.complete(stream.index)

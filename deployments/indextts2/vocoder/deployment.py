@@ -32,6 +32,10 @@ class Vocoder:
         """halo_frames, hop (samples per frame), sample_rate_hz."""
         return self._engine.halo()
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Windows computed and waiting, over those of a batch. Serve asks for it by this name."""
+        return self._engine.metrics().scaling_stats()
+
     async def ready(self) -> bool:
         self.check_health()
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from deployments.core.metrics import Reply
+from deployments.core.metrics import Reply, StageMetrics
 from deployments.core.speech import Samples
 from deployments.engine.batcher import Batcher, device_probe
 from deployments.indextts2.checkpoint import IndexTTSCheckpoint
@@ -53,6 +53,9 @@ class VocoderEngine:
 
     def check_health(self) -> None:
         self._batcher.check_health()
+
+    def metrics(self) -> StageMetrics:
+        return self._batcher.metrics()
 
     def stop(self) -> None:
         self._batcher.stop()

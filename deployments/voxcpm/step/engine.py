@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import torch
 
-from deployments.core.metrics import Reply
+from deployments.core.metrics import Reply, StageMetrics
 from deployments.engine.step_engine import StepEngine
 from deployments.voxcpm.checkpoint import VoxCPMCheckpoint
 from deployments.voxcpm.network import VoxCPMNetwork
@@ -69,6 +69,9 @@ class VoxCPMEngine:
 
     def check_health(self) -> None:
         self._engine.check_health()
+
+    def metrics(self) -> StageMetrics:
+        return self._engine.metrics()
 
     async def stream(self, job: VoxCPMJob) -> AsyncGenerator[Reply[PatchChunk], None]:
         """One chunk per patch, the last one with the reason why it ended.

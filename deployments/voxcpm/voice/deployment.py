@@ -57,6 +57,10 @@ class VoxCPMEncoder:
         """See profile_version."""
         return self._recordings.reply(self._version)
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Recordings computed and waiting, over those of a batch. Serve asks for it by this name."""
+        return self._recordings.metrics().scaling_stats()
+
     async def ready(self) -> bool:
         self.check_health()
         return True

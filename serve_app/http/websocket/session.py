@@ -20,9 +20,13 @@ from deployments.core.logs import RequestLogger
 from deployments.core.speech import SpeechRequest
 from serve_app.audio.encoders import FORMATS, output_rate_hz
 from serve_app.config import Limits
-from serve_app.http.errors import UNFORESEEN, error_body
+from serve_app.http.authentication import chosen_protocol
+from serve_app.http.caller import caller_of
+from serve_app.http.errors import POLICY_VIOLATION, UNFORESEEN, error_body
 from serve_app.http.headers import ignored_names
+from serve_app.http.remote_recording import remote_of
 from serve_app.http.service import SpeechService
+from serve_app.http.stream_cut import log_cut
 from serve_app.http.websocket.messages import (
     InputCancel,
     InputDone,
@@ -35,7 +39,7 @@ from serve_app.http.websocket.messages import (
 from serve_app.http.websocket.utterance import Utterance
 from serve_app.routing.names import no_such_voice, resolve, served_language
 
-NORMAL, GOING_AWAY, POLICY_VIOLATION = 1000, 1001, 1008  # RFC 6455, 7.4.1
+NORMAL, GOING_AWAY = 1000, 1001  # RFC 6455, 7.4.1
 
 
 def websocket_routes(service: SpeechService, limits: Limits) -> APIRouter:
@@ -44,7 +48,7 @@ def websocket_routes(service: SpeechService, limits: Limits) -> APIRouter:
 
     @routes.websocket("/v1/audio/speech/stream")
     async def stream(socket: WebSocket) -> None:
-        await socket.accept()
+        await socket.accept(subprotocol=chosen_protocol(socket.scope["subprotocols"]))
         await Session(socket, service, limits).run()
 
     return routes
@@ -60,6 +64,7 @@ class _Ended(Exception):
 class Session:
     def __init__(self, socket: WebSocket, service: SpeechService, limits: Limits) -> None:
         self._socket = socket
+        self._caller = caller_of(socket)
         self._service = service
         self._limits = limits
         self._id = uuid.uuid4().hex
@@ -142,7 +147,7 @@ class Session:
                 "session.config: comes between utterances; send input.done first", param="type"
             )
         output_rate_hz(FORMATS[config.response_format], config.sample_rate)
-        request = await config.request_for("", self._id)
+        request = self._caller.signed(await config.request_for("", self._id, remote_of(self._socket)))
         await self._check(request)
         self._config, self._request = config, request
 
@@ -153,12 +158,16 @@ class Session:
         catalogue = await self._service.catalogue(voices=voice is not None)
         resolve(request.model, catalogue.models, catalogue.model_aliases)
         served_language(request.language, catalogue.models)
-        if voice is None or any(known.spelled(voice) for known in catalogue.voices):
+        if voice is None or any(
+            known.spelled(voice) and self._caller.sees(known.owner) for known in catalogue.voices
+        ):
             return
         try:
-            await self._service.registered_voice(voice)
+            registered = await self._service.registered_voice(voice)
         except (InvalidRequest, NotFound):
             raise no_such_voice(voice) from None
+        if not self._caller.sees(registered.owner):
+            raise no_such_voice(voice)
 
     def _utterance(self, text: str) -> None:
         """`text` belongs to the open utterance, or begins one."""
@@ -239,6 +248,8 @@ class Session:
             RequestLogger(utterance.request_id).exception("an utterance failed")
             failure = SpeechError(UNFORESEEN)
         if failure is not None:
+            if utterance.start is not None and utterance.bytes_sent:
+                log_cut(utterance.request_id, utterance.start.model, utterance.bytes_sent, failure)
             await self._send({"type": "error", **error_body(failure), "utterance": utterance.number})
         await self._send(_done(utterance, failed=failure is not None))
         utterance.ended = True

@@ -135,7 +135,10 @@ class Utterance:
 
     async def _piece_samples(self, piece: TextPiece) -> AsyncGenerator[Samples, None]:
         request = replace(
-            self._request, text=piece.text, request_id=f"{self.request_id}-{len(self._running)}"
+            self._request,
+            text=piece.text,
+            request_id=f"{self.request_id}-{len(self._running)}",
+            part_of=self.request_id,
         )
         if self.start is None:
             delivery = await self._open(request)

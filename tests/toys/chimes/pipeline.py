@@ -93,7 +93,9 @@ class Pipeline(CloningPipeline):
             tempo=request.speed,
             voice_cache="miss" if found.outcome == "miss" else "hit",
             ignored=Params.unknown(request.params),
-            job=RingJob(len(request.text.split()), float(found.profile["gain"].max()), params),
+            job=RingJob(
+                len(request.text.split()), float(found.profile["gain"].max()), params, request.request_id
+            ),
         )
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:

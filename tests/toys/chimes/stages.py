@@ -30,6 +30,7 @@ class RingJob:
     words: int
     gain: float
     params: Params
+    request_id: str = ""
 
 
 class Ear:

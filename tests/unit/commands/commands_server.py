@@ -27,6 +27,7 @@ class ToyWeb:
     answer: Answer = field(default_factory=Answer)
     paths: list[str] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
+    authorizations: list[str | None] = field(default_factory=list)
 
 
 @contextmanager
@@ -35,7 +36,9 @@ def running_web() -> Iterator[ToyWeb]:
         def _reply(self) -> None:
             web.paths.append(self.requestline.split()[1])  # `path` has its slashes collapsed
             sent = self.rfile.read(int(self.headers.get("content-length", 0)))
-            web.bodies.append(json.loads(sent) if sent else None)
+            is_form = (self.headers.get("content-type") or "").startswith("multipart/")
+            web.bodies.append(json.loads(sent) if sent and not is_form else None)
+            web.authorizations.append(self.headers.get("authorization"))
             answer = web.answer
             self.send_response(answer.status)
             for name, value in answer.headers.items():
@@ -46,7 +49,7 @@ def running_web() -> Iterator[ToyWeb]:
             self.end_headers()
             self.wfile.write(answer.body)
 
-        do_GET = do_POST = _reply  # noqa: N815
+        do_GET = do_POST = do_DELETE = _reply  # noqa: N815
 
         def log_message(self, *arguments: Any) -> None: ...
 

@@ -16,4 +16,5 @@ def running() -> Iterator[ToyWeb]:
 def web(running: ToyWeb) -> ToyWeb:
     running.paths.clear()
     running.bodies.clear()
+    running.authorizations.clear()
     return running

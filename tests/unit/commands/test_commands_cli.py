@@ -197,16 +197,25 @@ def test_serve_starts_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
     monkeypatch.setattr(
         "serve_app.commands.serve.run",
-        lambda loaded: started.append((loaded.serve, list(loaded.args.models))),
+        lambda loaded, *_: started.append((loaded.serve, list(loaded.args.models))),
     )
     monkeypatch.setattr("serve_app.commands.provision.check_files", lambda loaded: [])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    assert voicegraph("serve", str(CPU), "--port", str(port), "--models", "kokoro").exit_code == 0
+    options = ("--port", str(port), "--host", "0.0.0.0", "--models", "kokoro")
+    assert voicegraph("serve", str(CPU), *options).exit_code == 0
     ((schema, models),) = started
-    assert schema.http_options.port == port
+    assert (schema.http_options.host, schema.http_options.port) == ("0.0.0.0", port)
     assert models == ["kokoro"]
+
+
+@pytest.mark.usefixtures("never_started")
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "198.51.100.1"])
+def test_a_host_that_is_not_this_machines_is_one_clear_line(host: str) -> None:
+    result = voicegraph("serve", str(CPU), "--host", host)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"cannot listen on {host}:8000: ")
 
 
 @pytest.mark.parametrize("port", ["0", "70000", "x"])

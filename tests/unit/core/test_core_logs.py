@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
-from deployments.core.logs import RequestLogger, logger
+from deployments.core.logs import RequestLogger, ids_of, logger, request_id_of
 
 
 class _Records(logging.Handler):
@@ -44,6 +46,22 @@ def test_a_trace_comes_along(records: list[logging.LogRecord]) -> None:
     (record,) = records
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], ValueError)
+
+
+def test_json_lines_have_the_request_as_a_field(records: list[logging.LogRecord]) -> None:
+    from ray._common.formatters import JSONFormatter
+
+    RequestLogger("the-id").warning("late", extra={"model": "m"})
+    (record,) = records
+    line = json.loads(JSONFormatter().format(record))
+    assert (line["speech_request_id"], line["model"], line["levelname"]) == ("the-id", "m", "WARNING")
+
+
+def test_the_request_of_a_job_is_that_of_what_an_engine_made_of_it() -> None:
+    job = SimpleNamespace(request_id="the-id")
+    assert request_id_of(job) == request_id_of(SimpleNamespace(job=job)) == "the-id"
+    assert request_id_of(object()) == ""
+    assert ids_of([job, object()]) == "[requests the-id ?]"
 
 
 def test_an_id_of_a_client_may_be_anything(records: list[logging.LogRecord]) -> None:

@@ -24,6 +24,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.core.deadline import Deadline
 from deployments.core.ray_internals import (
     QUIET,
+    agents_at,
     bind_by_path,
     bound_deployments,
     by_value,
@@ -31,6 +32,8 @@ from deployments.core.ray_internals import (
     haproxy_switches,
     logs_directory,
     own_context,
+    own_port_switches,
+    shutdown_timeout_s,
 )
 from serve_app.ingress import Ingress
 
@@ -164,6 +167,10 @@ def test_the_switches_are_read_by_the_installed_ray() -> None:
         "RAY_SERVE_ENABLE_HA_PROXY": True,
         "RAY_SERVE_HAPROXY_BINARY_PATH": "/tmp/vgh/haproxy",
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": False,
+        "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.core.ray_front_proxy:install",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": 1.0,
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": 320,
         "RAY_SERVE_HAPROXY_METRICS_PORT": 12_345,
         "RAY_SERVE_HAPROXY_STATS_PORT": 12_346,
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "/tmp/vgh/haproxy.cfg",
@@ -183,7 +190,7 @@ def test_the_switches_of_rays_own_processes_are_known_to_them() -> None:
     unknown = [
         name for name in others if name not in reporter and name.removeprefix("RAY_").encode() not in raylet
     ]
-    assert len(others) == 5
+    assert len(others) == 4
     assert unknown == []
 
 
@@ -201,3 +208,38 @@ def test_the_logs_and_the_registry_of_actors_are_where_they_are_looked_for() -> 
     assert hasattr(ray._private.worker, "_global_node")
     assert callable(Node.get_logs_dir_path)
     assert "actor_id" in inspect.signature(ray._private.state.actors).parameters
+
+
+# shutdown_timeout_s
+
+
+def test_a_deployment_knows_how_long_its_streams_have_to_end() -> None:
+    assert shutdown_timeout_s(serve.deployment(name="x", graceful_shutdown_timeout_s=310)(Leaf)) == 310.0
+
+
+# agents_at, own_port_switches
+
+
+def test_ray_starts_its_helpers_where_it_is_told() -> None:
+    from ray._private import parameter
+
+    before = parameter.RayParams
+    with agents_at(21_004, 21_005, 21_006):
+        found = parameter.RayParams()
+    assert (found.metrics_agent_port, found.dashboard_agent_listen_port) == (21_004, 21_005)
+    assert found.runtime_env_agent_port == 21_006
+    assert parameter.RayParams is before
+
+
+def test_serve_reads_the_ports_of_a_run_from_its_environment() -> None:
+    """Also those that it starts in other processes: all read the same constants."""
+    switches = own_port_switches((21_000, 21_001), (21_010, 21_054), (21_055, 21_099))
+    code = "from ray.serve._private import constants as c; print([getattr(c, name) for name in {}])"
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(list(switches))],
+        env={**os.environ, **switches},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str([int(port) for port in switches.values()])

@@ -16,7 +16,9 @@ from pydantic.fields import FieldInfo
 
 from deployments.core import errors
 from deployments.core.catalogue import OPENAI_VOICES
+from serve_app.capacity import plan
 from serve_app.config import OPENAI_MODEL_ALIASES, Config
+from serve_app.scaling.settings import POLICY, STREAMS_PER_ROUTER, PolicySettings
 
 DASH = "–"
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -366,7 +368,7 @@ def test_sizes_of_the_cluster() -> None:
     cluster = ray_service()["rayClusterConfig"]
     head = pod(cluster["headGroupSpec"])[1]["resources"]
     worker = pod(cluster["workerGroupSpecs"][0])[1]["resources"]["limits"]
-    with_gpu = yaml.safe_load(page("k8s/overlays/gpu/gpu-worker.yaml"))[0]["value"]["limits"]
+    with_gpu = yaml.safe_load(page("k8s/overlays/single-gpu/gpu-worker.yaml"))[0]["value"]["limits"]
 
     def size(limits: Mapping[str, str]) -> tuple[str, str]:
         return limits["cpu"], limits["memory"].removesuffix("Gi")
@@ -380,10 +382,28 @@ def test_sizes_of_the_cluster() -> None:
     assert said(KUBERNETES, r"KubeRay v[\d.]+, Ray ([\d.]+)\)") == (ray,)
 
 
+def test_what_a_process_a_node_and_a_cluster_carry() -> None:
+    page = "docs/capacity.md"
+    carried = {
+        row[0]: row[1] for row in rows(section(page, "## From one card to a hundred thousand listeners"))
+    }
+    assert carried["Router, Ingress"] == f"{plan.STREAMS_PER_INGRESS} streams a process"
+    assert plan.STREAMS_PER_INGRESS == STREAMS_PER_ROUTER
+    assert carried["proxy"] == f"{plan.STREAMS_PER_PROXY:,} streams a node".replace(",", " ")
+    assert carried["object store"] == f"{plan.STORE_BYTES_PER_S_AND_NODE / 1e6:.0f} MB a second and node"
+    nodes, replicas = f"{plan.NODES_PER_CLUSTER}", f"{plan.REPLICAS_PER_CLUSTER:,}".replace(",", " ")
+    assert carried["one Ray cluster"] == f"{nodes} nodes, {replicas} replicas"
+    assert float(said(page, r"`--utilisation` is ([\d.]+) unless")[0]) == plan.UTILISATION
+    assert float(said(page, r"over `target_load` \(([\d.]+)\)")[0]) == PolicySettings().target_load
+
+
 def test_the_example_of_a_config() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", page("docs/configuration.md"), re.DOTALL)
+    example, scaling = re.findall(r"```yaml\n(.*?)```", page("docs/configuration.md"), re.DOTALL)
     config = yaml.safe_load(example)
     default = yaml.safe_load(page("configs/cpu.yaml"))
     assert config["http_options"] == default["http_options"]
     (application,) = config["applications"]
     assert Config(**application["args"]).default_model == "kokoro"
+    (scaled,) = yaml.safe_load(scaling)["applications"]
+    assert scaled["autoscaling_policy"]["policy_function"] == POLICY
+    PolicySettings(**scaled["autoscaling_policy"]["policy_kwargs"])

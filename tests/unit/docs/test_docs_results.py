@@ -105,3 +105,17 @@ def test_results_in_sentences(sentence: str, file: str, places: tuple[str, ...])
     for figure, place in zip(told, places, strict=True):
         digits = len(figure.partition(".")[2])
         assert figure == f"{look_up(result(file), place):.{digits}f}", place
+
+
+def test_what_a_burst_does() -> None:
+    found = result("scaling")
+    deployments = found["deployments"]
+    busy = deployments.pop("busy-talker")
+    told = said(
+        "docs/capacity.md",
+        r"had a second replica ([\d.]+) s after the burst began and (\d) at its peak; ([\d.]+) s after its end",
+    )
+    assert told == (f"{busy['grew_after_s']:.1f}", str(busy["peak"]), f"{busy['back_after_s']:.1f}")
+    assert {each["peak"] for name, each in deployments.items() if not name.startswith("rare")} == {1}
+    told = said("docs/capacity.md", r"of (\d+) streams (\d+) failed and (\d+) were cut")
+    assert told == tuple(str(found[key]) for key in ("streams", "failed", "cut"))

@@ -14,7 +14,7 @@ from deployments.core.speech import SpeechRequest
 from deployments.text.language import script_language
 from serve_app.config import Config
 from serve_app.http.schema import SpeechBody
-from serve_app.routing import circuit, health, load, opening
+from serve_app.routing import circuit, health, load, opening, sleep
 from serve_app.routing.needs import Needs
 from serve_app.routing.policy import Policy, decide
 from serve_app.routing.rules import Conditions
@@ -52,6 +52,8 @@ def test_the_figures_are_those_of_the_code() -> None:
     assert opening.SHARE == 0.5
     assert "half of its time" in text
     assert f"last {load.RECENT} first audios" in text
+    assert sleep.LATE == 2
+    assert "after twice the usual time is down" in text
 
 
 @pytest.mark.parametrize("row", EXAMPLES, ids=lambda row: row[0])

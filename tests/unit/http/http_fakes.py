@@ -19,8 +19,9 @@ from deployments.core.errors import InvalidRequest, NotFound
 from deployments.core.settings import Params
 from deployments.core.speech import AudioChunk, Samples, SpeechRequest, StreamEnd, StreamEvent, StreamStart
 from deployments.text.check import check_text
-from serve_app.config import OPENAI_MODEL_ALIASES, Limits
+from serve_app.config import OPENAI_MODEL_ALIASES, AuthSettings, Limits
 from serve_app.http.application import create_api
+from serve_app.observe.now import ModelNow, StageNow
 from serve_app.routing.decision import Decision, Load
 from serve_app.routing.names import resolve
 from serve_app.routing.needs import Needs
@@ -135,13 +136,20 @@ class FakeService:
     async def status(self) -> dict[str, bool]:
         return self.ready
 
+    async def now(self) -> tuple[ModelNow, ...]:
+        return (
+            ModelNow("toy", "up", 3, 0.25, 0.5, {"gpt": StageNow(2, 16, 5, 1)}),
+            ModelNow("other", "down", 0, None, None, {}),
+        )
 
-def make_app(service: Any, limits: Limits = LIMITS) -> FastAPI:
-    return create_api(service, limits)
+
+def make_app(service: Any, limits: Limits = LIMITS, auth: AuthSettings | None = None) -> FastAPI:
+    return create_api(service, limits, auth=auth)
 
 
-def make_client(service: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(make_app(service)), base_url="http://test")
+def make_client(service: Any, auth: AuthSettings | None = None) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(make_app(service, auth=auth))
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 
 def body_schema(document: dict[str, Any], path: str, method: str = "post") -> dict[str, Any]:

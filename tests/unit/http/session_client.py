@@ -16,7 +16,10 @@ PATH = "/v1/audio/speech/stream"
 class Talk:
     """The client's end of one session."""
 
-    def __init__(self, to_server: asyncio.Queue[Any], from_server: asyncio.Queue[Any]) -> None:
+    def __init__(
+        self, to_server: asyncio.Queue[Any], from_server: asyncio.Queue[Any], protocol: str | None = None
+    ) -> None:
+        self.protocol = protocol
         self._to_server = to_server
         self._from_server = from_server
 
@@ -70,7 +73,9 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking(app: FastAPI) -> AsyncGenerator[Talk, None]:
+async def talking(
+    app: FastAPI, *, headers: dict[str, str] | None = None, protocols: tuple[str, ...] = ()
+) -> AsyncGenerator[Talk, None]:
     """A session; on leaving the block the client disconnects, and the server must have ended by itself."""
     to_server: asyncio.Queue[Any] = asyncio.Queue()
     from_server: asyncio.Queue[Any] = asyncio.Queue()
@@ -83,8 +88,8 @@ async def talking(app: FastAPI) -> AsyncGenerator[Talk, None]:
         "raw_path": PATH.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [],
-        "subprotocols": [],
+        "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+        "subprotocols": list(protocols),
         "client": ("test", 1),
         "server": ("test", 80),
     }
@@ -92,7 +97,7 @@ async def talking(app: FastAPI) -> AsyncGenerator[Talk, None]:
     server = asyncio.create_task(app(scope, to_server.get, from_server.put))  # type: ignore[arg-type]
     accepted = await asyncio.wait_for(from_server.get(), 5)
     assert accepted["type"] == "websocket.accept"
-    talk = Talk(to_server, from_server)
+    talk = Talk(to_server, from_server, accepted.get("subprotocol"))
     try:
         yield talk
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Any
 
 from http_fakes import MODEL_RATE_HZ, ToyParams, catalogue, judge, tone
 
@@ -13,6 +12,7 @@ from deployments.core.catalogue import Catalogue
 from deployments.core.errors import InvalidRequest, NotFound, Overloaded, SpeechError
 from deployments.core.speech import AudioChunk, SpeechRequest, StreamEnd, StreamEvent, StreamStart
 from deployments.text.check import check_text
+from deployments.voices.registered_voice import RegisteredVoice
 from serve_app.config import Limits
 
 MAX_CHARS = 200
@@ -66,6 +66,7 @@ class Speaker:
         self.voices_listed += voices
         return catalogue(voices=voices)
 
-    async def registered_voice(self, name: str) -> Any:
+    async def registered_voice(self, name: str) -> RegisteredVoice:
         if name != "Ada":
             raise NotFound(f"no {name}")
+        return RegisteredVoice("voice_1", "Ada", "0" * 64, "audio/wav", 1, 4.0, 16_000)

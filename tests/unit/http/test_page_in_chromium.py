@@ -1,30 +1,34 @@
-"""The page at / in a real Chromium, over fake services and under a strict content security policy."""
+"""The pages at / and /docs in a real Chromium, over fake services and under the policy that the server sends along."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from chromium import chromium, text_of
+from fastapi import FastAPI
 from http_fakes import CARD, OTHER, VOICES, FakeService, make_app, speech
 from selenium import webdriver
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from starlette.requests import Request
 
 from deployments.core.catalogue import Catalogue, VoiceCard
 from deployments.core.errors import InvalidRequest
+from serve_app.config import AuthSettings
+from serve_app.keys.api_key import new_key
+from serve_app.keys.key_file import KeyFile
 
 pytestmark = pytest.mark.browser
 
-POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'"
 SCRIPT = "<img src=x onerror='document.title=\"broken into\"'>"
 STRANGE = VoiceCard("strange", SCRIPT, "toy", "not a language")
 WAIT_S = 30
@@ -52,16 +56,8 @@ def service() -> PageService:
     return PageService()
 
 
-@pytest.fixture(scope="module")
-def url(service: PageService) -> Iterator[str]:
-    app = make_app(service)
-
-    @app.middleware("http")
-    async def strict(request: Request, call_next: Any) -> Any:
-        response = await call_next(request)
-        response.headers["Content-Security-Policy"] = POLICY
-        return response
-
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
@@ -72,6 +68,12 @@ def url(service: PageService) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def url(service: PageService) -> Iterator[str]:
+    with serving(make_app(service)) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,19 @@ def test_it_speaks(page: webdriver.Chrome, service: PageService) -> None:
     assert text_of(page, "status") == "complete"
     assert text_of(page, "answered") == "toy / anna"
     assert page.execute_script("return voicegraph.peak") > 0.2
+
+
+def test_what_the_server_is_doing_is_shown_where_it_is_asked_for(page: webdriver.Chrome) -> None:
+    live = page.find_element(By.ID, "live")
+    assert live.find_elements(By.TAG_NAME, "canvas") == []
+    live.find_element(By.TAG_NAME, "summary").click()
+    WebDriverWait(page, WAIT_S).until(lambda _: len(live.find_elements(By.CSS_SELECTOR, "canvas")) == 8)
+    toy, other = live.find_elements(By.TAG_NAME, "section")
+    assert [figure.text for figure in toy.find_elements(By.TAG_NAME, "dd")] == ["3", "1", "0.25 s", "0.50"]
+    assert [figure.text for figure in other.find_elements(By.TAG_NAME, "dd")] == ["0", "0", "–", "–"]
+    assert toy.find_element(By.TAG_NAME, "h3").text.split() == ["toy", "up"]
+    assert "gpt: 2 running, 5 of 16 in use" in toy.text
+    assert other.find_element(By.CLASS_NAME, "down").text == "down"
 
 
 def test_settings_are_those_of_the_chosen_model(page: webdriver.Chrome) -> None:
@@ -202,3 +217,42 @@ def test_what_others_wrote_is_text(page: webdriver.Chrome, service: PageService)
 def test_nothing_comes_from_elsewhere(page: webdriver.Chrome, url: str) -> None:
     script = "return performance.getEntriesByType('resource').map(entry => entry.name)"
     assert all(name.startswith(url) for name in page.execute_script(script))
+
+
+def test_it_asks_for_a_key_where_the_server_does(
+    browser: webdriver.Chrome, service: PageService, tmp_path: Path
+) -> None:
+    key, kept = new_key("Ada")
+    KeyFile(tmp_path / "keys.json").add(kept)
+    auth = AuthSettings(keys_file=str(tmp_path / "keys.json"))
+    with serving(make_app(service, auth=auth)) as url:
+        browser.get(url)
+        field = browser.find_element(By.ID, "key")
+        WebDriverWait(browser, WAIT_S).until(lambda _: field.is_displayed())
+        assert "asks for an API key" in text_of(browser, "error")
+        field.send_keys(key, Keys.TAB)
+        WebDriverWait(browser, WAIT_S).until(
+            lambda b: b.find_elements(By.CSS_SELECTOR, "#voice option[value=anna]")
+        )
+        assert not browser.find_element(By.ID, "error").is_displayed()
+        speak(browser, service)
+        assert text_of(browser, "status") == "complete"
+        assert service.requests[-1].key_id == kept.id
+        browser.refresh()
+        WebDriverWait(browser, WAIT_S).until(
+            lambda b: b.find_elements(By.CSS_SELECTOR, "#voice option[value=anna]")
+        )
+        browser.execute_script("sessionStorage.clear()")
+    browser.get_log("browser")  # type: ignore[no-untyped-call]  # the 401 is in it
+
+
+def test_no_key_is_asked_for_where_none_is_needed(page: webdriver.Chrome) -> None:
+    assert not page.find_element(By.ID, "key").is_displayed()
+
+
+def test_the_documentation_is_drawn(browser: webdriver.Chrome, url: str) -> None:
+    browser.get_log("browser")  # type: ignore[no-untyped-call]
+    browser.get(f"{url}/docs")
+    WebDriverWait(browser, WAIT_S).until(lambda b: len(b.find_elements(By.CLASS_NAME, "opblock")) > 5)
+    blocked = [entry["message"] for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
+    assert not [message for message in blocked if "Content Security Policy" in message], blocked

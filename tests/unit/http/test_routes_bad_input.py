@@ -142,12 +142,39 @@ async def test_a_body_that_is_not_an_object(client: httpx.AsyncClient, content: 
     assert "object" in check_error(await client.post(SPEECH, content=content), 400)
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-@pytest.mark.parametrize("path", [SPEECH, f"{SPEECH}/batch"])
-async def test_a_body_that_is_not_called_json(client: httpx.AsyncClient, path: str, kind: str) -> None:
+CURL = "application/x-www-form-urlencoded"  # what `curl -d` says where nobody tells it otherwise
+BROWSER = {"sec-fetch-site": "same-origin"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "headers"),
+    [
+        ("text/plain", {}),
+        ("text/plain;charset=UTF-8", {}),
+        ("multipart/form-data", {}),
+        ("multipart/form-data; boundary=x", {}),
+        ("application/jsonp", {}),
+        (CURL, BROWSER),
+        (CURL, {"origin": "http://test"}),
+        (None, BROWSER),
+        (None, {"origin": "http://test"}),
+    ],
+)
+@pytest.mark.parametrize("path", [SPEECH, f"{SPEECH}/batch", "/v1//audio/route/"])
+async def test_a_body_that_is_not_called_json(
+    client: httpx.AsyncClient, service: FakeService, path: str, kind: str | None, headers: dict[str, str]
+) -> None:
     """A page of another site can send these without asking the browser; JSON it cannot."""
-    answer = await client.post(path, content=json.dumps(GOOD), headers={"content-type": kind})
-    assert "application/json" in check_error(answer, 400, code="invalid_json")
+    named = {**headers, **({} if kind is None else {"content-type": kind})}
+    answer = await client.post(path, content=json.dumps(GOOD), headers=named)
+    assert "application/json" in check_error(answer, 415, code="unsupported_media_type")
+    assert not service.requests
+
+
+async def test_what_curl_sends_by_itself_is_read(client: httpx.AsyncClient, service: FakeService) -> None:
+    answer = await client.post(SPEECH, content=json.dumps(GOOD), headers={"content-type": CURL})
+    assert answer.status_code == 200
+    assert service.requests[0].text == GOOD["input"]
 
 
 @pytest.mark.parametrize("kind", [None, "application/json; charset=utf-8", "application/problem+json"])
@@ -269,7 +296,7 @@ async def test_head_of_a_route_that_is_not_there(client: httpx.AsyncClient, path
     assert answer.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("value", ["x" * 201, "é".encode("latin-1")])
+@pytest.mark.parametrize("value", ["x" * 201, "é".encode("latin-1"), b"\x1b[2J"])
 async def test_a_request_id_that_cannot_be_a_header_is_refused(client: httpx.AsyncClient, value: Any) -> None:
     check_error(await client.post(SPEECH, json=GOOD, headers={"x-request-id": value}), 400)
 

@@ -100,6 +100,14 @@ def test_one_error_names_all_missing_files_and_the_command(own: Path) -> None:
     assert "semantic_codec_model" not in str(caught.value)
 
 
+def test_a_missing_file_is_wanted_here_and_not_on_the_machine_of_the_author(own: Path) -> None:
+    edit(own, gpt_checkpoint="/data/exp/ckpts/gpt.pth")
+    (own / "gpt.pth").unlink()
+    assert IndexTTSCheckpoint(own).missing("gpt") == ["gpt.pth"]
+    with pytest.raises(CheckpointError, match=r"lacks gpt\.pth\. Run: "):
+        IndexTTSCheckpoint(own).path("gpt")
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_names_of_training_are_taken_off(own: Path, wrapped: bool) -> None:
     bare = IndexTTSCheckpoint(own).tensors("gpt")

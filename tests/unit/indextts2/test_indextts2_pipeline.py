@@ -138,7 +138,7 @@ async def test_segments_come_in_order_with_pauses(
     assert np.array_equal(joined(chunks), expected(graph.stages, segments))
     assert end.audio_s == pytest.approx(len(joined(chunks)) / GEOMETRY.sample_rate_hz)
     assert [chunk.segment for chunk in chunks] == sorted(chunk.segment for chunk in chunks)
-    assert set(end.stage_s) == {"spk", "gpt", "s2mel", "voc"}
+    assert set(end.stage_s) == {"queue", "spk", "gpt", "s2mel", "voc"}
     assert [job.stream for job in graph.stages.gpt_jobs] == list(range(segments))
     assert graph.stages.open == 0
     assert len(asyncio.all_tasks()) == 1

@@ -23,7 +23,7 @@ async def test_all_of_the_text_is_spoken_in_order_and_the_end_says_how_long() ->
     assert [chunk.segment for chunk in chunks] == sorted(chunk.segment for chunk in chunks)
     assert isinstance(end, StreamEnd)
     assert end.audio_s == pytest.approx(sum(len(chunk.samples) for chunk in chunks) / RATE_HZ)
-    assert end.stage_s.keys() == {"kokoro"}
+    assert end.stage_s.keys() == {"queue", "kokoro"}
 
 
 async def test_segments_are_trimmed_and_the_pause_is_between_not_after() -> None:

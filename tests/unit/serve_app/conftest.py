@@ -22,9 +22,11 @@ def route(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Route:
 
 @pytest.fixture(autouse=True)
 async def no_probe_goes_on() -> AsyncIterator[None]:
-    """A router asks models that are down until its process ends; the loop of the tests goes on."""
+    """A router watches its models, and asks those that are down, until its process ends; the loop of the tests goes
+    on."""
     yield
-    probes = [task for task in asyncio.all_tasks() if "HealthMonitor._probe" in repr(task.get_coro())]
+    endless = ("HealthMonitor._probe", "HealthMonitor.watch")
+    probes = [task for task in asyncio.all_tasks() if any(name in repr(task.get_coro()) for name in endless)]
     for task in probes:
         task.cancel()
     await asyncio.gather(*probes, return_exceptions=True)

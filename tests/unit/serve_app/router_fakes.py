@@ -105,10 +105,12 @@ async def _play(steps: list[Step]) -> None:
 class CountingTelemetry(Telemetry):
     """Keeps what is counted: (model, code) of requests that ended, reasons of those that were aborted."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, slow_s: float | None = None) -> None:
+        super().__init__(slow_s)
         self.codes: list[tuple[str, int]] = []
         self.reasons: list[str] = []
+        self.blamed: list[tuple[str, str]] = []  # (model, stage) of slow requests
+        self.missed_s: list[float] = []  # by streams that ended
 
     def finished(self, model: str, audio_s: float, seconds: float) -> None:
         self.codes.append((model, 200))
@@ -117,6 +119,14 @@ class CountingTelemetry(Telemetry):
     def failed(self, model: str, code: int) -> None:
         self.codes.append((model, code))
         super().failed(model, code)
+
+    def slow(self, model: str, stage: str) -> None:
+        self.blamed.append((model, stage))
+        super().slow(model, stage)
+
+    def heard(self, model: str, missed_s: float) -> None:
+        self.missed_s.append(missed_s)
+        super().heard(model, missed_s)
 
     def aborted(self, reason: str) -> None:
         self.reasons.append(reason)

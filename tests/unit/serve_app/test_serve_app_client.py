@@ -13,6 +13,7 @@ from ray.serve.exceptions import RayServeException
 from deployments.core.deadline import NEVER
 from deployments.core.errors import InvalidRequest, SpeechError, Unavailable
 from deployments.core.speech import AudioChunk, Emotion, SpeechRequest, StreamEnd, StreamStart
+from serve_app import client
 from serve_app.client import MAX_GRPC_BYTES, RequestFields, RouterClient, Speech, Voicegraph, cause_of
 
 START = StreamStart("toy", "anna", 16_000, "test")
@@ -149,8 +150,12 @@ def test_a_request_takes_the_fields_of_speech_request() -> None:
 
 
 def test_the_fields_of_a_request_are_those_of_speech_request() -> None:
-    own = {"request_id", "text"}
-    assert RequestFields.__annotations__.keys() == {field.name for field in fields(SpeechRequest)} - own
+    own = {"request_id", "text", "part_of"}
+    of_keys = {"key_id", "voices_of"}  # whoever is inside of the cluster needs none
+    assert (
+        RequestFields.__annotations__.keys()
+        == {field.name for field in fields(SpeechRequest)} - own - of_keys
+    )
 
 
 def test_parameters_of_a_model_have_a_place_of_their_own() -> None:
@@ -228,3 +233,33 @@ async def test_large_messages_do_not_go_by_grpc(large: bool, request_: SpeechReq
     [event async for event in RouterClient(WithOptions({})).stream(request_)]  # type: ignore[arg-type]
     assert taken == [{"stream": True} if large else {"stream": True, "_by_reference": False}]
     assert len(pickle.dumps(request_)) < MAX_GRPC_BYTES or large
+
+
+async def test_another_router_is_asked_where_one_dies_before_its_first_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "RETRY_PAUSES_S", (0.0, 0.0))
+
+    class Dying(Handle):
+        """Dies over so many calls, each after these items."""
+
+        def __init__(self, deaths: int, *items: Any) -> None:
+            super().__init__(START, chunk(1), StreamEnd(1.0))
+            self.deaths, self.before = deaths, items
+
+        def remote(self, *_: Any, **__: Any) -> Response:
+            if len(self.responses) < self.deaths:
+                self.responses.append(Response((*self.before, ActorDiedError())))
+                return self.responses[-1]
+            return super().remote()
+
+    for deaths, asked in ((1, 2), (2, 3)):
+        handle = Dying(deaths)
+        events = [event async for event in RouterClient(handle).stream(REQUEST)]  # type: ignore[arg-type]
+        assert [type(event) for event in events] == [StreamStart, AudioChunk, StreamEnd]
+        assert len(handle.responses) == asked
+        assert all(response.cancelled for response in handle.responses)
+    for handle, asked in ((Dying(3), 3), (Dying(1, START), 1)):
+        with pytest.raises(Unavailable, match="try again"):
+            [event async for event in RouterClient(handle).stream(REQUEST)]  # type: ignore[arg-type]
+        assert len(handle.responses) == asked

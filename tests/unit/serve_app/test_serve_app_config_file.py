@@ -10,7 +10,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve_app.config_file import ConfigError, check_files, load
+from serve_app.config import InPlace
+from serve_app.config_file import ConfigError, check_files, deployable, load
 
 CPU = Path(__file__).parents[3] / "configs" / "cpu.yaml"
 
@@ -232,3 +233,27 @@ def test_missing_weights_are_named_with_the_command_that_fetches_them(
 def test_the_names_of_all_deployments() -> None:
     stages = {f"indextts2-{stage}" for stage in ("speaker", "gpt", "s2mel", "vocoder")}
     assert load(CPU).deployments.keys() == {"Ingress", "Router", "kokoro", *stages}
+
+
+def test_limits_travel_where_a_change_replaces_no_replica(path: Path) -> None:
+    changed = placed((*APP, "args", "limits"), {"max_requests": 7})
+    path.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    schema = deployable(load(path))
+    application = schema.applications[0]
+    assert "limits" not in application.args
+    entries = {entry.name: entry for entry in application.deployments}
+    for name in ("Router", "Ingress"):
+        assert InPlace.model_validate(entries[name].user_config).limits.max_requests == 7
+    path.write_text(CPU.read_text(encoding="utf-8"), encoding="utf-8")
+    unchanged = deployable(load(path)).applications[0]
+    assert unchanged.args == application.args
+
+
+def test_what_the_file_says_of_it_itself_is_kept_and_checked(path: Path) -> None:
+    own = {"limits": {"max_requests": 9}}
+    router = (*APP, "deployments", 1)
+    path.write_text(yaml.safe_dump(placed((*router, "user_config"), own)), encoding="utf-8")
+    entries = {entry.name: entry for entry in deployable(load(path)).applications[0].deployments}
+    assert entries["Router"].user_config == own
+    wrong = placed((*router, "user_config"), {"limits": {"max_request": 9}})
+    assert "Router.user_config.limits.max_request" in problems(path, wrong)[0]

@@ -8,6 +8,7 @@ import yaml
 
 from serve_app.config_file import load
 from serve_app.demand import Demand, demands, lacking
+from serve_app.scaling.settings import POLICY
 
 CPU = Path(__file__).parents[3] / "configs" / "cpu.yaml"
 
@@ -15,9 +16,17 @@ CPU = Path(__file__).parents[3] / "configs" / "cpu.yaml"
 def demanded(path: Path, **options: Any) -> Demand:
     """Of kokoro in the default config with these options."""
     changed = yaml.safe_load(CPU.read_text(encoding="utf-8"))
-    (entry,) = (one for one in changed["applications"][0]["deployments"] if one["name"] == "kokoro")
+    (application,) = changed["applications"]
+    (entry,) = (one for one in application["deployments"] if one["name"] == "kokoro")
     entry.clear()
     entry.update({"name": "kokoro", **options})
+    if "autoscaling_config" in options or options.get("num_replicas") == "auto":
+        (router,) = (one for one in application["deployments"] if one["name"] == "Router")
+        del router["num_replicas"]
+        router["autoscaling_config"] = {"min_replicas": 1, "max_replicas": 1}
+        application["autoscaling_policy"] = {"policy_function": POLICY}
+        if options.get("autoscaling_config", {}).get("min_replicas") == 0:
+            application["args"]["cold_start_s"] = {"kokoro": 5}
     path.write_text(yaml.safe_dump(changed), encoding="utf-8")
     (found,) = (one for one in demands(load(path)) if one.deployment == "kokoro")
     return found

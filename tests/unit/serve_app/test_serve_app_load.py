@@ -11,12 +11,15 @@ from serve_app.request_limit import RequestLimit
 from serve_app.routing.decision import Load
 from serve_app.routing.health import HealthMonitor
 from serve_app.routing.load import RECENT, LoadMonitor
+from serve_app.routing.sleep import Sleepers
 
 
 def monitor(*models: ScriptedModel) -> LoadMonitor:
     pipelines = {model.name: model for model in models}
     limits = {name: RequestLimit(name, most=1, retry_after_s=1.0) for name in pipelines}
-    return LoadMonitor(pipelines, HealthMonitor(pipelines), limits)  # type: ignore[arg-type]
+    return LoadMonitor(
+        pipelines, HealthMonitor(pipelines), limits, Sleepers(pipelines, {}, lambda name: False)
+    )  # type: ignore[arg-type]
 
 
 def test_nothing_is_known_at_first() -> None:

@@ -195,6 +195,17 @@ async def test_every_failure_is_answered_and_counted_with_its_status(
     assert there.idle()
 
 
+async def test_what_models_are_doing_is_told_without_asking_a_stage(route: Route) -> None:
+    there = await route(ScriptedModel("one"), ScriptedModel("two", [Unavailable("down")]))
+    await there.events(model="one")
+    await there.events(model="two")
+    one, two = await there.router.now()
+    assert (one.model, one.state, one.requests) == ("one", "up", 0)
+    assert one.first_audio_s is not None
+    assert one.rtf is not None
+    assert (two.model, two.state, two.first_audio_s) == ("two", "down", None)
+
+
 async def test_a_failure_before_any_model_was_chosen_is_counted_too(
     route: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +217,9 @@ async def test_a_failure_before_any_model_was_chosen_is_counted_too(
     monkeypatch.setattr(there.router._voices, "find_in_memory", broken)
     assert failure_of(await there.events(voice="somebody")).status == 500
     assert failure_of(await there.events("?!")).status == 400
-    assert there.counted.codes == [("none", 500), ("none", 400)]
+    assert failure_of(await there.events("?!", model="one")).status == 400
+    assert failure_of(await there.events(model="no such model")).status == 404
+    assert there.counted.codes == [("auto", 500), ("auto", 400), ("one", 400), ("unknown", 404)]
     assert there.counted.reasons == []
 
 

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from router_fakes import (
 )
 
 from deployments.core.errors import NotFound, Overloaded, Unavailable
+from deployments.core.pipeline import Plan
 from deployments.core.speech import (
     SpeechRequest,
     StreamEnd,
@@ -134,3 +136,28 @@ async def test_a_thousand_uploaded_voices_cost_a_request_nothing(route: Route) -
             calls_of_choosing(voice)  # what is computed once
             counts.append(calls_of_choosing(voice))
         assert counts[0] == counts[1]
+
+
+async def test_a_voice_of_another_key_is_not_spoken_with(route: Route) -> None:
+    """Neither where the router knows of it nor where only the model found it."""
+    model = ScriptedModel("clone", cloning=True)
+    there = await route(model)
+    model.voices = ()
+    owned = replace(registered_voice(1), owner="11111111")
+
+    async def plan(request: SpeechRequest) -> Plan:
+        return Plan(request, replace(owned.card, model="clone"), 1.0)
+
+    model.plan = plan  # type: ignore[method-assign]
+    for known in (True, False):
+        found = owned if known else None
+        there.router._voices.find_in_memory = lambda name, found=found: found  # type: ignore[method-assign]
+        for model_name in ("auto", "clone"):
+            asked = {"model": model_name, "voice": owned.name}
+            refused = failure_of(await there.events(**asked, voices_of="22222222"))
+            assert (refused.status, refused.code) == (404, "voice_not_found")
+            assert owned.id not in refused.message
+    there.router._voices.find_in_memory = lambda name: owned  # type: ignore[method-assign]
+    for mine in ("11111111", None):
+        assert isinstance((await there.events(voice=owned.name, voices_of=mine))[-1], StreamEnd)
+    assert there.idle()

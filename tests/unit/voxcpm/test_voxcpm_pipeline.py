@@ -94,7 +94,7 @@ async def test_segments_come_in_order_with_pauses(make: Make, version: int, stre
     assert np.array_equal(joined(chunks), np.concatenate(parts))
     assert end.audio_s == pytest.approx(len(joined(chunks)) / rate(pipeline))
     assert [chunk.segment for chunk in chunks] == sorted(chunk.segment for chunk in chunks)
-    assert set(end.stage_s) == {"encoder", "engine"}
+    assert set(end.stage_s) == {"queue", "encoder", "engine"}
     assert end.warnings == ()
     assert [job.stream for job in fake.jobs] == list(range(segments))
     assert fake.open == 0

@@ -79,7 +79,7 @@ async def test_codes_are_sent_as_soon_as_they_are_chosen(started: Start, golden_
     endless = Golden.load_25(golden_25, stop_bias=NEVER)
     job = endless.job(0, params=Params(num_beams=1, max_codes=6), emit_codes=2)
     chunks = await collect(started(endless), job)
-    assert [len(chunk.codes) for chunk in chunks] == [2, 2, 2]
+    assert [len(chunk.codes) for chunk in chunks] == [2, 2, 2, 0]
     assert chunks[-1].limit_reached
 
 

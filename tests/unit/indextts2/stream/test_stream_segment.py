@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_fakes import BANDS, DIM, GEOMETRY, FakeStages, SharedProfile, dawdle, turns
+from ray.exceptions import ActorDiedError
 
 from deployments.core.errors import Unavailable
 from deployments.indextts2.gpt.job import GptJob
@@ -331,3 +332,31 @@ async def test_nothing_is_left_running_wherever_the_caller_leaves(chunked: bool)
         await stream.aclose()
         await turns()
         assert stages.open == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "visit"), [("gpt", 1), ("gpt", 4), ("gpt-end", 1), ("s2mel", 1), ("s2mel", 3), ("vocoder", 2)]
+)
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_another_replica_takes_over_from_one_that_dies(place: str, visit: int, chunked: bool) -> None:
+    def dies(where: str, number: int) -> None:
+        if (where, number) == (place, visit):
+            stages.kept.clear()  # the other one does not know the segment
+            raise ActorDiedError
+
+    stages = FakeStages({0: 90}, trouble=dies)
+    assert np.array_equal(await audio_of(stages, chunked=chunked), stages.expected(0))
+    assert stages.open == 0
+
+
+@pytest.mark.parametrize("place", ["gpt", "s2mel", "vocoder"])
+async def test_a_job_is_given_to_two_replicas_at_most(place: str) -> None:
+    def dies(where: str, number: int) -> None:
+        if where == place:
+            raise ActorDiedError
+
+    stages = FakeStages({0: 90}, trouble=dies)
+    with pytest.raises(ActorDiedError):
+        await audio_of(stages, chunked=False)
+    assert stages.places.count(place) == 2
+    assert stages.open == 0

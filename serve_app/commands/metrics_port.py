@@ -1,0 +1,38 @@
+"""Where a server on this machine gives its metrics: one address that can be known ahead, and is told at the start."""
+
+from __future__ import annotations
+
+import socket
+
+ABOVE_HTTP = 1000  # port 9000 for a server at 8000
+HOST = "127.0.0.1"  # Ray's agent listens here alone, as all of a server's processes do but its public port
+
+
+class PortTaken(Exception):
+    """The port that the configuration states is in use."""
+
+
+def metrics_port(stated: int | None, http_port: int) -> int:
+    """The port of the configuration, else the one above the HTTP port, else any: another server may have that."""
+    if stated is not None:
+        if not _is_free(stated):
+            raise PortTaken(f"port {stated} is in use; choose another as observe.metrics_port")
+        return stated
+    usual = http_port + ABOVE_HTTP
+    return usual if usual <= 65535 and _is_free(usual) else _any_port()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _any_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,97 @@
+"""What `voicegraph serve` says of itself: metrics at the address it told, JSON logs, a trace through the stages."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from otlp_receiver import Receiver
+from toy_server import ToyServer, toy_server
+
+pytestmark = [pytest.mark.cluster, pytest.mark.alone]
+
+PATIENCE_S = 60.0  # Ray gathers metrics every ten seconds, spans are sent every five
+REQUEST = "observed-request"
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToyServer]:
+    """That has spoken once."""
+    folder: Path = tmp_path_factory.mktemp("observed")
+    voices = folder / "recordings"
+    voices.mkdir()
+    wave = io.BytesIO()
+    soundfile.write(wave, 0.5 * np.sin(np.arange(32_000) / 10), 16_000, format="WAV")
+    (voices / "loud.wav").write_bytes(wave.getvalue())
+    application = {
+        "logging_config": {"encoding": "JSON", "log_level": "INFO", "logs_dir": str(folder / "logs")},
+        "runtime_env": {"env_vars": {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}},
+    }
+    models = {"chimes": {"kind": "toys.chimes.pipeline", "voices": str(voices)}}
+    with toy_server(folder, models, application=application) as running:
+        body = {"input": "three short words", "response_format": "pcm"}
+        answer = httpx.post(
+            f"{running.url}/v1/audio/speech", json=body, headers={"x-request-id": REQUEST}, timeout=60
+        )
+        assert answer.status_code == 200, answer.text
+        yield running
+
+
+def test_metrics_are_where_it_says(server: ToyServer) -> None:
+    (address,) = re.findall(r"http://localhost:\d+/metrics", server.told)
+    wanted = (
+        "ray_tts_requests_total{",
+        "ray_tts_http_answers_total{",
+        "ray_tts_stage_queue_seconds_bucket{",
+        "ray_tts_voice_profiles_total{",
+        "ray_serve_deployment_replica_healthy{",
+    )
+    until_s = time.monotonic() + PATIENCE_S
+    while missing := [name for name in wanted if name not in (text := httpx.get(address, timeout=30).text)]:
+        assert time.monotonic() < until_s, (missing, text)
+        time.sleep(1.0)
+
+
+def test_logs_are_json_with_the_request(server: ToyServer) -> None:
+    folder = server.config.parent / "logs"
+    lines = [
+        json.loads(line)
+        for path in folder.rglob("*Router*.log")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    (spoken,) = (line for line in lines if line.get("speech_request_id") == REQUEST and "took_s" in line)
+    assert spoken["model"] == "chimes"
+    assert spoken["audio_s"] > 0
+    assert spoken["levelname"] == "INFO"
+
+
+def test_one_trace_goes_through_all_stages(server: ToyServer, receiver: Receiver) -> None:
+    digest = int.from_bytes(hashlib.sha256(REQUEST.encode()).digest()[:16], "big") | 1
+    trace_id = digest.to_bytes(16, "big")
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        spans = {span.name: span for span in receiver.spans if span.trace_id == trace_id}
+        if {"speech", "first audio", "bell queue", "bell"} <= spans.keys():
+            break
+        assert time.monotonic() < until_s, sorted(spans)
+        time.sleep(0.5)
+    whole = spans.pop("speech")
+    assert all(span.parent_span_id == whole.span_id for span in spans.values())
+    bell = spans["bell"]
+    assert whole.start_time_unix_nano <= bell.start_time_unix_nano <= bell.end_time_unix_nano

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from deployments.core.errors import Forbidden, RateLimited
+from serve_app.keys.api_key import ApiKey, new_key
+from serve_app.keys.usage import DAY_S, KeyUsage
+
+
+def key(**limits: int) -> ApiKey:
+    return new_key("Ada", **limits)[1]  # type: ignore[arg-type]
+
+
+def test_requests_a_minute() -> None:
+    usage, ada, ben = KeyUsage(), key(requests_per_minute=3), key(requests_per_minute=3)
+    for _ in range(3):
+        usage.request(ada)
+    with pytest.raises(RateLimited) as raised:
+        usage.request(ada)
+    assert (raised.value.status, raised.value.code) == (429, "rate_limit_exceeded")
+    assert raised.value.retry_after_s is not None
+    assert 1 <= raised.value.retry_after_s <= 60
+    usage.request(ben)
+
+
+def test_streams_at_the_same_time() -> None:
+    usage, ada = KeyUsage(), key(streams=2)
+    with usage.stream(ada, "a"), usage.stream(ada, "b"), usage.stream(ada, "b"):
+        assert usage.streams_of(ada.id) == 2
+        with pytest.raises(RateLimited) as raised, usage.stream(ada, "c"):
+            pass
+        assert raised.value.retry_after_s == 1
+        with usage.stream(key(streams=1), "c"):
+            pass
+    with usage.stream(ada, "c"):
+        assert usage.streams_of(ada.id) == 1
+    assert usage.streams_of(ada.id) == 0
+
+
+def test_a_stream_that_fails_gives_its_place_back() -> None:
+    usage, ada = KeyUsage(), key(streams=1)
+    with pytest.raises(RuntimeError), usage.stream(ada, "a"):
+        raise RuntimeError
+    with usage.stream(ada, "b"):
+        pass
+
+
+def test_characters_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage, ada = KeyUsage(), key(characters_per_day=100)
+    usage.take_characters(ada, 60)
+    with pytest.raises(RateLimited, match="of which 40 are left") as raised:
+        usage.take_characters(ada, 50)
+    assert raised.value.code == "quota_exceeded"
+    assert raised.value.retry_after_s == pytest.approx(DAY_S, abs=5)
+    usage.take_characters(ada, 40)
+    usage.give_back_characters(ada, 40)
+    usage.take_characters(ada, 40)
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + DAY_S)
+    usage.take_characters(ada, 100)
+
+
+def test_a_text_longer_than_the_day_is_not_told_to_come_back() -> None:
+    usage = KeyUsage()
+    with pytest.raises(Forbidden) as raised:
+        usage.take_characters(key(characters_per_day=100), 101)
+    assert (raised.value.status, raised.value.retry_after_s) == (403, None)
+
+
+def test_without_limits_nothing_is_counted() -> None:
+    usage, ada = KeyUsage(), key()
+    for _ in range(1000):
+        usage.request(ada)
+        usage.take_characters(ada, 10**9)
