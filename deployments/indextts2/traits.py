@@ -22,9 +22,7 @@ class Traits:
     edge_codes: int  # at the end of what is known, whose features are far from final: more codes would change them much
     speaks_latents: bool  # a second pass of the GPT makes latents, which are added to what the codec makes
     prompts_by_codes: bool  # the mel stage takes the codes of the recording; else its features as they are
-    speaker_by_style: (
-        bool  # one GPT row, projected from the style; else 32 that encoders make of the features
-    )
+    speaker_by_style: bool  # one GPT row, projected from the style; else 32, made of the features
     speed_rows: bool  # the GPT has a table for the two rows between speaker and text; else they are zeros
     language_rows: int  # of the GPT's table, one of which is added to every text position; 0: it has none
     stretches: bool  # a duration factor sets how many frames a code becomes

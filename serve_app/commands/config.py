@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import takewhile
 from typing import Annotated
 
 import typer
@@ -17,9 +18,12 @@ console = Console(stderr=True, highlight=False)
 @app.command("ls")
 def ls() -> None:
     """List their names, which `voicegraph serve` takes, and what they are for."""
-    for name in config_names():
-        comment = (FOLDER / f"{name}.yaml").read_text("utf-8").partition(".")[0]
-        typer.echo(f"{name:16}{comment.lstrip('# ')}")
+    names = config_names()
+    width = max(map(len, names)) + 2
+    for name in names:
+        lines = (FOLDER / f"{name}.yaml").read_text("utf-8").splitlines()
+        comment = " ".join(line.strip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
+        typer.echo(f"{name:{width}}{comment.partition('. ')[0]}")  # its first sentence
 
 
 @app.command("show")

@@ -100,6 +100,7 @@ def test_check_files_names_missing_weights(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_package_brings_its_configs(tmp_path: Path) -> None:
     assert voicegraph("config", "show", "cpu").stdout == CPU.read_text(encoding="utf-8")
     assert [line.split()[0] for line in voicegraph("config", "ls").stdout.splitlines()] == [
+        "cluster",
         "cpu",
         "gpu-24g",
         "gpu-80g",
@@ -110,7 +111,8 @@ def test_the_package_brings_its_configs(tmp_path: Path) -> None:
     refused = voicegraph("config", "show", "gpu")
     assert (
         refused.exit_code,
-        "named cpu, gpu-24g, gpu-80g, indextts2-tiny, indextts2.5-tiny, voxcpm-tiny" in refused.stderr,
+        "named cluster, cpu, gpu-24g, gpu-80g, indextts2-tiny, indextts2.5-tiny, voxcpm-tiny"
+        in refused.stderr,
     ) == (1, True)
 
 

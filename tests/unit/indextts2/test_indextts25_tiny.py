@@ -36,7 +36,6 @@ def voices(tiny: IndexTTSCheckpoint, recordings: list[ReferenceAudio]) -> list[V
 
 def test_no_file_is_missing(tiny: IndexTTSCheckpoint) -> None:
     assert tiny.missing(*GRAPH_FILES) == []
-    assert sum(path.stat().st_size for path in tiny.directory.rglob("*") if path.is_file()) < 12_000_000
 
 
 def test_same_bytes_each_time(tiny: IndexTTSCheckpoint, golden: Path, tmp_path: Path) -> None:

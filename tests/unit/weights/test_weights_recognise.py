@@ -15,8 +15,8 @@ from deployments.weights.recognise import recognise
 from serve_app.cli import app
 
 MAKERS = {
-    "IndexTTS2: a GPT of 2 layers": tiny_indextts,
-    "IndexTTS-2.5: a GPT of 2 layers": tiny_indextts25,
+    "IndexTTS2: a GPT of ": tiny_indextts,
+    "IndexTTS-2.5: a GPT of ": tiny_indextts25,
     "VoxCPM of architecture voxcpm2": tiny_voxcpm,
 }
 
@@ -28,6 +28,7 @@ def test_whole_checkpoints(told: str, golden: Path, tmp_path: Path) -> None:
     found = recognise(directory)
     assert found is not None
     assert found.problems == ()
+    assert found.what.startswith(told)
     checked = CliRunner().invoke(app, ["check", str(directory)])
     assert checked.exit_code == 0
     assert checked.stderr.startswith(f"{directory}: {found.what} (kind: {found.kind})")

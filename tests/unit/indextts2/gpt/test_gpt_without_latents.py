@@ -33,6 +33,12 @@ def golden_gpt(golden_25: Path) -> Golden:
     return Golden.load_25(golden_25)
 
 
+@pytest.fixture(scope="module")
+def endless(golden_25: Path) -> Golden:
+    """The same checkpoint, but every decoding runs into its limit."""
+    return Golden.load_25(golden_25, stop_bias=NEVER)
+
+
 @pytest.fixture
 def started(golden_gpt: Golden) -> Iterator[Start]:
     engines = []
@@ -74,35 +80,34 @@ async def test_chunk_sizes_change_nothing(started: Start, golden_gpt: Golden, nu
     assert streamed == [whole, whole]
 
 
-async def test_codes_are_sent_as_soon_as_they_are_chosen(started: Start, golden_25: Path) -> None:
+async def test_codes_are_sent_as_soon_as_they_are_chosen(started: Start, endless: Golden) -> None:
     """Nothing is computed between a code and its chunk."""
-    endless = Golden.load_25(golden_25, stop_bias=NEVER)
     job = endless.job(0, params=Params(num_beams=1, max_codes=6), emit_codes=2)
     chunks = await collect(started(endless), job)
     assert [len(chunk.codes) for chunk in chunks] == [2, 2, 2, 0]
     assert chunks[-1].limit_reached
 
 
-async def test_a_stream_takes_no_slot_for_latents(started: Start, golden_gpt: Golden) -> None:
-    engine = started(slots=3)
+async def test_a_stream_takes_no_slot_for_latents(started: Start, endless: Golden) -> None:
+    engine = started(endless, slots=3)
     params = Params(num_beams=3, max_codes=5)
-    assert await codes_of(engine, golden_gpt, 0, params=params, emit_codes=2)
+    assert len(await codes_of(engine, endless, 0, params=params, emit_codes=2)) == 5
 
 
-async def test_languages_make_a_difference_and_must_be_known(started: Start, golden_gpt: Golden) -> None:
-    engine = started()
+async def test_languages_make_a_difference_and_must_be_known(started: Start, endless: Golden) -> None:
+    engine = started(endless)
     params = Params(num_beams=1, temperature=0.0, max_codes=8)
-    spoken = [await codes_of(engine, golden_gpt, 0, params=params, language_id=row) for row in (0, 1, 3, 106)]
+    spoken = [await codes_of(engine, endless, 0, params=params, language_id=row) for row in (0, 1, 3, 106)]
     assert len(set(map(tuple, spoken))) > 1
     for language_id in (None, -1, 107):
         with pytest.raises(InvalidRequest, match="this model knows 0 to 106"):
-            await codes_of(engine, golden_gpt, 0, params=params, language_id=language_id)
+            await codes_of(engine, endless, 0, params=params, language_id=language_id)
 
 
-async def test_positions_as_trained_are_other_codes(started: Start, golden_gpt: Golden) -> None:
-    params = Params(num_beams=1, temperature=0.0, max_codes=golden_gpt.up_to(12))
+async def test_positions_as_trained_are_other_codes(started: Start, endless: Golden) -> None:
+    params = Params(num_beams=1, temperature=0.0, max_codes=endless.up_to(20))
     published, trained = [
-        await codes_of(started(positions=scheme), golden_gpt, 0, params=params)
+        await codes_of(started(endless, positions=scheme), endless, 0, params=params)
         for scheme in ("published", "trained")
     ]
     assert published[:1] == trained[:1]  # the start code is at position 0 either way
@@ -131,15 +136,14 @@ async def test_codes_on_a_gpu(started: Start, golden_gpt: Golden, graphs: bool, 
     assert await asyncio.gather(*(codes_of(there, golden_gpt, **job) for job in jobs)) == expected
 
 
-def test_a_step_waits_only_to_choose(golden_25: Path, pretended_gpu: PretendedGpu) -> None:
-    golden_gpt = Golden.load_25(golden_25, stop_bias=NEVER)
-    gpt = golden_gpt.model.to("cuda")
+def test_a_step_waits_only_to_choose(endless: Golden, pretended_gpu: PretendedGpu) -> None:
+    gpt = deepcopy(endless.model).to("cuda")
     limits = SlotLimits(18, gpt.longest)
     model = CodeModel(gpt, limits, prefill_rows=1000, cuda_graphs=False)
-    latents = torch.tensor(golden_gpt.latents).to(gpt.device)
+    latents = torch.tensor(endless.latents).to(gpt.device)
     rows = [
         model.admit(GptTask(job, checked_params(job, gpt.dims, limits), latents))
-        for job in (golden_gpt.job(1, seed=seed) for seed in range(3))
+        for job in (endless.job(1, seed=seed) for seed in range(3))
     ]
     for _ in range(3):
         model.step(rows)
