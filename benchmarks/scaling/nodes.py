@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -126,7 +127,13 @@ def _start(folder: Path, *options: str) -> Node:
     command = [str(Path(sys.executable).parent / "ray"), "start", "--block", f"--node-ip-address={IP}"]
     command += [f"--temp-dir={folder}", f"--object-store-memory={STORE_BYTES}", *options]
     with log:
-        return Node(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
+        return Node(subprocess.Popen(mortal(command), stdout=log, stderr=log, start_new_session=True))
+
+
+def mortal(command: Sequence[str]) -> list[str]:
+    """The command, told to end when the thread that starts it does: else a run that is killed leaves a cluster behind."""
+    setpriv = shutil.which("setpriv")
+    return [*([setpriv, "--pdeathsig", "TERM"] if setpriv else ()), *command]
 
 
 def _wait_for(port: int, head: Node) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scaling.nodes import mortal
+
 TESTS = Path(__file__).parents[1]
 STOP_S = 60.0
 
@@ -50,7 +52,12 @@ def graph_on_nodes(config: Path, *labels: Mapping[str, str]) -> Iterator[NodesGr
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, "-m", "benchmarks.scaling.remote", str(config), *map(json.dumps, labels)]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS.parent, env=environment
+        mortal(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=TESTS.parent,
+        env=environment,
     )
     assert process.stdout is not None
     try:
