@@ -131,7 +131,7 @@ def _start(folder: Path, *options: str) -> Node:
 
 
 def mortal(command: Sequence[str]) -> list[str]:
-    """The command, told to end when the thread that starts it does: else a run that is killed leaves a cluster behind."""
+    """The command, to end with the thread that starts it: else a run that is killed leaves a cluster behind."""
     setpriv = shutil.which("setpriv")
     return [*([setpriv, "--pdeathsig", "TERM"] if setpriv else ()), *command]
 
