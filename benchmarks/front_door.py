@@ -1,4 +1,5 @@
-"""What a client waits for before any model works: the check of its key, and the answer that there is no room.
+"""What a client waits for before any model works: the check of its key, the trace of its request, and the answer that
+there is no room.
 
     python -m benchmarks.front_door --pairs 300
 
@@ -14,10 +15,12 @@ import socket
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +38,8 @@ BODY = {"input": "one two three", "response_format": "pcm"}
 LONG = {"input": "slow " * 400, "response_format": "pcm"}  # 20 s
 PLACES = 4
 WARM_UP = 20
+START_S = 180.0
+ROUTED_S = 2.0  # after which the proxy knows of all applications
 
 
 @dataclass(frozen=True)
@@ -55,28 +60,41 @@ class Times:
 
 
 @contextmanager
-def serving(keys: Path) -> Iterator[str]:
-    """Three applications of the same model below one address: open, keyed, and small with PLACES places."""
+def serving(keys: Path, collector: Collector) -> Iterator[str]:
+    """Four applications of the same model below one address: open, keyed, keyed and traced, and small with PLACES
+    places."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (Ray's own spelling; as `voicegraph serve` has it)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TOYS), os.environ.get("PYTHONPATH")]))
     sys.path.insert(0, str(TOYS))
     import ray  # noqa: PLC0415  (after the switches)
     from ray import serve  # noqa: PLC0415
+    from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415
 
-    from serve_app.app import build  # noqa: PLC0415
-    from serve_app.config import Config  # noqa: PLC0415
+    from deployments.core.ray_internals import deploy  # noqa: PLC0415
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     with tempfile.TemporaryDirectory(prefix="vgb", ignore_cleanup_errors=True) as scratch:
         shared = {"models": {"toy": {"kind": "toys.tones"}}, "voices": {"url": f"{scratch}/voices"}}
-        applications = {
-            "open": {},
-            "keyed": {"auth": {"keys_file": str(keys)}},
-            "small": {"limits": {"max_requests": PLACES}},
-        }
+        keyed: dict[str, object] = {"auth": {"keys_file": str(keys)}}
+        small: dict[str, object] = {"limits": {"max_requests": PLACES}}
+        applications = [
+            {
+                "name": name,
+                "route_prefix": f"/{name}",
+                "import_path": "serve_app.app:build",
+                "args": {**shared, **own},
+                "runtime_env": {"env_vars": variables},
+            }
+            for name, own, variables in (
+                ("open", {}, {}),
+                ("keyed", keyed, {}),
+                ("traced", keyed, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}),
+                ("small", small, {}),
+            )
+        ]
         ray.init(
             address="local",
             num_cpus=16,
@@ -87,12 +105,46 @@ def serving(keys: Path) -> Iterator[str]:
         )
         try:
             serve.start(http_options={"host": "127.0.0.1", "port": port})
-            for name, own in applications.items():
-                serve.run(build(Config.model_validate({**shared, **own})), name=name, route_prefix=f"/{name}")
+            deploy(ServeDeploySchema.model_validate({"applications": applications}))
+            _wait_until_they_run({str(each["name"]) for each in applications})
             yield f"http://127.0.0.1:{port}"
         finally:
             serve.shutdown()
             ray.shutdown()
+
+
+def _wait_until_they_run(names: set[str]) -> None:
+    from ray import serve  # noqa: PLC0415
+
+    deadline = time.monotonic() + START_S
+    while names - {name for name, each in serve.status().applications.items() if each.status == "RUNNING"}:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not all of {sorted(names)} run after {START_S:g} s: {serve.status()}")
+        time.sleep(0.5)
+    time.sleep(ROUTED_S)
+
+
+class Collector:
+    """Takes traces by OTLP, and drops them."""
+
+    def __init__(self) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Taker)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+
+class _Taker(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
 
 
 async def first_byte_s(client: httpx.AsyncClient, path: str, status: int = 200) -> float:
@@ -107,15 +159,15 @@ async def first_byte_s(client: httpx.AsyncClient, path: str, status: int = 200) 
     return first_s
 
 
-async def with_and_without(client: httpx.AsyncClient, pairs: int) -> tuple[list[float], list[float]]:
-    """Seconds to the first byte without keys and with them, in turn, in alternating order."""
-    found: dict[str, list[float]] = {"/open": [], "/keyed": []}
-    for turn in range(WARM_UP + pairs):
-        for path in ("/open", "/keyed") if turn % 2 else ("/keyed", "/open"):
+async def in_turn(client: httpx.AsyncClient, rounds: int) -> dict[str, list[float]]:
+    """Seconds to the first byte without keys, with them, and with keys and traces, in turn, in alternating order."""
+    found: dict[str, list[float]] = {"/open": [], "/keyed": [], "/traced": []}
+    for turn in range(WARM_UP + rounds):
+        for path in found if turn % 2 else reversed(found):
             elapsed_s = await first_byte_s(client, path)
             if turn >= WARM_UP:
                 found[path].append(elapsed_s)
-    return found["/open"], found["/keyed"]
+    return found
 
 
 async def refused(client: httpx.AsyncClient, count: int, at_once: int) -> list[float]:
@@ -141,15 +193,22 @@ async def measure(url: str, key: str, pairs: int) -> dict[str, object]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60, limits=limits) as client:
-        without, with_keys = await with_and_without(client, pairs)
-        differences = [with_s - without_s for with_s, without_s in zip(with_keys, without, strict=True)]
+        found = await in_turn(client, pairs)
         return {
-            "first audio without keys": asdict(Times.of(without)),
-            "first audio with keys": asdict(Times.of(with_keys)),
-            "median difference of a pair (ms)": round(1000 * statistics.median(differences), 2),
+            "first audio without keys": asdict(Times.of(found["/open"])),
+            "first audio with keys": asdict(Times.of(found["/keyed"])),
+            "first audio with keys and traces": asdict(Times.of(found["/traced"])),
+            "keys cost, median of pairs (ms)": _median_more_ms(found["/keyed"], found["/open"]),
+            "keys and traces cost, median of pairs (ms)": _median_more_ms(found["/traced"], found["/open"]),
             "429, one at a time": asdict(Times.of(await refused(client, pairs, 1))),
             "429, sixteen at a time": asdict(Times.of(await refused(client, pairs, 16))),
         }
+
+
+def _median_more_ms(with_s: Sequence[float], without_s: Sequence[float]) -> float:
+    return round(
+        1000 * statistics.median(one - other for one, other in zip(with_s, without_s, strict=True)), 2
+    )
 
 
 def main(
@@ -157,14 +216,14 @@ def main(
     pairs: Annotated[int, typer.Option(min=10, help="Requests of each kind.")] = 300,
     output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
-    """Measure what keys cost, and how soon a full server says so."""
+    """Measure what keys and traces cost, and how soon a full server says so."""
     with tempfile.TemporaryDirectory() as folder:
         file = KeyFile(Path(folder) / "keys.json")
         key, kept = new_key(
             "front door", requests_per_minute=1_000_000, streams=1000, characters_per_day=10**9
         )
         file.add(kept)
-        with serving(file.path) as url:
+        with serving(file.path, Collector()) as url:
             found = asyncio.run(measure(url, key, pairs))
     Console(highlight=False).print_json(json.dumps(found))
     if output:
