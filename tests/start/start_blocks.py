@@ -22,6 +22,9 @@ FORM_ONLY = {
     "helm": "needs a cluster",
     "kubectl": "needs a cluster",
     ".venv/bin/python": "needs a GPU",
+    "python -c": "reads what a reader has: the id of a request, for instance",
+    "python -m benchmarks": "takes minutes",
+    "python -m pytest": "is run with fewer cases by `make test`",
     "voicegraph eval": "takes minutes; tests/http/test_http_eval.py does so",
 }
 
@@ -51,7 +54,7 @@ def blocks(page: str) -> list[Block]:
 
 def form_only(command: str) -> str | None:
     """Why the command is not run, or None."""
-    fitting = [beginning for beginning in FORM_ONLY if f"{command} ".startswith(f"{beginning} ")]
+    fitting = [each for each in FORM_ONLY if re.match(rf"{re.escape(each)}[ .]", f"{command} ")]
     return FORM_ONLY[max(fitting, key=len)] if fitting else None
 
 
@@ -101,7 +104,7 @@ def _docker(words: list[str]) -> list[str]:
 
 
 def _python(words: list[str]) -> list[str]:
-    if words[0] != "-m":
+    if words[0] != "-m" or words[1] == "pytest":
         return []
     place = ROOT / (words[1].replace(".", "/") + ".py")
     if not place.exists():
@@ -116,5 +119,6 @@ LOOKS: dict[str, Callable[[list[str]], list[str]]] = {
     "make": _make,
     "voicegraph": _voicegraph,
     "docker": _docker,
+    "python": _python,
     ".venv/bin/python": _python,
 }

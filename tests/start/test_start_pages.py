@@ -3,8 +3,10 @@ others are looked at alone: `FORM_ONLY` says which and why."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,7 +22,7 @@ ALL = [block for page in pages() for block in blocks(page)]
 
 def test_every_block_says_what_it_is() -> None:
     drawings = [block for block in ALL if not block.language]
-    assert {block.language for block in ALL} <= {"", "bash", "python", "yaml"}
+    assert {block.language for block in ALL} <= {"", "bash", "json", "python", "text", "yaml"}
     assert all("│" in block.code for block in drawings)
     for page in pages():
         text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
@@ -54,7 +56,26 @@ def test_what_does_not_exist_is_found(command: str, said: str) -> None:
 
 @pytest.mark.parametrize("block", [b for b in ALL if b.language == "yaml"], ids=lambda block: block.page)
 def test_a_config_in_a_page_is_one(block: Block, tmp_path: Path) -> None:
-    assert yaml.safe_load(block.code)
+    """Or part of one: then it stands in a config that has all models."""
+    content = yaml.safe_load(block.code)
+    if not any("import_path" in application for application in content["applications"]):
+        content = with_part(yaml.safe_load((ROOT / "configs/cluster.yaml").read_text("utf-8")), content)
     path = tmp_path / "page.yaml"
-    path.write_text(block.code)
+    path.write_text(yaml.safe_dump(content))
     load(path)
+
+
+def with_part(whole: Any, part: Any) -> Any:
+    """`whole` with the keys of `part`; entries of lists that have the same name are one."""
+    if isinstance(whole, dict) and isinstance(part, dict):
+        return whole | {key: with_part(whole.get(key), value) for key, value in part.items()}
+    if isinstance(whole, list) and isinstance(part, list):
+        named = {entry["name"]: entry for entry in whole}
+        changed = {entry["name"]: with_part(named.get(entry["name"]), entry) for entry in part}
+        return [*(named | changed).values()]
+    return part
+
+
+@pytest.mark.parametrize("block", [b for b in ALL if b.language == "json"], ids=lambda block: block.page)
+def test_json_in_a_page_is_json(block: Block) -> None:
+    assert json.loads(block.code)
