@@ -39,7 +39,7 @@ def serving(config: Path, workers: Sequence[Worker], *, quick: bool = True) -> I
         import ray  # noqa: PLC0415  (its environment must be there first)
         from ray import serve  # noqa: PLC0415
 
-        from deployments.core.ray_internals import THIS_MACHINE_ONLY, deploy  # noqa: PLC0415
+        from deployments.core.ray_internals import deploy  # noqa: PLC0415
         from serve_app import config_file  # noqa: PLC0415
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -47,7 +47,10 @@ def serving(config: Path, workers: Sequence[Worker], *, quick: bool = True) -> I
         loaded = config_file.load(config, port=port)
         options = loaded.serve.http_options.model_copy(update={"host": IP})
         ray.init(
-            address=cluster.address, log_to_driver=False, logging_level=logging.ERROR, **THIS_MACHINE_ONLY
+            address=cluster.address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address=IP,  # where the nodes say that they are
         )
         try:
             _wait_for_nodes(ray, len(workers) + 1)

@@ -25,6 +25,7 @@ AS_MADE = {"response_format": "pcm", "sample_rate": 22_050}  # resampling would 
 def settings(*, first_codes: int, lookahead_codes: int, first_steps: int) -> dict[str, Any]:
     return {
         "quality": "balanced",
+        "longest_wait_s": 600,  # one request at a time: a busy machine makes all figures larger, not errors
         "presets": {
             name: {"diffusion_steps": STEPS, "max_codes": CODES, "num_beams": 1}
             for name in ("balanced", "reference")

@@ -49,7 +49,7 @@ def use_haproxy(ports: OwnPorts) -> None:
 
 def listening(host: str) -> str:
     """Have HAProxy listen on `host`; what Serve itself is to be told. On that its replicas and its second proxy listen,
-    so that nobody can pass HAProxy by."""
+    so that nobody can pass HAProxy by. Call before Ray starts."""
     if any(os.environ.get(name) != value for name, value in FRONT_PROXY_SWITCHES.items()):
         return host
     os.environ[PUBLIC_HOST] = host

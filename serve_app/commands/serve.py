@@ -184,6 +184,8 @@ def _start_ray(schema: Any, ports: OwnPorts, metrics: int) -> tuple[Any, Any]:
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
     # Ray runs its workers at niceness 15, as suits batch jobs: whatever else the machine does would cut the sound.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    http_options = schema.http_options.model_dump()
+    http_options["host"] = listening(http_options["host"])  # which Ray's processes are told when they start
     import ray  # noqa: PLC0415
     from ray import serve as ray_serve  # noqa: PLC0415
 
@@ -210,8 +212,6 @@ def _start_ray(schema: Any, ports: OwnPorts, metrics: int) -> tuple[Any, Any]:
                     f"Ray did not start on this machine, twice: {_first_line(error)}. Its logs are in /tmp/ray."
                 )
             console.print(f"Ray did not start: {_first_line(error)}; once more", style="yellow", markup=False)
-    http_options = schema.http_options.model_dump()
-    http_options["host"] = listening(http_options["host"])
     ray_serve.start(proxy_location=schema.proxy_location, http_options=http_options)
     return ray, ray_serve
 

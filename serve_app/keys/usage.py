@@ -1,24 +1,22 @@
 """What each key has used of its limits, as far as this process knows.
 
 Every Ingress replica counts for itself. To count together each request would have to ask another process, which takes
-as long as everything else that happens before a model is asked (docs/security.md).
+as long as everything else that happens before a model is asked (docs/security.md). The library `limits` counts in
+memory with the help of threads, which it starts all the time; here one event loop serves everybody.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-
 from deployments.core.errors import Forbidden, RateLimited
 from serve_app.keys.api_key import ApiKey
 
+MINUTE_S = 60.0
 DAY_S = 86_400.0
 STREAM_RETRY_S = 1.0  # nobody knows when one of the others ends
 
@@ -33,7 +31,7 @@ class KeyUsage:
     """Used from one event loop. Raises RateLimited, which says when to come back."""
 
     def __init__(self) -> None:
-        self._requests = MovingWindowRateLimiter(MemoryStorage())
+        self._requests: dict[str, deque[float]] = {}  # when they came, of the last minute
         self._days: dict[str, _Day] = {}
         self._streams: dict[str, Counter[str]] = {}
 
@@ -41,13 +39,16 @@ class KeyUsage:
         """Count a request of HTTP, or a session."""
         if key.requests_per_minute is None:
             return
-        limit = RateLimitItemPerMinute(key.requests_per_minute)
-        if not self._requests.hit(limit, key.id):
-            reset_s, _ = self._requests.get_window_stats(limit, key.id)
+        now_s = time.monotonic()
+        sent = self._requests.setdefault(key.id, deque())
+        while sent and now_s - sent[0] >= MINUTE_S:
+            sent.popleft()
+        if len(sent) >= key.requests_per_minute:
             raise RateLimited(
                 f"this key may send {key.requests_per_minute} requests a minute",
-                retry_after_s=max(1.0, reset_s - time.time()),
+                retry_after_s=max(1.0, sent[0] + MINUTE_S - now_s),
             )
+        sent.append(now_s)
 
     @contextmanager
     def stream(self, key: ApiKey, listener: str) -> Generator[None, None, None]:

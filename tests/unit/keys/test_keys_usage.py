@@ -25,6 +25,21 @@ def test_requests_a_minute() -> None:
     usage.request(ben)
 
 
+def test_the_minute_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage, ada, now_s = KeyUsage(), key(requests_per_minute=2), 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    usage.request(ada)
+    now_s += 40
+    usage.request(ada)
+    with pytest.raises(RateLimited) as raised:
+        usage.request(ada)
+    assert raised.value.retry_after_s == 20
+    now_s += 20
+    usage.request(ada)
+    with pytest.raises(RateLimited):
+        usage.request(ada)
+
+
 def test_streams_at_the_same_time() -> None:
     usage, ada = KeyUsage(), key(streams=2)
     with usage.stream(ada, "a"), usage.stream(ada, "b"), usage.stream(ada, "b"):
