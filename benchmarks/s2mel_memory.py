@@ -91,7 +91,7 @@ async def grown(checkpoint: str, calls: int) -> list[dict[str, float]]:
     files = IndexTTSCheckpoint(locate(checkpoint))
     import torch  # noqa: PLC0415
 
-    networks, embedding = load_networks(files, device="cpu", dtype=torch.float32)
+    networks, content = load_networks(files, device="cpu", dtype=torch.float32)
     dims = networks.dims
     prompt = mel_frames(PROMPT_CODES, files.frames_per_code)
     profile = VoiceProfile(
@@ -101,9 +101,9 @@ async def grown(checkpoint: str, calls: int) -> list[dict[str, float]]:
             "codes": np.zeros(PROMPT_CODES, np.int64),
         }
     )
-    engine = S2MelEngine(networks, embedding, S2MelSettings(), frames_per_code=files.frames_per_code)
+    engine = S2MelEngine(networks, content, S2MelSettings(), frames_per_code=files.frames_per_code)
     engine.start()
-    caller = Caller(engine, profile, dims.gpt_layer[0], embedding.codebook.num_embeddings)
+    caller = Caller(engine, profile, content.latent_width, content.known_codes)
     lengths = random.Random(7)
     figures = []
     began_s = time.monotonic()
