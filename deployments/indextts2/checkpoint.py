@@ -161,7 +161,10 @@ class IndexTTSCheckpoint:
     def _expected(self, file: str) -> Path:
         """Where people are told to put a file that is missing: nowhere on the machine of a config's author."""
         here = [place for place in self.candidates(file) if place.is_relative_to(self.directory)]
-        return here[-1 if file.startswith("vocoder") else 0]
+        if not file.startswith("vocoder"):
+            return here[0]
+        folders = [place for place in here if place.parent != self.directory and place.parent.is_dir()]
+        return folders[0] if folders else here[-1]
 
     def require(self, *stages: str) -> None:
         """Raises one CheckpointError naming all files that the stages need and lack."""

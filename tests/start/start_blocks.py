@@ -25,6 +25,10 @@ FORM_ONLY = {
     "python -c": "reads what a reader has: the id of a request, for instance",
     "python -m benchmarks": "takes minutes",
     "python -m pytest": "is run with fewer cases by `make test`",
+    "curl -s http://localhost:9000": "the server of a test has another port; tests/http/test_http_observed.py asks there",
+    "voicegraph bench http://127.0.0.1:8000 --model indextts2": "needs a GPU",
+    "voicegraph capacity my-config.yaml": "reads files of the reader's",
+    "voicegraph keys revoke": "takes a key of the reader's",
     "voicegraph eval": "takes minutes; tests/http/test_http_eval.py does so",
 }
 
@@ -54,7 +58,7 @@ def blocks(page: str) -> list[Block]:
 
 def form_only(command: str) -> str | None:
     """Why the command is not run, or None."""
-    fitting = [each for each in FORM_ONLY if re.match(rf"{re.escape(each)}[ .]", f"{command} ")]
+    fitting = [each for each in FORM_ONLY if re.match(rf"{re.escape(each)}[ ./]", f"{command} ")]
     return FORM_ONLY[max(fitting, key=len)] if fitting else None
 
 
