@@ -25,7 +25,7 @@ FORM_ONLY = {
     "python -c": "reads what a reader has: the id of a request, for instance",
     "python -m benchmarks": "takes minutes",
     "python -m pytest": "is run with fewer cases by `make test`",
-    "curl -s http://localhost:9000": "the server of a test has another port; tests/http/test_http_observed.py asks there",
+    "curl -s http://localhost:9000": "has another port in tests; tests/http/test_http_observed.py asks there",
     "voicegraph bench http://127.0.0.1:8000 --model indextts2": "needs a GPU",
     "voicegraph capacity my-config.yaml": "reads files of the reader's",
     "voicegraph keys revoke": "takes a key of the reader's",
