@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fastapi import FastAPI
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OTHER = "other"  # a path that no route has: those of scanners are without number
@@ -14,11 +14,11 @@ Answered = Callable[[str, int], None]
 
 
 class CountedAnswers:
-    """ASGI middleware, to be the outermost. `api` has the routes."""
+    """ASGI middleware, to be the outermost. `api` has all its routes by now."""
 
     def __init__(self, app: ASGIApp, api: FastAPI, answered: Answered) -> None:
         self._app = app
-        self._api = api
+        self._routes = tuple(_all_routes(api.router))
         self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +43,17 @@ class CountedAnswers:
             raise
 
     def _route(self, scope: Scope) -> str:
-        for route in self._api.routes:
+        for route in self._routes:
             if route.matches(scope)[0] is not Match.NONE:
                 return str(getattr(route, "path", OTHER))
         return OTHER
+
+
+def _all_routes(router: Router) -> Iterator[BaseRoute]:
+    """With those of included routers, which FastAPI keeps apart."""
+    for route in router.routes:
+        included = getattr(route, "original_router", None)
+        if included is None:
+            yield route
+        else:
+            yield from _all_routes(included)

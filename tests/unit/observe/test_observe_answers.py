@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import httpx
-from fastapi import FastAPI, HTTPException
+from fastapi import APIRouter, FastAPI, HTTPException
 
 from serve_app.observe.answers import OTHER, CountedAnswers
 
 
 async def test_answers_are_counted_by_route_and_status() -> None:
     counted: list[tuple[str, int]] = []
-    api = FastAPI()
+    api, voices = FastAPI(), APIRouter()
 
-    @api.get("/voices/{voice}")
+    @voices.get("/voices/{voice}")
     async def voice(voice: str) -> str:
         if voice == "nobody":
             raise HTTPException(404)
@@ -20,6 +20,7 @@ async def test_answers_are_counted_by_route_and_status() -> None:
     async def broken() -> None:
         raise RuntimeError("a bug")
 
+    api.include_router(voices)
     api.add_middleware(CountedAnswers, api=api, answered=lambda route, code: counted.append((route, code)))
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
