@@ -73,8 +73,10 @@ class ProcessCluster:
 def process_cluster(workers: Sequence[Worker], *, quick: bool = True) -> Iterator[ProcessCluster]:
     """Start the nodes; all is ended again. `quick`: metrics travel every half second instead of every ten.
 
-    This process gets the environment that a driver of the cluster needs; call it before Ray is imported.
+    This process gets the environment that a driver of the cluster needs, and no other; call it before Ray is imported.
     """
+    for name in [each for each in os.environ if each.startswith("RAY_")]:
+        del os.environ[name]  # of another cluster, whose process started this one
     os.environ.update(ENVIRONMENT | (QUICK if quick else {}))
     started: list[Node] = []
     with tempfile.TemporaryDirectory(prefix="vgn", ignore_cleanup_errors=True) as directory:
