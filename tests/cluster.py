@@ -19,6 +19,7 @@ import httpx
 TESTS = Path(__file__).parent
 PAIR = "pair"  # an application of models that stand in for each other, and one that never answers
 SMALL = "small"  # an application that is easily filled
+PATIENT_S = 3600.0  # a model's `longest_wait_s` where a test is not about refusals: on a busy machine any wait is long
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from cluster import Cluster, running_cluster
+from cluster import PATIENT_S, Cluster, running_cluster
 from hypothesis import settings
 from tiny_indextts import make_tiny_checkpoint
 from xdist.scheduler import LoadScopeScheduling
@@ -148,6 +148,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             "kind": "indextts2",
             "checkpoint": f"{checkpoint}/",
             "quality": "fast",
+            "longest_wait_s": PATIENT_S,
             # OpenAI's names stay with kokoro, so that what they say can be judged.
             "voice_aliases": {"noise": "tiny"},
         },
@@ -156,7 +157,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "off": {"kind": "toys.tones", "down": True},
     }
     if has_kokoro():
-        models = {"kokoro": {"kind": "kokoro"}, **models}
+        models = {"kokoro": {"kind": "kokoro", "longest_wait_s": PATIENT_S}, **models}
     with running_cluster(models, voices=tmp_path_factory.mktemp("voices")) as running:
         yield running
 

@@ -14,7 +14,7 @@ import pytest
 import tiny_indextts
 import tiny_indextts25
 import yaml
-from cluster import Cluster
+from cluster import PATIENT_S, Cluster
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden"
@@ -41,6 +41,7 @@ def both_url(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     ]
     for entry in args["models"].values():
         entry["checkpoint"] = f"{places[entry['checkpoint']]}/"
+        entry["longest_wait_s"] = PATIENT_S
     config = Config(**args, voices={"url": str(tmp_path_factory.mktemp("store"))})
     serve.run(build(config), name="both", route_prefix="/both")
     yield f"{cluster.url}/both"

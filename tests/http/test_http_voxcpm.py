@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from cluster import Cluster
+from cluster import PATIENT_S, Cluster
 from tiny_voxcpm import NAME, STOCK_VOICE, TRANSCRIPT, VOICE_RATE_HZ, made_up_speech, make_tiny_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,7 @@ def voxcpm_url(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
     args = yaml.safe_load((ROOT / "configs/voxcpm-tiny.yaml").read_text("utf-8"))["applications"][0]["args"]
     (entry,) = args["models"].values()
     assert entry["checkpoint"] == NAME
+    entry["longest_wait_s"] = PATIENT_S
     args["models"] = {
         "voxcpm": {**entry, "checkpoint": f"{places['v2']}/"},
         "voxcpm-1.5": {**entry, "checkpoint": f"{places['v15']}/", "quality_rank": 30},
