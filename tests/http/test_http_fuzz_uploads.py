@@ -12,7 +12,8 @@ from collections import Counter
 
 import httpx
 from cluster import Cluster
-from fuzzing import FORMATS, LONGEST_S, check, recording, spoiled
+from fuzzing import LONGEST_S, check
+from spoiled_audio import FORMATS, recording, spoiled
 
 NAMES = (
     "",
