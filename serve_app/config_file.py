@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ray.serve import Deployment
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 from ray.serve.schema import (
@@ -226,6 +226,15 @@ def _check_args(application: dict[str, Any]) -> tuple[Config | None, list[str]]:
     return args, []
 
 
+def _faults(shape: type[BaseModel], content: object, prefix: str) -> list[str]:
+    """Where `content` is not what `shape` allows."""
+    try:
+        shape.model_validate(content)
+    except ValidationError as error:
+        return [_fault(prefix, e) for e in error.errors()]
+    return []
+
+
 def _fault(prefix: str, error: Any) -> str:
     return ".".join(part for part in (prefix, *map(str, error["loc"])) if part) + f": {error['msg']}"
 
@@ -260,23 +269,16 @@ def _check_scaling(
 
 
 def _bounds_problems(entry: dict[str, Any]) -> list[str]:
-    try:
-        AutoscalingConfig.model_validate(scaling_of(entry) or {})
-    except ValidationError as error:
-        return [_fault(f"deployments.{entry.get('name')}.autoscaling_config", e) for e in error.errors()]
-    return []
+    return _faults(
+        AutoscalingConfig, scaling_of(entry) or {}, f"deployments.{entry.get('name')}.autoscaling_config"
+    )
 
 
 def _check_in_place(application: dict[str, Any]) -> list[str]:
     """What `user_config` of Router and Ingress has wrong."""
-    problems = []
-    for entry in _deployments(application):
-        if entry.get("name") in IN_PLACE and entry.get("user_config") is not None:
-            try:
-                InPlace.model_validate(entry["user_config"])
-            except ValidationError as error:
-                problems += [
-                    f"deployments: {entry['name']}.user_config.{'.'.join(map(str, e['loc']))}: {e['msg']}"
-                    for e in error.errors()
-                ]
-    return problems
+    return [
+        fault
+        for entry in _deployments(application)
+        if entry.get("name") in IN_PLACE and entry.get("user_config") is not None
+        for fault in _faults(InPlace, entry["user_config"], f"deployments.{entry['name']}.user_config")
+    ]

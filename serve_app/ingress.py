@@ -50,7 +50,10 @@ class Ingress:
 
     def reconfigure(self, changes: dict[str, Any]) -> None:
         """What `user_config` says, from the next request on. Serve calls it by this name."""
-        self._limits = InPlace(**changes).limits
+        limits = InPlace(**changes).limits
+        if limits == self._limits:
+            return
+        self._limits = limits
         self._gate.api = self._api()
 
     async def drain(self) -> int:

@@ -110,9 +110,8 @@ class Router:
         try:
             await self._sleepers.awake(model)
             await self._pipelines[model].warm_up()
-        except (
-            Exception
-        ):  # what a stage cannot do now, a request will be told; other models are not concerned
+        # What a stage cannot do now, a request will be told; other models are not concerned.
+        except Exception:
             logger.exception("model %s could not be measured before its first request", model)
 
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[StreamEvent, None]:
@@ -159,7 +158,7 @@ class Router:
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Streams of each model that are heard, and that wait. Serve asks for it by this name."""
-        held = {name: limit.held for name, limit in self._opener.limits.items()}
+        held = {name: limit.held for name, limit in self._limits.items()}
         return crowd_stats(held, self._speaking)
 
     def _piece_timeout_s(self, request: SpeechRequest) -> float:
@@ -210,9 +209,7 @@ class Router:
         if owners:
             return replace(needs, owners=owners)
         uploaded = self._voices.find_in_memory(request.voice)
-        if uploaded is None or (
-            request.voices_of is not None and uploaded.owner not in ("", request.voices_of)
-        ):
+        if uploaded is None or not request.may_use_voice_of(uploaded.owner):
             return replace(needs, voice_unknown=True)
         return replace(needs, owners=self._voices.cloning_models, transcript=bool(uploaded.reference_text))
 

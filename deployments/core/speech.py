@@ -46,21 +46,23 @@ class SpeechRequest:
     params: Mapping[str, object] = field(default_factory=dict)  # validated by the model's own Params
     pause_ms: float | None = None
     text_cleaning: bool = True  # markup and pictures in the text are not spoken
-    sample_rate_hz: int | None = (
-        None  # of the answer, which is resampled: among equals the model that makes it
-    )
+    # Of the answer, which is resampled: among equals the model that makes it is chosen.
+    sample_rate_hz: int | None = None
     dialogue: bool = False  # the text is a conversation, for a model that speaks it as one
     tags: tuple[str, ...] = ()  # words of the client's own, for the operator's routing rules
     latency_budget_ms: float | None = None
     filler: bool | None = None  # may the answer begin with an interjection? None: as the operator's rules say
-    fallback: bool | None = (
-        None  # may another model answer? None: a policy's choice may change, a named model may not
-    )
+    # May another model answer? None: a policy's choice may change, a named model may not.
+    fallback: bool | None = None
     stream: bool = True
     deadline: Deadline = NEVER  # for the first audio; the router sets one where the client did not
     part_of: str | None = None  # the id of a longer text that this is a piece of: one listener hears both
     key_id: str | None = None  # of the API key that it came with, for limits, logs and metrics
     voices_of: str | None = None  # uploaded voices of this key and of nobody alone may be used; None: all
+
+    def may_use_voice_of(self, owner: str) -> bool:
+        """Whether a voice of `owner`, the id of a key or empty, may speak it."""
+        return self.voices_of is None or owner in ("", self.voices_of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 
 from serve_app.config import AuthSettings
-from serve_app.keys.key_file import KeyFile, KeysError, parse_keys
+from serve_app.keys.key_file import KeyFile, KeysError, keys_in_environment
 
 
 def open_to_all(host: str, port: int, auth: AuthSettings) -> str | None:
@@ -34,14 +33,12 @@ def keys_problem(auth: AuthSettings) -> str | None:
         return None
     try:
         if auth.env is not None:
-            if (content := os.environ.get(auth.env)) is None:
-                return f"auth.env: the environment variable {auth.env} is not set"
-            keys, place = parse_keys(content, f"auth.env: {auth.env}"), auth.env
+            keys, place = keys_in_environment(auth.env), auth.env
         else:
             assert auth.keys_path is not None
             keys, place = KeyFile(auth.keys_path).read(), str(auth.keys_path)
     except KeysError as error:
-        return str(error)
+        return f"auth.env: {error}" if auth.env is not None else str(error)
     if not keys:
         return f"{place} has no keys, so nobody could use the server; `voicegraph keys add NAME` makes one"
     return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from serve_app.commands.own_ports import refusal
+
 ABOVE_HTTP = 1000  # port 9000 for a server at 8000
 HOST = "127.0.0.1"  # Ray's agent listens here alone, as all of a server's processes do but its public port
 
@@ -15,21 +17,11 @@ class PortTaken(Exception):
 def metrics_port(stated: int | None, http_port: int) -> int:
     """The port of the configuration, else the one above the HTTP port, else any: another server may have that."""
     if stated is not None:
-        if not _is_free(stated):
+        if refusal(HOST, stated) is not None:
             raise PortTaken(f"port {stated} is in use; choose another as observe.metrics_port")
         return stated
     usual = http_port + ABOVE_HTTP
-    return usual if usual <= 65535 and _is_free(usual) else _any_port()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
+    return usual if usual <= 65535 and refusal(HOST, usual) is None else _any_port()
 
 
 def _any_port() -> int:

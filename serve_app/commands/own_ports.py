@@ -60,7 +60,7 @@ def take_ports() -> OwnPorts:
         except BlockingIOError:
             lock.close()
             continue
-        if all(_is_free(port) for port in _probed(first)):
+        if all(refusal(LOOPBACK, port) is None for port in _probed(first)):
             return OwnPorts(first, lock)
         lock.close()
     raise OSError(f"no {BLOCK} ports in a row are free between {FIRST} and {LAST}")
@@ -71,11 +71,12 @@ def _probed(first: int) -> Iterator[int]:
     yield from range(first, first + 12)
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
+def refusal(host: str, port: int) -> OSError | None:
+    """Why nothing could listen there now; None if it could."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-        return True
+            probe.bind((host, port))
+        except OSError as error:
+            return error
+        return None

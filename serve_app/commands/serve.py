@@ -31,7 +31,7 @@ from deployments.core.ray_internals import (
 from serve_app.commands.drain import drain
 from serve_app.commands.front_proxy import listening, use_haproxy
 from serve_app.commands.metrics_port import PortTaken, metrics_port
-from serve_app.commands.own_ports import OwnPorts, take_ports
+from serve_app.commands.own_ports import OwnPorts, refusal, take_ports
 from serve_app.commands.reload import reloaded, tell_to_reload
 from serve_app.commands.server_url import url_option
 from serve_app.commands.signals import Signals, end_family
@@ -289,22 +289,13 @@ def _names(models: str | None) -> list[str] | None:
 
 def _quit_if_taken(host: str, port: int) -> None:
     """Before the weights are looked at, which takes seconds."""
-    if not _is_free(host, port):
+    refused = refusal(host, port)
+    if refused is None:
+        return
+    if refused.errno == errno.EADDRINUSE:
         make = " (or make serve PORT=…)" if is_clone() else ""
         _quit(f"port {port} is in use; choose another with --port{make}")
-
-
-def _is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                _quit(f"cannot listen on {host}:{port}: {error.strerror}")
-            return False
-        return True
+    _quit(f"cannot listen on {host}:{port}: {refused.strerror}")
 
 
 def _first_line(error: Exception) -> str:

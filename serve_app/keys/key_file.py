@@ -42,6 +42,15 @@ def parse_keys(text: str | bytes, place: str) -> tuple[ApiKey, ...]:
     return keys
 
 
+def keys_in_environment(variable: str) -> tuple[ApiKey, ...]:
+    """The keys in an environment variable that has the content of a file. Raises KeysError."""
+    place = f"the environment variable {variable}"
+    content = os.environ.get(variable)
+    if content is None:
+        raise KeysError(f"{place} is not set")
+    return parse_keys(content, place)
+
+
 class KeyFile:
     """Changes replace the file as a whole, so that a server that reads it meanwhile sees the old or the new one."""
 

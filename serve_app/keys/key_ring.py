@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from deployments.core.logs import logger
 from serve_app.config import AuthSettings
 from serve_app.keys.api_key import ApiKey, id_of
-from serve_app.keys.key_file import KeyFile, KeysError, parse_keys
+from serve_app.keys.key_file import KeyFile, KeysError, keys_in_environment
 
 LOOK_EVERY_S = 1.0  # so long a revoked key may go on
 
@@ -55,12 +55,8 @@ class KeyRing:
     def _read_from_environment(self) -> None:
         if self._variable is None:
             return
-        place = f"the environment variable {self._variable}"
         try:
-            content = os.environ.get(self._variable)
-            if content is None:
-                raise KeysError(f"{place} is not set")
-            self._take(parse_keys(content, place))
+            self._take(keys_in_environment(self._variable))
         except KeysError as error:
             logger.error("API keys: %s. No key opens this server", error)
 

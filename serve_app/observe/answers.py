@@ -18,7 +18,7 @@ class CountedAnswers:
 
     def __init__(self, app: ASGIApp, api: FastAPI, answered: Answered) -> None:
         self._app = app
-        self._routes = tuple(_all_routes(api.router))
+        self._routes = tuple(all_routes(api.router))
         self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,11 +49,11 @@ class CountedAnswers:
         return OTHER
 
 
-def _all_routes(router: Router) -> Iterator[BaseRoute]:
+def all_routes(router: Router) -> Iterator[BaseRoute]:
     """With those of included routers, which FastAPI keeps apart."""
     for route in router.routes:
         included = getattr(route, "original_router", None)
         if included is None:
             yield route
         else:
-            yield from _all_routes(included)
+            yield from all_routes(included)

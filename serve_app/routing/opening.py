@@ -133,7 +133,7 @@ class Opener:
                 plan = await self._wait(
                     model, pipeline.plan(request), deadline, f"model {model!r} was not ready to speak", others
                 )
-                if request.voices_of is not None and plan.voice.owner not in ("", request.voices_of):
+                if not request.may_use_voice_of(plan.voice.owner):
                     raise no_such_voice(request.voice)
                 audio = pipeline.stream(plan)
                 stack.push_async_callback(audio.aclose)

@@ -10,9 +10,9 @@ from deployments.core.errors import Unavailable
 from deployments.core.logs import logger
 from deployments.core.pipeline import Pipeline
 from deployments.core.ray_internals import own_context
+from deployments.core.stage_watch import LOOK_EVERY_S
 
 LATE = 2.0  # times the usual start: a model that has not come by then is down
-LOOK_EVERY_S = 0.25  # at a model that wakes
 
 
 class Sleepers:

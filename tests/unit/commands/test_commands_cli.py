@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from deployments.core.errors import CheckpointError
 from serve_app.cli import app
-from serve_app.commands.serve import _is_free, _names
+from serve_app.commands.own_ports import refusal
+from serve_app.commands.serve import _names
 
 CPU = Path(__file__).parents[3] / "configs" / "cpu.yaml"
 
@@ -237,4 +238,4 @@ def test_a_free_port_is_free_on_every_kind_of_host(host: str) -> None:
         port = probe.getsockname()[1]
     if ":" in host and not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")
-    assert _is_free(host, port)
+    assert refusal(host, port) is None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from httpx import ASGITransport, AsyncClient
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from voices_fake import Clip, VoiceService
 
 from serve_app.config import LOCAL_ORIGINS, Limits
 from serve_app.http.application import create_api
+from serve_app.observe.answers import all_routes
 
 # What stands for the variable parts of paths, by the path that it makes complete.
 NAMES = {
@@ -31,16 +31,6 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def routes(of: Any) -> Iterator[BaseRoute]:
-    """With those of included routers."""
-    for route in of.routes:
-        inner = getattr(route, "original_router", None)
-        if inner is not None:
-            yield from routes(inner)
-        else:
-            yield route
-
-
 def complete(path: str) -> str:
     return path.format(name=NAMES.get(path), voice_id=NAMES.get(path))
 
@@ -54,7 +44,7 @@ async def berta(http: AsyncClient, clip: Clip) -> None:
 def gets(service: VoiceService) -> list[str]:
     found = [
         complete(route.path)
-        for route in routes(create_api(service, Limits()))
+        for route in all_routes(create_api(service, Limits()).router)
         if isinstance(route, Route) and "GET" in (route.methods or ())
     ]
     assert {"/", "/readyz", "/v1/models/fixed", "/v1/audio/voices/Berta/sample", "/openapi.json"} <= set(
@@ -128,7 +118,7 @@ async def test_pages_of_this_machine_may_call_every_route(service: VoiceService,
     app = create_api(service, Limits(), LOCAL_ORIGINS)
     asked = {"Origin": origin, "Access-Control-Request-Headers": "authorization, content-type"}
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
-        for route in routes(app):
+        for route in all_routes(app.router):
             for method in getattr(route, "methods", None) or ():
                 headers = {**asked, "Access-Control-Request-Method": method}
                 answer = await client.options(complete(route.path), headers=headers)  # type: ignore[attr-defined]
