@@ -79,11 +79,15 @@ def replicas_of(handle: DeploymentHandle[Any]) -> dict[str, Callable[[], bool]] 
     have made a call, or given another one with `options`.
     """
     known = getattr(getattr(handle, "_router", None), "_asyncio_router", None)
-    if known is None or not known.running_replicas_populated() or known.request_router is None:
+    if known is None or not known.running_replicas_populated():
+        return None
+    # Not `request_router`: whoever asks for that first makes it, and all calls then wait for that one's event loop.
+    chooser = known._request_router
+    if chooser is None:
         return None
     return {
         replica_id.unique_id: partial(process_lives, replica._actor_handle)
-        for replica_id, replica in known.request_router.curr_replicas.items()
+        for replica_id, replica in chooser.curr_replicas.items()
     }
 
 

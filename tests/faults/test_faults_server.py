@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,6 +48,16 @@ def streaming(server: ToyServer) -> Future[int]:
     heard = ThreadPoolExecutor(1).submit(listen)
     begun.result(30)
     return heard
+
+
+def test_a_server_at_rest_answers_at_once(server: ToyServer) -> None:
+    """Not when something that it does every few seconds wakes it."""
+    took_s = []
+    for _ in range(7):
+        began_s = time.monotonic()
+        assert server.speak("one").status_code == 200
+        took_s.append(time.monotonic() - began_s)
+    assert statistics.median(took_s) < 1.0
 
 
 def test_two_servers_share_nothing(server: ToyServer, tmp_path: Path) -> None:

@@ -70,6 +70,16 @@ async def counted(stage: DeploymentHandle[Any], what: str) -> None:
     raise AssertionError(f"nothing was {what}")
 
 
+async def test_looking_for_replicas_leaves_calls_on_the_event_loop_of_the_handle(cluster: Cluster) -> None:
+    """On another one they would begin when something else happens there: in seconds, where a server is at rest."""
+    watched = WatchedHandle(serve.get_deployment_handle("toy", "voicegraph"))
+    deadline = asyncio.get_running_loop().time() + 10
+    while not watched.watch.running and asyncio.get_running_loop().time() < deadline:
+        watched.watch.look()
+    router: Any = watched._handle._router
+    assert router._asyncio_router._request_router._event_loop is router._asyncio_loop
+
+
 async def test_running_replicas_are_known_without_a_call(cluster: Cluster) -> None:
     watch = WatchedHandle(serve.get_deployment_handle("toy", "voicegraph")).watch
     deadline = asyncio.get_running_loop().time() + 10
