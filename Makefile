@@ -9,7 +9,7 @@ PORT ?= 8000
 MODELS ?=
 ONLY := $(if $(MODELS),--models $(MODELS))
 
-.PHONY: serve test lint bench setup setup-dev browser k8s tiny nano constraints clean
+.PHONY: serve test lint bench setup setup-dev programs k8s tiny nano constraints clean
 
 serve: setup
 	@$(BIN)/voicegraph serve $(CONFIG) --port $(PORT) $(ONLY)
@@ -47,7 +47,7 @@ clean:
 
 setup: $(VENV)/.installed $(VENV)/.kokoro
 
-setup-dev: setup $(VENV)/.installed-dev browser
+setup-dev: setup $(VENV)/.installed-dev programs
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or newer with venv is needed (Debian: apt install python3-venv)"; exit 1; }
@@ -77,6 +77,9 @@ $(VENV)/.kokoro: $(VENV)/.installed
 	@PATH="$(PATH):$(abspath $(BIN))" $(BIN)/voicegraph models pull kokoro
 	@touch $@
 
-browser:
-	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || { echo "installing Chromium for the test of the page"; \
-		apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends chromium chromium-driver >/dev/null; }
+# What the tests need that pip does not have.
+programs:
+	@{ command -v chromium && command -v prometheus; } >/dev/null || test "$$(id -u)" != 0 || { \
+		echo "installing Chromium and Prometheus for the tests of the page and of the metrics"; \
+		apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends \
+			chromium chromium-driver prometheus >/dev/null; }

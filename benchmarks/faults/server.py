@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +54,9 @@ def _kind(process: psutil.Process) -> str | None:
 
 
 @contextmanager
-def running_server(config: Path) -> Iterator[Server]:
-    """Ready; stopped at the end as an operator would, and killed if that does not help."""
+def running_server(config: Path, variables: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Ready; stopped at the end as an operator would, and killed if that does not help. `variables`: further ones of
+    its environment."""
     port = _free_port()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "serve.log"
@@ -66,7 +67,7 @@ def running_server(config: Path) -> Iterator[Server]:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},
+                env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200", **(variables or {})},
             )
         server = Server(process, log, f"http://127.0.0.1:{port}")
         try:

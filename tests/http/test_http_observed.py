@@ -14,13 +14,18 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from otlp_receiver import Receiver
+from prometheus import prometheus
 from toy_server import ToyServer, toy_server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone]
 
 PATIENCE_S = 60.0  # Ray gathers metrics every ten seconds, spans are sent every five
 REQUEST = "observed-request"
+MONITORING = Path(__file__).parents[2] / "k8s" / "monitoring"
+# Of the dashboard, where nothing is slow or fails, and without a GPU.
+QUIET_PANELS = {"To blame for a slow first audio", "Fallbacks and cut streams", "GPU", "GPU memory"}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,31 @@ def test_metrics_are_where_it_says(server: ToyServer) -> None:
     while missing := wanted - _found(wanted, httpx.get(address, timeout=30).text):
         assert time.monotonic() < until_s, missing
         time.sleep(1.0)
+
+
+def test_a_prometheus_has_what_dashboard_and_alerts_ask_for(server: ToyServer, tmp_path: Path) -> None:
+    (address,) = re.findall(r"http://(localhost:\d+)/metrics", server.told)
+    groups = yaml.safe_load((MONITORING / "alerts.yaml").read_text("utf-8"))["spec"]["groups"]
+    panels = json.loads((MONITORING / "voicegraph.json").read_text("utf-8"))["panels"]
+    queries = {
+        target["expr"].replace("$model", ".*").replace("$__rate_interval", "1m"): panel["title"]
+        for panel in panels
+        for target in panel.get("targets", ())
+    }
+    with prometheus(tmp_path, address, groups) as watching:
+        until_s = time.monotonic() + PATIENCE_S
+        while missing := {
+            title
+            for query, title in queries.items()
+            if title not in QUIET_PANELS and not watching.series(query)
+        }:
+            assert time.monotonic() < until_s, missing
+            assert server.speak("three short words").status_code == 200
+            time.sleep(1.0)
+        found = [rule for group in watching.asked("rules")["groups"] for rule in group["rules"]]
+    assert len(found) == sum(len(group["rules"]) for group in groups)
+    # `health` says whether a rule could be computed. None of them has a reason to fire here.
+    assert {(rule["health"], rule["state"]) for rule in found} == {("ok", "inactive")}
 
 
 def _found(wanted: Collection[tuple[str, ...]], text: str) -> set[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,10 +101,12 @@ class Pipeline(CloningPipeline):
 
     async def stream(self, plan: Plan) -> AsyncGenerator[AudioChunk | StreamEnd, None]:
         assert isinstance(plan, ChimePlan)
+        began_s = time.monotonic()
         reply = await answer(self._stages["bell"].ring.remote(plan.job))
+        spent_s = {"bell": time.monotonic() - began_s}
         samples = self.monitor.heard("bell", reply)
-        yield AudioChunk(samples, 0)
-        yield StreamEnd(len(samples) / SAMPLE_RATE_HZ)
+        yield AudioChunk(samples, 0, spent_s)
+        yield StreamEnd(len(samples) / SAMPLE_RATE_HZ, spent_s)
 
     async def _profile(self, recording: Recording) -> ProfileFound:
         return await self._library.profile(recording, "chimes", VERSION, self._encode)
