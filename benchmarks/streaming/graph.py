@@ -26,6 +26,7 @@ from serve_app.config import Config
 
 MODEL = "index"
 VOICE = "reference"
+PATIENT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def serving(size: str, *, reference_s: float, weights: str = TWO.source, **setti
                 {
                     "models": {MODEL: entry},
                     "voices": {"url": str(Path(scratch) / "voices")},
+                    # These weights may be slower than speech: figures get larger then, and nothing is cut.
+                    "limits": {"piece_timeout_s": PATIENT_S, "first_audio_timeout_s": PATIENT_S},
                 }
             )
             serve.run(build(config), name=APPLICATION)
