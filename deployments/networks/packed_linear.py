@@ -31,6 +31,10 @@ class PackedLinear(nn.Module):
             x, self.weight, self.bias, self._activation, [], self._variant
         )
 
+    def added_to(self, residual: Tensor, x: Tensor) -> Tensor:
+        """residual + x·Wᵀ + b in one call; of a layer without activation."""
+        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
+
 
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether weights of this type lie on a CPU whose torch has the kernel for them."""

@@ -14,7 +14,8 @@ from deployments.indextts2.dims import GptDims
 
 
 class SlotCache:
-    """keys, values: (layers, slots, max_length, heads, head_dim); position-major: a row is read in one run.
+    """keys, values: (layers, slots, max_length, heads, head_dim); position-major: a row is read in one run. `both` is
+    one tensor with the keys and behind them the values.
 
     A slot's history normally lies in the slot itself. After a beam reorder it lies scattered over the slots
     of its group: `origin` (slots, max_length) names the slot that holds each position. Nothing is moved, but
@@ -31,8 +32,8 @@ class SlotCache:
         device: torch.device | str = "cpu",
     ) -> None:
         shape = (dims.layers, slots, max_length, dims.heads, dims.model_dim // dims.heads)
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
-        self.values = torch.empty(shape, dtype=dtype, device=device)
+        self.both = torch.empty(2, *shape, dtype=dtype, device=device)
+        self.keys, self.values = self.both
         self.origin = torch.arange(slots, device=device).unsqueeze(1).repeat(1, max_length)
         self.max_length = max_length
         self.lengths = [0] * slots
@@ -123,39 +124,64 @@ class SpanAttention:
     """
 
     def __init__(self, cache: SlotCache, spans: Sequence[Span]) -> None:
-        self.cache = cache
-        self.spans = spans
-        device = cache.device
-        self.slots = torch.tensor([s.slot for s in spans for _ in range(s.count)], device=device)
-        self.positions = torch.tensor([p for s in spans for p in range(s.start, s.stop)], device=device)
-        self.entries = [None if cache.straight[s.slot] else cache.entries(s.slot, s.stop) for s in spans]
-        self.masks = [_span_mask(s, cache.keys.dtype, device) for s in spans]
+        first = 0
+        self.parts: list[SpanPart] = []
+        for span in spans:
+            self.parts.append(SpanPart(cache, span, first))
+            first += span.count
+        self.result: Tensor | None = None
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
-        cache = self.cache
-        keys, values = cache.keys[layer], cache.values[layer]
-        used = len(self.positions)
-        q, k, v = qkv.view(len(qkv), 3, *keys.shape[2:]).unbind(1)
-        keys[self.slots, self.positions] = k[:used]
-        values[self.slots, self.positions] = v[:used]
-        result = torch.zeros_like(q)
-        first = 0
-        for span, entries, mask in zip(self.spans, self.entries, self.masks, strict=True):
-            if entries is None:
-                own_keys, own_values = keys[span.slot, : span.stop], values[span.slot, : span.stop]
-            else:
-                own_keys = keys.flatten(0, 1).index_select(0, entries)
-                own_values = values.flatten(0, 1).index_select(0, entries)
-            rows = slice(first, first + span.count)
-            result[rows] = F.scaled_dot_product_attention(
-                q[rows].transpose(0, 1).unsqueeze(0),
-                own_keys.transpose(0, 1).unsqueeze(0),
-                own_values.transpose(0, 1).unsqueeze(0),
-                attn_mask=mask,
-                is_causal=mask is None and span.count > 1,
-            )[0].transpose(0, 1)
-            first += span.count
-        return result.flatten(1)
+        """`qkv` contiguous. The result is valid until that of the next layer."""
+        if self.result is None:
+            self.result = qkv.new_zeros(len(qkv), qkv.shape[1] // 3)
+        for part in self.parts:
+            part.attend(layer, qkv, self.result)
+        return self.result
+
+
+class SpanPart:
+    """One span: which rows are its own, where they are kept, and what they attend to.
+
+    All views are made before the first layer, and a layer makes as few as it can: at one row of a narrow model a view
+    costs as much as an addition.
+    """
+
+    def __init__(self, cache: SlotCache, span: Span, first: int) -> None:
+        """first: the first of its rows."""
+        heads, head_dim = cache.keys.shape[3:]
+        width = heads * head_dim
+        self._first, self._width = first, width
+        self._queries = (1, heads, span.count, head_dim), (0, head_dim, 3 * width, 1)  # sizes, strides in qkv
+        self._new = (2, span.count, heads, head_dim), (width, 3 * width, head_dim, 1)
+        self._result = (1, heads, span.count, head_dim), (0, head_dim, width, 1)
+        # Views: they show what is written to the cache later on.
+        self._kept = cache.both[:, :, span.slot, span.start : span.stop].unbind(1)
+        self._entries = None if cache.straight[span.slot] else cache.entries(span.slot, span.stop)
+        self._flat = cache.both.flatten(2, 3)
+        self._keys, self._values = (
+            t[:, span.slot : span.slot + 1, : span.stop].transpose(2, 3).unbind()
+            for t in (cache.keys, cache.values)
+        )
+        self._mask = _span_mask(span, cache.keys.dtype, cache.device)
+        self._is_causal = self._mask is None and span.count > 1
+        self._own: Tensor | None = None
+
+    def attend(self, layer: int, qkv: Tensor, result: Tensor) -> None:
+        """Fills the span's rows of `result` (N,D)."""
+        origin = qkv.storage_offset() + 3 * self._width * self._first
+        self._kept[layer].copy_(qkv.as_strided(*self._new, origin + self._width))
+        if self._entries is None:
+            keys, values = self._keys[layer], self._values[layer]
+        else:
+            gathered = self._flat[:, layer].index_select(1, self._entries)
+            keys, values = gathered.transpose(1, 2).unsqueeze(1).unbind()
+        attended = F.scaled_dot_product_attention(
+            qkv.as_strided(*self._queries, origin), keys, values, self._mask, is_causal=self._is_causal
+        )
+        if self._own is None:
+            self._own = result.as_strided(*self._result, self._width * self._first)
+        self._own.copy_(attended)
 
 
 def _span_mask(span: Span, dtype: torch.dtype, device: torch.device) -> Tensor | None:
