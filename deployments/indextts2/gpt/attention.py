@@ -96,6 +96,59 @@ class SlotCache:
         return self.origin[slots, :length] * self.max_length + torch.arange(length, device=self.device)
 
 
+class CompactSlotCache(SlotCache):
+    """A reorder moves what differs between the slots, so every history lies in its own slot and is read as it is.
+
+    For a CPU: beams have most of their history in common, and gathering all of it in every layer of every step costs
+    more than moving the rest.
+    """
+
+    def __init__(
+        self,
+        dims: GptDims,
+        slots: int,
+        max_length: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(dims, slots, max_length, dtype=dtype, device=device)
+        # The first so many positions of two slots are known to be equal.
+        self._common = [[0] * slots for _ in range(slots)]
+
+    def clear(self, slots: Sequence[int]) -> None:
+        super().clear(slots)
+        for slot in slots:
+            for other in range(self.slots):
+                self._common[slot][other] = self._common[other][slot] = 0
+
+    def copy(self, source: int, targets: Sequence[int], length: int) -> None:
+        super().copy(source, targets, length)
+        group = [source, *targets]
+        for slot in group:
+            for other in group:
+                self._common[slot][other] = length
+
+    def reorder(self, slots: Sequence[int], parents: Sequence[int]) -> None:
+        moved = [
+            (slot, slots[parent])
+            for slot, parent in zip(slots, parents, strict=True)
+            if slots[parent] != slot
+        ]
+        if not moved:
+            return
+        length = self.lengths[slots[0]]
+        first = min(self._common[slot][source] for slot, source in moved)
+        targets, sources = torch.tensor(moved, device=self.device).t()
+        for tensor in (self.keys, self.values):
+            tensor[:, targets, first:length] = tensor[:, sources, first:length]
+        origins = [slots[parent] for parent in parents]
+        common = [[length if a == b else self._common[a][b] for b in origins] for a in origins]
+        for slot, row in zip(slots, common, strict=True):
+            for other, equal in zip(slots, row, strict=True):
+                self._common[slot][other] = equal
+
+
 class Attention(Protocol):
     """Of one pass through the network: one object for all layers."""
 
@@ -124,64 +177,39 @@ class SpanAttention:
     """
 
     def __init__(self, cache: SlotCache, spans: Sequence[Span]) -> None:
-        first = 0
-        self.parts: list[SpanPart] = []
-        for span in spans:
-            self.parts.append(SpanPart(cache, span, first))
-            first += span.count
-        self.result: Tensor | None = None
+        self.cache = cache
+        self.spans = spans
+        device = cache.device
+        self.slots = torch.tensor([s.slot for s in spans for _ in range(s.count)], device=device)
+        self.positions = torch.tensor([p for s in spans for p in range(s.start, s.stop)], device=device)
+        self.entries = [None if cache.straight[s.slot] else cache.entries(s.slot, s.stop) for s in spans]
+        self.masks = [_span_mask(s, cache.keys.dtype, device) for s in spans]
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
-        """`qkv` contiguous. The result is valid until that of the next layer."""
-        if self.result is None:
-            self.result = qkv.new_zeros(len(qkv), qkv.shape[1] // 3)
-        for part in self.parts:
-            part.attend(layer, qkv, self.result)
-        return self.result
-
-
-class SpanPart:
-    """One span: which rows are its own, where they are kept, and what they attend to.
-
-    All views are made before the first layer, and a layer makes as few as it can: at one row of a narrow model a view
-    costs as much as an addition.
-    """
-
-    def __init__(self, cache: SlotCache, span: Span, first: int) -> None:
-        """first: the first of its rows."""
-        heads, head_dim = cache.keys.shape[3:]
-        width = heads * head_dim
-        self._first, self._width = first, width
-        self._queries = (1, heads, span.count, head_dim), (0, head_dim, 3 * width, 1)  # sizes, strides in qkv
-        self._new = (2, span.count, heads, head_dim), (width, 3 * width, head_dim, 1)
-        self._result = (1, heads, span.count, head_dim), (0, head_dim, width, 1)
-        # Views: they show what is written to the cache later on.
-        self._kept = cache.both[:, :, span.slot, span.start : span.stop].unbind(1)
-        self._entries = None if cache.straight[span.slot] else cache.entries(span.slot, span.stop)
-        self._flat = cache.both.flatten(2, 3)
-        self._keys, self._values = (
-            t[:, span.slot : span.slot + 1, : span.stop].transpose(2, 3).unbind()
-            for t in (cache.keys, cache.values)
-        )
-        self._mask = _span_mask(span, cache.keys.dtype, cache.device)
-        self._is_causal = self._mask is None and span.count > 1
-        self._own: Tensor | None = None
-
-    def attend(self, layer: int, qkv: Tensor, result: Tensor) -> None:
-        """Fills the span's rows of `result` (N,D)."""
-        origin = qkv.storage_offset() + 3 * self._width * self._first
-        self._kept[layer].copy_(qkv.as_strided(*self._new, origin + self._width))
-        if self._entries is None:
-            keys, values = self._keys[layer], self._values[layer]
-        else:
-            gathered = self._flat[:, layer].index_select(1, self._entries)
-            keys, values = gathered.transpose(1, 2).unsqueeze(1).unbind()
-        attended = F.scaled_dot_product_attention(
-            qkv.as_strided(*self._queries, origin), keys, values, self._mask, is_causal=self._is_causal
-        )
-        if self._own is None:
-            self._own = result.as_strided(*self._result, self._width * self._first)
-        self._own.copy_(attended)
+        cache = self.cache
+        keys, values = cache.keys[layer], cache.values[layer]
+        used = len(self.positions)
+        q, k, v = qkv.view(len(qkv), 3, *keys.shape[2:]).unbind(1)
+        keys[self.slots, self.positions] = k[:used]
+        values[self.slots, self.positions] = v[:used]
+        result = torch.zeros_like(q)
+        first = 0
+        for span, entries, mask in zip(self.spans, self.entries, self.masks, strict=True):
+            if entries is None:
+                own_keys, own_values = keys[span.slot, : span.stop], values[span.slot, : span.stop]
+            else:
+                own_keys = keys.flatten(0, 1).index_select(0, entries)
+                own_values = values.flatten(0, 1).index_select(0, entries)
+            rows = slice(first, first + span.count)
+            result[rows] = F.scaled_dot_product_attention(
+                q[rows].transpose(0, 1).unsqueeze(0),
+                own_keys.transpose(0, 1).unsqueeze(0),
+                own_values.transpose(0, 1).unsqueeze(0),
+                attn_mask=mask,
+                is_causal=mask is None and span.count > 1,
+            )[0].transpose(0, 1)
+            first += span.count
+        return result.flatten(1)
 
 
 def _span_mask(span: Span, dtype: torch.dtype, device: torch.device) -> Tensor | None:

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from deployments.core.errors import InvalidRequest
 from deployments.core.logs import logger
 from deployments.indextts2.dims import SPEED_ROWS, GptDims
-from deployments.indextts2.gpt.attention import Attention, SlotCache, Span, SpanAttention, StepAttention
+from deployments.indextts2.gpt.attention import (
+    Attention,
+    CompactSlotCache,
+    SlotCache,
+    Span,
+    SpanAttention,
+    StepAttention,
+)
 from deployments.indextts2.gpt.packed_trunk import PackedTrunk
 from deployments.indextts2.gpt.transformer import NORM_EPS, Trunk
 from deployments.networks.packed_linear import PackedLinear, can_pack, padding_rows
@@ -107,7 +114,8 @@ class SpeechGpt(nn.Module):
         return dims.condition_num_latent + SPEED_ROWS + dims.max_text_tokens + 2 + self.max_codes
 
     def new_cache(self, slots: int, max_length: int) -> SlotCache:
-        return SlotCache(self.dims, slots, max_length, dtype=self.dtype, device=self.device)
+        kind = CompactSlotCache if self.device.type == "cpu" else SlotCache
+        return kind(self.dims, slots, max_length, dtype=self.dtype, device=self.device)
 
     @torch.inference_mode()
     def prefix(
