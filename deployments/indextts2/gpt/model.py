@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deployments.core.errors import InvalidRequest
@@ -227,7 +226,7 @@ class SpeechGpt(nn.Module):
         if rows.device.type != "cpu":
             return rows
         missing = padding_rows(len(rows), packed=self._packed)
-        return F.pad(rows, (0, 0, 0, missing)) if missing else rows
+        return torch.cat((rows, rows.new_zeros(missing, rows.shape[1]))) if missing else rows
 
 
 def key_length(cache: SlotCache, needed: int) -> int:

@@ -98,10 +98,9 @@ def _blocks(
             history = both.select(1, slots[i])
             new = qkv.as_strided([2, count, heads, dim], [width, 3 * width, dim, 1], at + width)
             history.narrow(1, starts[i], count).copy_(new)
+            own = history.narrow(1, 0, stop)
             scattered = entries[i]
-            if scattered is None:
-                own = history.narrow(1, 0, stop)
-            else:
+            if scattered is not None:
                 own = both.flatten(1, 2).index_select(1, scattered)
             keys, values = own.transpose(1, 2).unsqueeze(1).unbind(0)
             mask = masks[i]
