@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -179,19 +180,26 @@ class SpanAttention:
     def __init__(self, cache: SlotCache, spans: Sequence[Span]) -> None:
         self.cache = cache
         self.spans = spans
-        device = cache.device
-        self.slots = torch.tensor([s.slot for s in spans for _ in range(s.count)], device=device)
-        self.positions = torch.tensor([p for s in spans for p in range(s.start, s.stop)], device=device)
         self.entries = [None if cache.straight[s.slot] else cache.entries(s.slot, s.stop) for s in spans]
-        self.masks = [_span_mask(s, cache.keys.dtype, device) for s in spans]
+        self.masks = [_span_mask(s, cache.keys.dtype, cache.device) for s in spans]
+
+    @cached_property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Slots and positions of all new rows; packed layers do without."""
+        slots = [span.slot for span in self.spans for _ in range(span.count)]
+        positions = [position for span in self.spans for position in range(span.start, span.stop)]
+        return torch.tensor(slots, device=self.cache.device), torch.tensor(
+            positions, device=self.cache.device
+        )
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         cache = self.cache
         keys, values = cache.keys[layer], cache.values[layer]
-        used = len(self.positions)
+        slots, positions = self.places
+        used = len(positions)
         q, k, v = qkv.view(len(qkv), 3, *keys.shape[2:]).unbind(1)
-        keys[self.slots, self.positions] = k[:used]
-        values[self.slots, self.positions] = v[:used]
+        keys[slots, positions] = k[:used]
+        values[slots, positions] = v[:used]
         result = torch.zeros_like(q)
         first = 0
         for span, entries, mask in zip(self.spans, self.entries, self.masks, strict=True):
