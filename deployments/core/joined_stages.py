@@ -1,4 +1,4 @@
-"""Several stages of one model in one process: on a small machine each process of its own costs memory and start time."""
+"""Several stages of one model in one process: on a small machine each process costs memory and time to start."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class IndexTTSSettings(Settings):
     device: str = Field(default="cpu", description="of all stages: cpu, cuda")
     one_process: bool = Field(
         default=False,
-        description="all four stages in one process, the deployment `<model>`: for a small machine, where nothing scales",
+        description="all four stages in one process, the deployment `<model>`, where they need not scale apart",
     )
     speaker: SpeakerSettings = SpeakerSettings()
     gpt: GptSettings = GptSettings()
