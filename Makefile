@@ -79,7 +79,7 @@ $(VENV)/.kokoro: $(VENV)/.installed
 
 # What the tests need that pip does not have.
 programs:
-	@{ command -v chromium && command -v prometheus; } >/dev/null || test "$$(id -u)" != 0 || { \
-		echo "installing Chromium and Prometheus for the tests of the page and of the metrics"; \
+	@{ command -v chromium && command -v prometheus && command -v redis-server; } >/dev/null || test "$$(id -u)" != 0 || { \
+		echo "installing Chromium, Prometheus and Redis for the tests"; \
 		apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends \
-			chromium chromium-driver prometheus >/dev/null; }
+			chromium chromium-driver prometheus redis-server >/dev/null; }

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
-from deployments.core.ray_internals import RUN
+from deployments.core.ray_internals import RUN, answered_by_all, own_deployment
 from serve_app.client import RouterClient
 from serve_app.config import AuthSettings, InPlace, Limits
 from serve_app.http.application import create_api
 from serve_app.http.gate import Gate
 from serve_app.http.stream_cut import quiet_about_cuts
-from serve_app.keys.usage import KeyUsage
+from serve_app.keys.exchange import UsageExchange
+from serve_app.keys.usage import KeyUsage, UsageReport
 from serve_app.observe.answers import CountedAnswers
 from serve_app.telemetry import HttpTelemetry
 
@@ -33,7 +35,9 @@ class Ingress:
         self._limits = limits
         self._cors_origins = cors_origins
         self._auth = auth
+        self._ingresses: DeploymentHandle[Any] | None = None
         self._usage = KeyUsage()
+        self._usage.when_used = UsageExchange(self._usage, self._all_usage).wake
         self._telemetry = HttpTelemetry()
         self._gate = Gate(self._api(), os.environ.get(RUN, ""))
         quiet_about_cuts()
@@ -55,6 +59,16 @@ class Ingress:
             return
         self._limits = limits
         self._gate.api = self._api()
+
+    async def key_usage(self) -> UsageReport:
+        """What keys have used of their limits at this replica."""
+        return self._usage.report()
+
+    async def _all_usage(self, timeout_s: float) -> Sequence[UsageReport]:
+        if self._ingresses is None:
+            self._ingresses = own_deployment()
+        found = await answered_by_all(self._ingresses, "key_usage", timeout_s=timeout_s)
+        return cast(list[UsageReport], found)
 
     async def drain(self) -> int:
         """Let nothing new in; the number of requests and sessions that are still under way."""

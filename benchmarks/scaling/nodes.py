@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,10 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Node:
+    """`folder`: for what it writes, while the cluster runs."""
+
     process: subprocess.Popen[bytes]
+    folder: Path
 
     def processes(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -63,15 +66,21 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class ProcessCluster:
-    """`address`: what `ray.init` takes. `nodes`: the workers in the order in which they were asked for."""
+    """`address`: what `ray.init` takes. `nodes`: the workers in the order in which they were asked for. `new_head`
+    starts another one at the same address, where the first has ended."""
 
     address: str
+    head: Node
     nodes: Sequence[Node]
+    new_head: Callable[[], Node]
 
 
 @contextmanager
-def process_cluster(workers: Sequence[Worker], *, quick: bool = True) -> Iterator[ProcessCluster]:
-    """Start the nodes; all is ended again. `quick`: metrics travel every half second instead of every ten.
+def process_cluster(
+    workers: Sequence[Worker], *, quick: bool = True, redis: str | None = None
+) -> Iterator[ProcessCluster]:
+    """Start the nodes; all is ended again. `quick`: metrics travel every half second instead of every ten. `redis`:
+    the address of the one that keeps the cluster's state when the head dies.
 
     This process gets the environment that a driver of the cluster needs, and no other; call it before Ray is imported.
     """
@@ -83,22 +92,31 @@ def process_cluster(workers: Sequence[Worker], *, quick: bool = True) -> Iterato
         port = free_port()
         address = f"{IP}:{port}"
 
-        def start(name: str, *options: str) -> None:
-            folder = Path(directory) / name
-            folder.mkdir()
-            started.append(_start(folder, *options))
+        def start(name: str, *options: str, variables: Mapping[str, str] | None = None) -> Node:
+            folder = Path(tempfile.mkdtemp(prefix=name, dir=directory))
+            started.append(_start(folder, options, variables or {}))
+            return started[-1]
+
+        def start_head() -> Node:
+            options = (
+                "--head",
+                f"--port={port}",
+                "--num-cpus=0",
+                "--num-gpus=0",
+                "--include-dashboard=false",
+            )
+            state = {"RAY_REDIS_ADDRESS": redis, "RAY_external_storage_namespace": "vg"} if redis else {}
+            node = start("head", *options, variables=state)
+            _wait_for(port, node)
+            return node
 
         try:
-            start(
-                "head",
-                *("--head", f"--port={port}", "--num-cpus=0", "--num-gpus=0", "--include-dashboard=false"),
-            )
-            _wait_for(port, started[0])
+            head = start_head()
             for number, worker in enumerate(workers):
                 labels = ",".join(f"{key}={value}" for key, value in worker.labels.items())
                 options = [f"--address={address}", f"--num-cpus={worker.cpus}", f"--num-gpus={worker.gpus}"]
                 start(f"w{number}", *options, *([f"--labels={labels}"] if labels else ()))
-            yield ProcessCluster(address, started[1:])
+            yield ProcessCluster(address, head, started[1:], start_head)
         finally:
             _stop(started)
 
@@ -123,13 +141,17 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
             process.kill()
 
 
-def _start(folder: Path, *options: str) -> Node:
+def _start(folder: Path, options: Sequence[str], variables: Mapping[str, str]) -> Node:
     """In a session of its own, so that its processes can be ended together, and nobody else's."""
     log = (folder / "log").open("wb")
     command = [str(Path(sys.executable).parent / "ray"), "start", "--block", f"--node-ip-address={IP}"]
     command += [f"--temp-dir={folder}", f"--object-store-memory={STORE_BYTES}", *options]
+    environment = {**os.environ, **variables}
     with log:
-        return Node(subprocess.Popen(mortal(command), stdout=log, stderr=log, start_new_session=True))
+        process = subprocess.Popen(
+            mortal(command), stdout=log, stderr=log, start_new_session=True, env=environment
+        )
+    return Node(process, folder)
 
 
 def mortal(command: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scaling.nodes import Worker
-from benchmarks.scaling.serving import Served, serving
+from benchmarks.scaling.serving import Served, kill_replica, serving
 
 
 def main() -> None:
@@ -31,21 +31,11 @@ def _answer(served: Served, words: list[str]) -> Any:
         case ["replicas"]:
             return served.replicas()
         case ["kill", deployment]:
-            return _kill(served.application, deployment)
+            return kill_replica(served.application, deployment)
         case ["kill-node", number]:
             served.cluster.nodes[int(number)].kill()
             return number
     raise ValueError(f"unknown command: {words}")
-
-
-def _kill(application: str, deployment: str) -> str:
-    import ray  # noqa: PLC0415  (its environment must be there first)
-
-    prefix = f"SERVE_REPLICA::{application}#{deployment}#"
-    actors = ray.util.list_named_actors(all_namespaces=True)
-    found = next(actor for actor in actors if actor["name"].startswith(prefix))
-    ray.kill(ray.get_actor(found["name"], namespace=found["namespace"]))
-    return str(found["name"])
 
 
 def _tell(answer: Any) -> None:

@@ -26,10 +26,57 @@ class Served:
 
     def replicas(self) -> dict[str, int]:
         """Running ones, by deployment."""
-        from ray import serve  # noqa: PLC0415
+        return running_replicas(self.application)
 
-        found = serve.status().applications[self.application].deployments
-        return {name: each.replica_states.get(RUNNING, 0) for name, each in found.items()}
+
+def running_replicas(application: str) -> dict[str, int]:
+    """By deployment."""
+    from ray import serve  # noqa: PLC0415
+
+    found = serve.status().applications[application].deployments
+    return {name: each.replica_states.get(RUNNING, 0) for name, each in found.items()}
+
+
+def kill_replica(application: str, deployment: str) -> str:
+    """Its name."""
+    import ray  # noqa: PLC0415  (its environment must be there first)
+
+    prefix = f"SERVE_REPLICA::{application}#{deployment}#"
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    found = next(actor for actor in actors if actor["name"].startswith(prefix))
+    ray.kill(ray.get_actor(found["name"], namespace=found["namespace"]))
+    return str(found["name"])
+
+
+def join(address: str, nodes: int) -> None:
+    """Make this process part of a cluster of processes, once it has so many nodes, the head among them."""
+    import ray  # noqa: PLC0415  (its environment must be there first)
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    ray.init(
+        address=address,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address=IP,  # where the nodes say that they are
+    )
+    _wait_for_nodes(ray, nodes)
+
+
+def deployed(config: Path, port: int) -> str:
+    """The name of the config file's application, which is served at `port` from now on. Raises as `serving` does."""
+    from ray import serve  # noqa: PLC0415
+
+    from deployments.core.ray_internals import deploy  # noqa: PLC0415
+    from serve_app import config_file  # noqa: PLC0415
+
+    loaded = config_file.load(config, port=port)
+    options = loaded.serve.http_options.model_copy(update={"host": IP})
+    serve.start(proxy_location=loaded.serve.proxy_location, http_options=options.model_dump())
+    deploy(loaded.serve.model_copy(update={"http_options": options}))
+    application = loaded.serve.applications[0].name
+    _wait_until_running(serve, application)
+    _wait_until_routed(f"http://{IP}:{port}")
+    return application
 
 
 @contextmanager
@@ -39,28 +86,11 @@ def serving(config: Path, workers: Sequence[Worker], *, quick: bool = True) -> I
         import ray  # noqa: PLC0415  (its environment must be there first)
         from ray import serve  # noqa: PLC0415
 
-        from deployments.core.ray_internals import deploy  # noqa: PLC0415
-        from serve_app import config_file  # noqa: PLC0415
-
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
         port = free_port()
-        loaded = config_file.load(config, port=port)
-        options = loaded.serve.http_options.model_copy(update={"host": IP})
-        ray.init(
-            address=cluster.address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address=IP,  # where the nodes say that they are
-        )
+        join(cluster.address, len(workers) + 1)
         try:
-            _wait_for_nodes(ray, len(workers) + 1)
-            serve.start(proxy_location=loaded.serve.proxy_location, http_options=options.model_dump())
-            deploy(loaded.serve.model_copy(update={"http_options": options}))
-            application = loaded.serve.applications[0].name
-            _wait_until_running(serve, application)
-            url = f"http://{IP}:{port}"
-            _wait_until_routed(url)
-            yield Served(url, application, cluster)
+            application = deployed(config, port)
+            yield Served(f"http://{IP}:{port}", application, cluster)
         finally:
             serve.shutdown()
             ray.shutdown()

@@ -174,6 +174,22 @@ def called_on_all(deployment: str, application: str, method: str, *, timeout_s: 
     return list(handle.broadcast(method).results(timeout_s=timeout_s))
 
 
+def own_deployment() -> DeploymentHandle[Any]:
+    """Of the replica that this process is, for `answered_by_all`."""
+    from ray import serve  # noqa: PLC0415
+
+    here = serve.get_replica_context()
+    # `options` makes Serve tell this handle, from now on, which replicas there are.
+    return serve.get_deployment_handle(here.deployment, here.app_name).options()
+
+
+async def answered_by_all(handle: DeploymentHandle[Any], method: str, *, timeout_s: float) -> list[Any]:
+    """As `called_on_all`, for code on an event loop. Empty as long as no replica is known."""
+    if not handle.running_replicas_populated():
+        return []
+    return list(await handle.broadcast(method).results_async(timeout_s=timeout_s))
+
+
 @contextmanager
 def agents_at(metrics: int, http: int, environments: int) -> Iterator[None]:
     """Within, `ray.init` starts Ray's helpers of this machine at these ports. Otherwise each takes a free one and

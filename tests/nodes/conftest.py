@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
-from nodes_graph import NodesGraph, graph_on_nodes
+from nodes_graph import REQUESTS_PER_MINUTE, NodesGraph, graph_on_nodes
+
+from serve_app.keys.api_key import new_key
+from serve_app.keys.key_file import KeyFile
 
 HERE = Path(__file__).parent
 
@@ -27,7 +31,7 @@ def clip() -> bytes:
 
 @pytest.fixture(scope="module")
 def routers(tmp_path_factory: pytest.TempPathFactory, clip: bytes) -> Iterator[NodesGraph]:
-    """three-routers.yaml, with a voice store and a stock voice of its own."""
+    """three-routers.yaml, with a voice store, a stock voice and keys of its own."""
     folder = tmp_path_factory.mktemp("routers")
     (folder / "stock").mkdir()
     (folder / "stock" / "anna.wav").write_bytes(clip)
@@ -35,7 +39,14 @@ def routers(tmp_path_factory: pytest.TempPathFactory, clip: bytes) -> Iterator[N
     args = content["applications"][0]["args"]
     args["models"]["bells"]["voices"] = str(folder / "stock")
     args["voices"] = {"url": str(folder / "voices")}
+    args["auth"] = {"keys_file": str(folder / "keys.json")}
+    keys = {
+        "anybody": new_key("anybody"),
+        "few-requests": new_key("few-requests", requests_per_minute=REQUESTS_PER_MINUTE),
+    }
+    for _, kept in keys.values():
+        KeyFile(folder / "keys.json").add(kept)
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(content), "utf-8")
     with graph_on_nodes(config, {"node": "a"}, {"node": "b"}) as graph:
-        yield graph
+        yield replace(graph, api_keys={name: text for name, (text, _) in keys.items()})

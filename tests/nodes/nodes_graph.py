@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,19 @@ from benchmarks.scaling.nodes import mortal
 
 TESTS = Path(__file__).parents[1]
 STOP_S = 60.0
+REQUESTS_PER_MINUTE = 30  # of the key `few-requests`
 
 
 @dataclass(frozen=True)
 class NodesGraph:
+    """`api_keys`: what clients send, by the keys' names, where it asks for one."""
+
     url: str
     process: subprocess.Popen[str]
+    api_keys: Mapping[str, str] = field(default_factory=dict)
+
+    def headers(self, key: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.api_keys[key]}"}
 
     def ask(self, command: str) -> Any:
         """See benchmarks/scaling/remote.py."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from nodes_graph import NodesGraph
+from nodes_graph import REQUESTS_PER_MINUTE, NodesGraph
 from websockets.asyncio.client import connect
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone, pytest.mark.slow]
@@ -20,9 +20,10 @@ WORD_BYTES = 2 * 4800  # 0.2 s of 24 kHz
 ASKED = 18  # often enough that no Router is left out: (2/3)^18 is less than a thousandth
 
 
-def client(graph: NodesGraph) -> httpx.AsyncClient:
+def client(graph: NodesGraph, key: str = "anybody") -> httpx.AsyncClient:
     """Without connections that are kept: each request may go to another proxy, Ingress and Router."""
-    return httpx.AsyncClient(base_url=graph.url, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncClient(base_url=graph.url, timeout=60, limits=limits, headers=graph.headers(key))
 
 
 async def statuses(http: httpx.AsyncClient, path: str, times: int = ASKED) -> set[int]:
@@ -87,7 +88,7 @@ async def test_a_batch_and_a_session(routers: NodesGraph) -> None:
         assert sizes == [words * WORD_BYTES for words in range(1, 9)]
     address = routers.url.replace("http://", "ws://") + f"{SPEECH}/stream"
     for _ in range(3):
-        async with connect(address, max_size=None) as socket:
+        async with connect(address, max_size=None, additional_headers=routers.headers("anybody")) as socket:
             for message in (
                 {"type": "session.config", "model": "talker", "response_format": "pcm"},
                 {"type": "input.text", "text": "word word word"},
@@ -118,6 +119,17 @@ async def test_the_limit_of_requests_is_that_of_each_router_and_says_when_to_com
         # Nothing is left behind: the places are free again.
         again = await asyncio.gather(*(speak(http, 1) for _ in range(3)))
         assert {answer.status_code for answer in again} == {200}
+
+
+async def test_the_limits_of_a_key_hold_for_all_ingresses_together(routers: NodesGraph) -> None:
+    async with client(routers, "few-requests") as http:
+        found = []
+        for _ in range(2 * REQUESTS_PER_MINUTE):
+            found.append((await http.get(VOICES)).status_code)
+            await asyncio.sleep(0.1)
+    # They tell each other once a second, in which some more are let in.
+    assert REQUESTS_PER_MINUTE <= found.count(200) <= 1.5 * REQUESTS_PER_MINUTE, found
+    assert set(found) == {200, 429}
 
 
 async def test_a_router_that_dies_takes_only_its_own_streams_with_it(routers: NodesGraph) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from deployments.core.errors import Forbidden, RateLimited
 from serve_app.keys.api_key import ApiKey, new_key
-from serve_app.keys.usage import DAY_S, KeyUsage
+from serve_app.keys.usage import DAY_S, FRESH_S, KeyUsage
 
 
 def key(**limits: int) -> ApiKey:
@@ -89,3 +89,45 @@ def test_without_limits_nothing_is_counted() -> None:
     for _ in range(1000):
         usage.request(ada)
         usage.take_characters(ada, 10**9)
+
+
+def test_what_others_counted_counts_too() -> None:
+    usage, other, third = KeyUsage(), KeyUsage(), KeyUsage()
+    ada = key(requests_per_minute=5, streams=3, characters_per_day=100)
+    other.request(ada)
+    other.take_characters(ada, 30)
+    third.request(ada)
+    third.take_characters(ada, 30)
+    with other.stream(ada, "a"), third.stream(ada, "b"):
+        usage.request(ada)
+        usage.hear([usage.report(), other.report(), third.report()])
+        usage.request(ada)
+        usage.request(ada)
+        with pytest.raises(RateLimited, match="5 requests a minute") as raised:
+            usage.request(ada)
+        assert raised.value.retry_after_s is not None
+        assert 59 <= raised.value.retry_after_s <= 60
+        with (
+            usage.stream(ada, "c"),
+            pytest.raises(RateLimited, match="at the same time"),
+            usage.stream(ada, "d"),
+        ):
+            pass
+        with pytest.raises(RateLimited, match="of which 40 are left"):
+            usage.take_characters(ada, 41)
+        usage.take_characters(ada, 40)
+    usage.hear([other.report(), third.report()])
+    with usage.stream(ada, "c"), usage.stream(ada, "d"):
+        pass
+
+
+def test_a_report_that_is_old_counts_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    usage, other, ada = KeyUsage(), KeyUsage(), key(requests_per_minute=1)
+    other.request(ada)
+    usage.hear([other.report()])
+    with pytest.raises(RateLimited):
+        usage.request(ada)
+    now_s += FRESH_S
+    usage.request(ada)
