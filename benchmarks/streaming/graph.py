@@ -38,7 +38,7 @@ class Graph:
 
     def target(self, **fields: Any) -> Target:
         """Requests of this graph; `fields` go into every body."""
-        return Target(self.url, model=MODEL, voice=VOICE, extra=fields)
+        return Target(self.url, model=MODEL, voice=VOICE, extra=fields, timeout_s=PATIENT_S)
 
     def stage(self, name: str) -> DeploymentHandle[Any]:
         """gpt, s2mel, vocoder or speaker."""
