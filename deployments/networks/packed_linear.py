@@ -22,7 +22,7 @@ class PackedLinear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: tuple[str, str] = AS_IT_IS) -> None:
         """weight (out,in), bias (out), on the CPU."""
         super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
+        self.weight = packed_weight(weight)
         self.bias = None if bias is None else bias.detach()
         self._activation, self._variant = activation
 
@@ -30,6 +30,11 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(
             x, self.weight, self.bias, self._activation, [], self._variant
         )
+
+
+def packed_weight(weight: Tensor) -> Tensor:
+    """(out,in), on the CPU -> what the kernel takes; it cannot be saved or moved."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
 
 
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:

@@ -21,7 +21,9 @@ from toy_server import ToyServer, toy_server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.alone]
 
-PATIENCE_S = 120.0  # Ray gathers metrics every ten seconds, spans are sent every five; the machine may be busy
+PATIENCE_S = (
+    120.0  # Ray gathers metrics every ten seconds, spans are sent every five; the machine may be busy
+)
 REQUEST = "observed-request"
 MONITORING = Path(__file__).parents[2] / "k8s" / "monitoring"
 # Of the dashboard, where nothing is slow or fails, and without a GPU.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -14,7 +15,8 @@ from deployments.indextts2.dims import GptDims
 
 
 class SlotCache:
-    """keys, values: (layers, slots, max_length, heads, head_dim); position-major: a row is read in one run.
+    """keys, values: (layers, slots, max_length, heads, head_dim); position-major: a row is read in one run. `both` is
+    one tensor with the keys and behind them the values.
 
     A slot's history normally lies in the slot itself. After a beam reorder it lies scattered over the slots
     of its group: `origin` (slots, max_length) names the slot that holds each position. Nothing is moved, but
@@ -31,8 +33,8 @@ class SlotCache:
         device: torch.device | str = "cpu",
     ) -> None:
         shape = (dims.layers, slots, max_length, dims.heads, dims.model_dim // dims.heads)
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
-        self.values = torch.empty(shape, dtype=dtype, device=device)
+        self.both = torch.empty(2, *shape, dtype=dtype, device=device)
+        self.keys, self.values = self.both
         self.origin = torch.arange(slots, device=device).unsqueeze(1).repeat(1, max_length)
         self.max_length = max_length
         self.lengths = [0] * slots
@@ -95,6 +97,59 @@ class SlotCache:
         return self.origin[slots, :length] * self.max_length + torch.arange(length, device=self.device)
 
 
+class CompactSlotCache(SlotCache):
+    """A reorder moves what differs between the slots, so every history lies in its own slot and is read as it is.
+
+    For a CPU: beams have most of their history in common, and gathering all of it in every layer of every step costs
+    more than moving the rest.
+    """
+
+    def __init__(
+        self,
+        dims: GptDims,
+        slots: int,
+        max_length: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(dims, slots, max_length, dtype=dtype, device=device)
+        # The first so many positions of two slots are known to be equal.
+        self._common = [[0] * slots for _ in range(slots)]
+
+    def clear(self, slots: Sequence[int]) -> None:
+        super().clear(slots)
+        for slot in slots:
+            for other in range(self.slots):
+                self._common[slot][other] = self._common[other][slot] = 0
+
+    def copy(self, source: int, targets: Sequence[int], length: int) -> None:
+        super().copy(source, targets, length)
+        group = [source, *targets]
+        for slot in group:
+            for other in group:
+                self._common[slot][other] = length
+
+    def reorder(self, slots: Sequence[int], parents: Sequence[int]) -> None:
+        moved = [
+            (slot, slots[parent])
+            for slot, parent in zip(slots, parents, strict=True)
+            if slots[parent] != slot
+        ]
+        if not moved:
+            return
+        length = self.lengths[slots[0]]
+        first = min(self._common[slot][source] for slot, source in moved)
+        targets, sources = torch.tensor(moved, device=self.device).t()
+        for tensor in (self.keys, self.values):
+            tensor[:, targets, first:length] = tensor[:, sources, first:length]
+        origins = [slots[parent] for parent in parents]
+        common = [[length if a == b else self._common[a][b] for b in origins] for a in origins]
+        for slot, row in zip(slots, common, strict=True):
+            for other, equal in zip(slots, row, strict=True):
+                self._common[slot][other] = equal
+
+
 class Attention(Protocol):
     """Of one pass through the network: one object for all layers."""
 
@@ -125,19 +180,26 @@ class SpanAttention:
     def __init__(self, cache: SlotCache, spans: Sequence[Span]) -> None:
         self.cache = cache
         self.spans = spans
-        device = cache.device
-        self.slots = torch.tensor([s.slot for s in spans for _ in range(s.count)], device=device)
-        self.positions = torch.tensor([p for s in spans for p in range(s.start, s.stop)], device=device)
         self.entries = [None if cache.straight[s.slot] else cache.entries(s.slot, s.stop) for s in spans]
-        self.masks = [_span_mask(s, cache.keys.dtype, device) for s in spans]
+        self.masks = [_span_mask(s, cache.keys.dtype, cache.device) for s in spans]
+
+    @cached_property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Slots and positions of all new rows; packed layers do without."""
+        slots = [span.slot for span in self.spans for _ in range(span.count)]
+        positions = [position for span in self.spans for position in range(span.start, span.stop)]
+        return torch.tensor(slots, device=self.cache.device), torch.tensor(
+            positions, device=self.cache.device
+        )
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         cache = self.cache
         keys, values = cache.keys[layer], cache.values[layer]
-        used = len(self.positions)
+        slots, positions = self.places
+        used = len(positions)
         q, k, v = qkv.view(len(qkv), 3, *keys.shape[2:]).unbind(1)
-        keys[self.slots, self.positions] = k[:used]
-        values[self.slots, self.positions] = v[:used]
+        keys[slots, positions] = k[:used]
+        values[slots, positions] = v[:used]
         result = torch.zeros_like(q)
         first = 0
         for span, entries, mask in zip(self.spans, self.entries, self.masks, strict=True):

@@ -62,11 +62,14 @@ class Filters:
         # A mass below 0 drops nothing.
         dropped = [1.0 - params.top_p if params.samples and params.top_p < 1.0 else -1.0 for params in rows]
         self._width, self._kept, self._top_k = np.array([widths, kept, top_k])[:, :, None]
+        self._rows = np.arange(len(rows))[:, None]
         self._dropped_mass = np.array(dropped, np.float32)[:, None]  # as exact as the reference has it
 
     def worst(self, values: Scores) -> Scores:
         """The k-th of the K best scores (R,K): (R,1). No worse one passes top-k, but all that are equal to it do."""
-        return np.take_along_axis(values, np.minimum(self._top_k, values.shape[1]) - 1, 1)
+        places = np.minimum(self._top_k, values.shape[1]) - 1
+        found: Scores = values[self._rows, places]
+        return found
 
     def passed(self, values: Scores, whole: Doubles | None = None) -> npt.NDArray[np.bool_]:
         """Which of the K best scores (R,K), falling, are candidates: the first ones of each row.

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deployments.core.errors import InvalidRequest
 from deployments.core.logs import logger
 from deployments.indextts2.dims import SPEED_ROWS, GptDims
-from deployments.indextts2.gpt.attention import Attention, SlotCache, Span, SpanAttention, StepAttention
-from deployments.indextts2.gpt.transformer import NORM_EPS, Trunk, pack
-from deployments.networks.packed_linear import can_pack, padding_rows
+from deployments.indextts2.gpt.attention import (
+    Attention,
+    CompactSlotCache,
+    SlotCache,
+    Span,
+    SpanAttention,
+    StepAttention,
+)
+from deployments.indextts2.gpt.packed_trunk import PackedTrunk
+from deployments.indextts2.gpt.transformer import NORM_EPS, Trunk
+from deployments.networks.packed_linear import PackedLinear, can_pack, padding_rows
 from deployments.weights.tensors import load_strict, without_values
 
 PARTS = (
@@ -45,9 +52,9 @@ class SpeechGpt(nn.Module):
         super().__init__()
         self.dims = dims
         dim = dims.model_dim
-        self.gpt = Trunk(dims)
+        self.gpt: Trunk | PackedTrunk = Trunk(dims)
         self.final_norm = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.mel_head = nn.Linear(dim, dims.number_mel_codes)
+        self.mel_head: nn.Linear | PackedLinear = nn.Linear(dim, dims.number_mel_codes)
         self.mel_embedding = nn.Embedding(dims.number_mel_codes, dim)
         self.text_embedding = nn.Embedding(dims.number_text_tokens + 1, dim)
         self.mel_pos_embedding = PositionTable(dims.max_mel_tokens + 3, dim)
@@ -73,8 +80,9 @@ class SpeechGpt(nn.Module):
 
         The weights become this process's own memory instead of pages shared with other readers of the file.
         """
-        if not self._packed and can_pack(self.device, self.dtype):
-            pack(self)
+        if isinstance(self.gpt, Trunk) and can_pack(self.device, self.dtype):
+            self.gpt = PackedTrunk(self.gpt)
+            self.mel_head = PackedLinear(self.mel_head.weight, self.mel_head.bias)
             self._packed = True
 
     def compile(self) -> None:
@@ -82,6 +90,7 @@ class SpeechGpt(nn.Module):
         if self.device.type == "cpu":
             logger.info("torch.compile is off: on a CPU the GPT's packed kernels are faster")
             return
+        assert isinstance(self.gpt, Trunk)  # only a CPU has packed weights
         self.gpt.compile_blocks()
         try:
             cache = self.new_cache(1, KEY_LENGTH_STEP)
@@ -104,7 +113,8 @@ class SpeechGpt(nn.Module):
         return dims.condition_num_latent + SPEED_ROWS + dims.max_text_tokens + 2 + self.max_codes
 
     def new_cache(self, slots: int, max_length: int) -> SlotCache:
-        return SlotCache(self.dims, slots, max_length, dtype=self.dtype, device=self.device)
+        kind = CompactSlotCache if self.device.type == "cpu" else SlotCache
+        return kind(self.dims, slots, max_length, dtype=self.dtype, device=self.device)
 
     @torch.inference_mode()
     def prefix(
@@ -216,7 +226,7 @@ class SpeechGpt(nn.Module):
         if rows.device.type != "cpu":
             return rows
         missing = padding_rows(len(rows), packed=self._packed)
-        return F.pad(rows, (0, 0, 0, missing)) if missing else rows
+        return torch.cat((rows, rows.new_zeros(missing, rows.shape[1]))) if missing else rows
 
 
 def key_length(cache: SlotCache, needed: int) -> int:

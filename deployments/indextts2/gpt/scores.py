@@ -91,9 +91,12 @@ def processed(logits: Tensor, seen: Tensor, rules: ScoreRules, *, forbidden: int
 
 
 def penalise(scores: Tensor, seen: Tensor, penalty: Tensor) -> None:
-    """Repetition penalty, in place, on the ids in `seen` (R,K): once per id, also where it stands there twice."""
+    """Repetition penalty, in place, on the ids in `seen` (R,K): once per id, also where it stands there twice.
+
+    Scores below 0 are multiplied, others divided: as penalties are at least 1, the smaller of both.
+    """
     values = scores.gather(1, seen)
-    scores.scatter_(1, seen, torch.where(values < 0, values * penalty, values / penalty))
+    scores.scatter_(1, seen, torch.minimum(values * penalty, values / penalty))
 
 
 def typical(scores: Tensor, mass: Tensor, keep: Tensor) -> Tensor:

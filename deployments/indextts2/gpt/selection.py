@@ -184,9 +184,10 @@ class ShortlistBlock:
         last = values[:, -1]
         # Where the last one is a candidate, others that are equal to it may have been left out: half precision has
         # many equal scores.
-        crowded = self._is_cut & finite & (last >= self._filters.worst(values)[:, 0]) & (last > -np.inf)
-        for row in np.flatnonzero(crowded):
-            codes[row] = np.argsort(-scores[row].cpu().numpy(), kind="stable")[: self._columns]
+        reached = last >= self._filters.worst(values)[:, 0]
+        if reached.any():
+            for row in np.flatnonzero(reached & self._is_cut & finite & (last > -np.inf)):
+                codes[row] = np.argsort(-scores[row].cpu().numpy(), kind="stable")[: self._columns]
         return values, codes, finite
 
     def _single_codes(self, values: Scores, codes: Codes) -> list[int]:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from deployments.indextts2.dims import GptDims
 from deployments.indextts2.gpt.attention import Attention
-from deployments.networks.packed_linear import AS_IT_IS, GELU_TANH, PackedLinear
 
 NORM_EPS = 1e-5
 
@@ -83,20 +82,3 @@ class Trunk(nn.Module):
         """Let torch.compile fuse what lies between attentions; one compilation serves all layers and row counts."""
         self._before = torch.compile(GptBlock.before, dynamic=True) if on else GptBlock.before
         self._after = torch.compile(GptBlock.after, dynamic=True) if on else GptBlock.after
-
-
-def pack(module: nn.Module) -> None:
-    """Replace every linear layer inside `module` (on the CPU) by one for the CPU's fastest matrix kernel, with the
-    activation of a feed-forward layer fused into it. The old weights are let go one by one."""
-    for name, child in list(module.named_children()):
-        if isinstance(child, FeedForward):
-            setattr(module, name, nn.Sequential(_packed(child.c_fc, GELU_TANH), _packed(child.c_proj)))
-        elif isinstance(child, InputMajorLinear | nn.Linear):
-            setattr(module, name, _packed(child))
-        else:
-            pack(child)
-
-
-def _packed(layer: InputMajorLinear | nn.Linear, activation: tuple[str, str] = AS_IT_IS) -> PackedLinear:
-    weight = layer.weight.t() if isinstance(layer, InputMajorLinear) else layer.weight
-    return PackedLinear(weight, layer.bias, activation)

@@ -12,6 +12,7 @@ import torch
 from gpt_jobs import PARAMS, Golden, changed, joined, same_latents
 
 from deployments.core.errors import SpeechError
+from deployments.indextts2.gpt.attention import SlotCache
 from deployments.indextts2.gpt.code_model import CodeModel
 from deployments.indextts2.gpt.cuda_graphs import BucketedStep, SplitForward
 from deployments.indextts2.gpt.job import CodeChunk, GptJob, SlotLimits, checked_params
@@ -203,22 +204,24 @@ def test_a_chunk_leaves_with_the_step_that_chooses_its_last_code(golden_front: P
 
 
 @pytest.mark.slow
-def test_the_accelerators_way_equals_the_cpus(golden_gpt: Golden) -> None:
+def test_the_accelerators_way_equals_the_cpus(golden_front: Path, golden_gpt: Golden) -> None:
     """Buckets, padding rows and static buffers, run eagerly: what a CUDA graph captures."""
+    unpacked = Golden.load(golden_front)
 
     def run(split: bool) -> list[tuple[list[int], np.ndarray]]:
-        bench = StepBench(golden_gpt, slots=24, prefill_rows=1)
+        golden = unpacked if split else golden_gpt
+        bench = StepBench(golden, slots=24, prefill_rows=1)
         if split:
-            cache = golden_gpt.model.new_cache(25, golden_gpt.model.longest)
+            cache = SlotCache(golden.model.dims, 25, golden.model.longest)
             cache.keys.fill_(torch.nan)
             cache.values.fill_(torch.nan)
-            step = BucketedStep(golden_gpt.model, cache, graphs=True)
+            step = BucketedStep(golden.model, cache, graphs=True)
             assert step.captured == 0
             bench.model._cache = cache
-            bench.model._forward = SplitForward(golden_gpt.model, cache, step)
+            bench.model._forward = SplitForward(golden.model, cache, step)
         rows = []
         for number in range(6):
-            rows.append(bench.join(plain(golden_gpt, number, emit_codes=2)))
+            rows.append(bench.join(plain(golden, number, emit_codes=2)))
             bench.step()
         bench.finish()
         return [joined(bench.rows[row]) for row in rows]

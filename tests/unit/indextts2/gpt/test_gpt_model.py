@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deployments.core.errors import CheckpointError, InvalidRequest
 from deployments.indextts2.dims import GptDims, dims_from
-from deployments.indextts2.gpt.attention import StepAttention
+from deployments.indextts2.gpt.attention import CompactSlotCache, SlotCache, StepAttention
 from deployments.indextts2.gpt.generation import latents_of
 from deployments.indextts2.gpt.model import (
     PARTS,
@@ -170,9 +170,12 @@ def test_pieces_of_a_prompt_equal_the_whole(gpt: SpeechGpt, prefixes: list[Tenso
     torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-5, rtol=0)
 
 
-def test_copy_and_reorder_equal_recomputation(gpt: SpeechGpt, prefixes: list[Tensor]) -> None:
+@pytest.mark.parametrize("kind", [SlotCache, CompactSlotCache])
+def test_copy_and_reorder_equal_recomputation(
+    gpt: SpeechGpt, prefixes: list[Tensor], kind: type[SlotCache]
+) -> None:
     """Three beams that change parents twice, against rows that were fed the resulting histories."""
-    cache, slots = gpt.new_cache(5, 64), [3, 0, 2]
+    cache, slots = kind(gpt.dims, 5, 64), [3, 0, 2]
     gpt.extend(cache, [(3, prefixes[0])])
     cache.copy(3, [0, 2], len(prefixes[0]))
     histories: list[list[int]] = [[], [], []]
@@ -194,9 +197,33 @@ def test_copy_and_reorder_equal_recomputation(gpt: SpeechGpt, prefixes: list[Ten
     assert cache.origin.eq(torch.arange(5).unsqueeze(1)).all()
 
 
+def test_moved_histories_equal_named_ones(gpt: SpeechGpt, prefixes: list[Tensor]) -> None:
+    """Beams that keep changing parents while another group comes and goes in the slots around them."""
+    generator = torch.Generator().manual_seed(3)
+    caches = [kind(gpt.dims, 7, 64) for kind in (SlotCache, CompactSlotCache)]
+    for turn, slots in enumerate(([4, 1, 5], [1, 5, 0], [5, 4, 1])):
+        prefix = prefixes[turn]
+        for cache in caches:
+            cache.clear(slots)
+            gpt.extend(cache, [(slots[0], prefix)])
+            cache.copy(slots[0], slots[1:], len(prefix))
+        for now in range(12):
+            codes = torch.randint(0, 90, (3,), generator=generator).tolist()
+            parents = torch.randint(0, 3, (3,), generator=generator).tolist()
+            named, moved = (gpt.step(cache, slots, codes, [now] * 3) for cache in caches)
+            assert torch.equal(named, moved)
+            for cache in caches:
+                cache.reorder(slots, parents)
+        assert all(caches[1].straight)
+        for cache in caches:
+            cache.rewind(slots[0], len(prefix))
+        named, moved = (gpt.step(cache, slots[:1], [3], [0]) for cache in caches)
+        assert torch.equal(named, moved)
+
+
 def test_batched_attention_equals_row_by_row(gpt: SpeechGpt, prefixes: list[Tensor]) -> None:
     """What accelerators run, with scattered histories, stale memory and a rounded key length."""
-    cache, slots = gpt.new_cache(5, 100), [3, 0, 2, 4]
+    cache, slots = SlotCache(gpt.dims, 5, 100), [3, 0, 2, 4]
     cache.values.fill_(torch.nan)
     cache.keys.fill_(torch.inf)
     gpt.extend(cache, [(3, prefixes[0]), (4, prefixes[4])])
