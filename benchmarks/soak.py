@@ -61,7 +61,8 @@ class Memory:
     def growth(self, began_s: float, ended_s: float) -> dict[str, dict[str, float]]:
         """Between both ends, of each process that was there at both, and of each kind of which none was."""
         windows = (began_s, began_s + WINDOW_S), (ended_s - WINDOW_S, ended_s)
-        found, lived = {}, set()
+        found: dict[str, dict[str, float]] = {}
+        lived: set[str] = set()
         for (kind, pid), samples in self.seen.items():
             first, last = (_within(samples, *window) for window in windows)
             if first and last:
