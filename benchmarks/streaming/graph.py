@@ -26,6 +26,7 @@ from serve_app.config import Config
 
 MODEL = "index"
 VOICE = "reference"
+PATIENT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Graph:
 
     def target(self, **fields: Any) -> Target:
         """Requests of this graph; `fields` go into every body."""
-        return Target(self.url, model=MODEL, voice=VOICE, extra=fields)
+        return Target(self.url, model=MODEL, voice=VOICE, extra=fields, timeout_s=PATIENT_S)
 
     def stage(self, name: str) -> DeploymentHandle[Any]:
         """gpt, s2mel, vocoder or speaker."""
@@ -62,6 +63,8 @@ def serving(size: str, *, reference_s: float, weights: str = TWO.source, **setti
                 {
                     "models": {MODEL: entry},
                     "voices": {"url": str(Path(scratch) / "voices")},
+                    # These weights may be slower than speech: figures get larger then, and nothing is cut.
+                    "limits": {"piece_timeout_s": PATIENT_S, "first_audio_timeout_s": PATIENT_S},
                 }
             )
             serve.run(build(config), name=APPLICATION)

@@ -194,21 +194,34 @@ async def answered_by_all(handle: DeploymentHandle[Any], method: str, *, timeout
 def agents_at(metrics: int, http: int, environments: int) -> Iterator[None]:
     """Within, `ray.init` starts Ray's helpers of this machine at these ports. Otherwise each takes a free one and
     writes it down, for which its parent waits no longer than 15 s; and HTTP has a fixed one, which only one server can
-    have."""
+    have.
+
+    Three helpers it does not start: the dashboard (which runs even where it is not included), the autoscaler of nodes,
+    and the one that copies workers' output to the driver. They take 170 MB and a hundredth of a core.
+    """
+    from ray._private import node as node_module  # noqa: PLC0415
     from ray._private import parameter as module  # noqa: PLC0415
 
     parameter: Any = module
-    original = parameter.RayParams
+    node: Any = node_module.Node
+    original, start_api_server = parameter.RayParams, node.start_api_server
     parameter.RayParams = partial(
         original,
         metrics_agent_port=metrics,
         dashboard_agent_listen_port=http,
         runtime_env_agent_port=environments,
+        include_log_monitor=False,
+        no_monitor=True,
     )
+    node.start_api_server = _without_dashboard
     try:
         yield
     finally:
-        parameter.RayParams = original
+        parameter.RayParams, node.start_api_server = original, start_api_server
+
+
+def _without_dashboard(node: Any, **_: Any) -> None:
+    node._webui_url = ""  # of Ray's type for one that has no address
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ class KokoroNetwork:
         options.inter_op_num_threads = 1
         # Threads may spin while a segment runs; beyond its end they would starve the rest of the graph.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        _share_working_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         self._session = onnxruntime.InferenceSession(
             directory / "kokoro-quantized.onnx", options, providers=["CPUExecutionProvider"]
         )
@@ -44,3 +47,13 @@ class KokoroNetwork:
         }
         waveform = self._session.run(None, feed)[0]
         return np.asarray(waveform, dtype=np.float32).ravel()
+
+
+@cache
+def _share_working_memory() -> None:
+    """One pool for all sessions of this process, as large as the longest segment needs. By default each session keeps
+    one, and gives none of it back: 100 to 200 MB more. Without any, a long segment takes a tenth longer."""
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    onnxruntime.create_and_register_allocator(place, None)

@@ -245,7 +245,19 @@ def test_ray_starts_its_helpers_where_it_is_told() -> None:
         found = parameter.RayParams()
     assert (found.metrics_agent_port, found.dashboard_agent_listen_port) == (21_004, 21_005)
     assert found.runtime_env_agent_port == 21_006
+    assert (found.include_log_monitor, found.no_monitor) == (False, True)
     assert parameter.RayParams is before
+
+
+def test_ray_starts_no_dashboard_within() -> None:
+    from ray._private.node import Node
+
+    before = Node.start_api_server
+    with agents_at(21_004, 21_005, 21_006):
+        node: Any = Node.__new__(Node)
+        node.start_api_server(include_dashboard=False, raise_on_failure=False)
+        assert node.webui_url == ""
+    assert Node.start_api_server is before
 
 
 def test_serve_reads_the_ports_of_a_run_from_its_environment() -> None:
