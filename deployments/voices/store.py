@@ -90,9 +90,8 @@ class VoiceStore:
                 self.files.write(_audio_path(voice), new.audio)
                 self.files.write(_use_path(voice.sha256, voice.id), b"")
                 self._commit(voice)
-            except (
-                BaseException
-            ):  # a disk that is full must not stay so for the sake of a voice that is not kept
+            # A disk that is full must not stay so for the sake of a voice that is not kept.
+            except BaseException:
                 self._take_back(voice)
                 raise
         return voice
