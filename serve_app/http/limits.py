@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 
+from ray.exceptions import RayError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.core.deadline import within
@@ -15,7 +16,8 @@ MOST_DIGITS = 18  # int() itself refuses thousands of digits
 LEAST_BYTES_PER_S = 16_000  # of a body that takes longer than the time that every body has
 
 
-# What the application hears of a body that is refused; whatever it answers to that is replaced.
+# What the application hears of a client that has left, and of a body that is refused: whatever it answers to that is
+# replaced.
 GONE: Message = {"type": "http.disconnect"}
 
 
@@ -44,10 +46,10 @@ class BodyLimit:
             if refusal is not None:
                 return GONE
             if complete:  # from here on only the client's leaving is heard of
-                return await receive()
+                return await _received(receive)
             left_s = began_s + self._timeout_s + size / LEAST_BYTES_PER_S - time.monotonic()
             try:
-                message = await within(max(0.0, left_s), receive())
+                message = await within(max(0.0, left_s), _received(receive))
             except TimeoutError:
                 refusal = TooSlow(
                     f"the request body had not arrived after {time.monotonic() - began_s:.0f} s, of which there were "
@@ -82,3 +84,11 @@ class BodyLimit:
 
 def too_large(max_bytes: int) -> TooLarge:
     return TooLarge(f"the request body is larger than {max_bytes} bytes", code="body_too_large")
+
+
+async def _received(receive: Receive) -> Message:
+    """Where the client has left, Serve's own proxy sometimes ends the call by which messages come, and says no more."""
+    try:
+        return await receive()
+    except RayError:
+        return GONE

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from http_fakes import FakeService, Wire, make_app
+from ray.exceptions import TaskCancelledError
 
 from serve_app.config import Limits
 from serve_app.http import limits as limits_module
@@ -44,6 +45,25 @@ async def test_a_slow_body_is_refused(service: FakeService, path: str, packed: d
     assert answer.headers["connection"] == "close"
     assert time.monotonic() - began_s < 3
     assert not service.requests
+
+
+@pytest.mark.parametrize("sent", [10, len(GOOD)], ids=["within its body", "after it"])
+async def test_a_proxy_that_breaks_off_says_that_the_client_has_left(service: FakeService, sent: int) -> None:
+    parts: list[Any] = [{"type": "http.request", "body": GOOD[:sent], "more_body": sent < len(GOOD)}]
+
+    async def receive() -> Any:
+        if parts:
+            return parts.pop()
+        raise TaskCancelledError
+
+    async def send(message: Any) -> None:
+        await asyncio.sleep(0.01)
+
+    headers = [(b"content-type", b"application/json")]
+    scope: dict[str, Any] = {"type": "http", "http_version": "1.1", "method": "POST", "path": SPEECH}
+    scope |= {"query_string": b"", "headers": headers}
+    await make_app(service, HASTY)(scope, receive, send)
+    assert len(service.requests) == (sent == len(GOOD))
 
 
 async def test_so_is_a_slow_upload(service: FakeService) -> None:
