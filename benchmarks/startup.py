@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from serve_app.bench.machine import describe_machine, git_commit
+from serve_app.commands.own_ports import any_port
 
 READY, FAILED_AFTER_S = b"Ready", 600.0
 POLL_S = 0.2
@@ -49,12 +49,6 @@ class Held:
     cpu_s: float
     pss_mb: float
     private_mb: float
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def name_of(process: psutil.Process) -> str:
@@ -121,7 +115,7 @@ def ask(url: str, requests: int) -> None:
 
 
 def measure(config: Path, rest_s: float, requests: int) -> dict[str, Any]:
-    port = free_port()
+    port = any_port()
     with starting(config, port) as (root, log):
         ready_s = wait_until_ready(root, log)
         started = held_by(root)

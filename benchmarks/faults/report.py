@@ -46,7 +46,7 @@ def _faults(results: dict[str, Any]) -> list[str]:
 
 
 def _soak(result: dict[str, Any]) -> list[str]:
-    ends = ", ".join(f"{result[end]} {end}" for end in ENDS)
+    ends = ", ".join(f"{result[end]} {end}" for end in (*ENDS, "broken") if end in result)
     lines = [
         "## Random kills for a while",
         "",
@@ -55,16 +55,24 @@ def _soak(result: dict[str, Any]) -> list[str]:
         f"and {result['hangs']} stopped for 3 s; {result['requests']} requests: {ends}; the longest took "
         f"{result['longest_s']:g} s.",
         "",
-        "Memory of the processes that lived through it, in MB:",
+        "*Broken*: the front proxy died with the connection of a request that had no byte yet. Nothing behind it can",
+        "answer on that connection; clients see it break, and SDKs try again. Where that is too much, two nodes with a",
+        "proxy each stand behind a load balancer.",
         "",
-        "| process | after the warm-up | at the end |",
-        "| --- | --- | --- |",
+        "Memory (PSS, medians of 30 s) of the processes that lived through it, and of the kinds that were killed:",
+        "",
+        "| process | MB after the warm-up | MB at the end | change, % |",
+        "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {process.split()[0]} | {mb['first_mb']:g} | {mb['last_mb']:g} |"
+        f"| {process.split()[0]} | {mb['first_mb']:g} | {mb['last_mb']:g} | {_percent(mb):+.1f} |"
         for process, mb in sorted(result["memory"].items())
     ]
     return lines
+
+
+def _percent(mb: dict[str, float]) -> float:
+    return 100 * (mb["last_mb"] / mb["first_mb"] - 1) if mb["first_mb"] else 0.0
 
 
 def _machine(results: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from serve_app.commands.own_ports import any_port
 
 ROOT = Path(__file__).parents[2]
 TOYS = ROOT / "tests"  # where the models of config.yaml are
@@ -57,7 +58,7 @@ def _kind(process: psutil.Process) -> str | None:
 def running_server(config: Path, variables: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Ready; stopped at the end as an operator would, and killed if that does not help. `variables`: further ones of
     its environment."""
-    port = _free_port()
+    port = any_port()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "serve.log"
         path = os.pathsep.join([str(TOYS), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -89,9 +90,3 @@ def _wait_until_ready(server: Server) -> None:
         if server.process.poll() is not None or time.monotonic() > given_up_s:
             raise RuntimeError(f"the server did not start:\n{told}")
         time.sleep(0.2)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

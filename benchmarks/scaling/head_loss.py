@@ -26,8 +26,9 @@ import httpx
 import psutil
 import typer
 
-from benchmarks.scaling.nodes import IP, Node, ProcessCluster, Worker, free_port, mortal, process_cluster
+from benchmarks.scaling.nodes import IP, Node, ProcessCluster, Worker, mortal, process_cluster
 from benchmarks.scaling.serving import deployed, join, kill_replica, running_replicas
+from serve_app.commands.own_ports import any_port
 
 CONFIG = Path(__file__).with_name("head_loss.yaml")
 APPLICATION, STAGE = "voicegraph", "talker-talker"
@@ -55,7 +56,7 @@ class Report:
 @contextmanager
 def redis() -> Iterator[str]:
     """The address of one that keeps nothing on disk."""
-    port = free_port()
+    port = any_port()
     options = ["--port", str(port), "--bind", IP, "--save", "", "--appendonly", "no"]
     process = subprocess.Popen(mortal(["redis-server", *options]), stdout=subprocess.DEVNULL)
     try:
@@ -155,7 +156,7 @@ def apart(target: Callable[..., None], *arguments: object) -> None:
 
 
 def measure() -> Report:
-    port = free_port()
+    port = any_port()
     with redis() as state, process_cluster(WORKERS, redis=state) as cluster:
         apart(deploy, cluster.address, port)
         streams, answered = asyncio.run(lose_head(cluster, port))

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from serve_app.commands.own_ports import any_port
+
 START_S = 90.0  # a node, on a busy machine
 STOP_S = 10.0
 STORE_BYTES = 120 * 2**20
@@ -89,7 +91,7 @@ def process_cluster(
     os.environ.update(ENVIRONMENT | (QUICK if quick else {}))
     started: list[Node] = []
     with tempfile.TemporaryDirectory(prefix="vgn", ignore_cleanup_errors=True) as directory:
-        port = free_port()
+        port = any_port()
         address = f"{IP}:{port}"
 
         def start(name: str, *options: str, variables: Mapping[str, str] | None = None) -> Node:
@@ -169,9 +171,3 @@ def _wait_for(port: int, head: Node) -> None:
             return
         time.sleep(0.2)
     raise TimeoutError(f"the head did not listen within {START_S:.0f} s")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((IP, 0))
-        return int(probe.getsockname()[1])

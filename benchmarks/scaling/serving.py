@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaling.nodes import IP, ProcessCluster, Worker, free_port, process_cluster
+from benchmarks.scaling.nodes import IP, ProcessCluster, Worker, process_cluster
+from serve_app.commands.own_ports import any_port
 
 START_S = 180.0
 RUNNING = "RUNNING"
@@ -86,7 +87,7 @@ def serving(config: Path, workers: Sequence[Worker], *, quick: bool = True) -> I
         import ray  # noqa: PLC0415  (its environment must be there first)
         from ray import serve  # noqa: PLC0415
 
-        port = free_port()
+        port = any_port()
         join(cluster.address, len(workers) + 1)
         try:
             application = deployed(config, port)

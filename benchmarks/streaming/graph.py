@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from deployments.indextts2.traits import TWO
 from serve_app.app import build
 from serve_app.bench.client import Target
 from serve_app.client import APPLICATION
+from serve_app.commands.own_ports import any_port
 from serve_app.config import Config
 
 MODEL = "index"
@@ -83,9 +83,7 @@ def _ray(directory: Path) -> Iterator[str]:
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (Ray's own spelling; as `voicegraph serve` has it)
     # Torch keeps up to 1024 compiled matrix kernels, one per shape, about 0.3 MB each: that would look like a leak.
     os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "16"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = any_port()
     ray.init(
         address="local",
         num_cpus=4,

@@ -28,7 +28,7 @@ from deployments.indextts2.plan import CHARS_PER_S, CheckpointFacts, IndexPlan, 
 from deployments.indextts2.sampling import Presets
 from deployments.indextts2.settings import EMIT_S, IndexTTSSettings
 from deployments.indextts2.speaker.job import reference_warnings
-from deployments.indextts2.stages import Stages, bind_stages, stage_handles
+from deployments.indextts2.stages import Stages, bind_stages
 from deployments.indextts2.stream.chunk_planner import ChunkPlanner
 from deployments.indextts2.stream.segment import SegmentStream
 from deployments.indextts2.stream.speech import SpeechStream
@@ -73,7 +73,7 @@ class Pipeline(CloningPipeline):
         self._settings = settings
         self._facts = facts
         self._sample_rate_hz = facts.sample_rate_hz
-        self._stages = Stages(stage_handles(stages, settings), self.monitor, facts.traits)
+        self._stages = Stages(stages, self.monitor, facts.traits)
         voices = VoiceResolver(
             name,
             facts.directory / STOCK_FOLDER,
@@ -112,10 +112,7 @@ class Pipeline(CloningPipeline):
     @classmethod
     def device_bytes(cls, name: str, settings: IndexTTSSettings) -> dict[str, int]:
         files = IndexTTSCheckpoint(locate(settings.checkpoint), vocoder=settings.vocoder.type)
-        sizes = stage_bytes(settings, files)
-        if settings.one_process:
-            return {name: sum(sizes.values())}
-        return {f"{name}-{stage}": size for stage, size in sizes.items()}
+        return {f"{name}-{stage}": size for stage, size in stage_bytes(settings, files).items()}
 
     @property
     def _slots(self) -> int:

@@ -76,10 +76,6 @@ class IndexTTSSettings(Settings):
         default="indextts2", description="name to pull, see `voicegraph models ls`, or a path with a `/`"
     )
     device: str = Field(default="cpu", description="of all stages: cpu, cuda")
-    one_process: bool = Field(
-        default=False,
-        description="all four stages in one process, the deployment `<model>`, where they need not scale apart",
-    )
     speaker: SpeakerSettings = SpeakerSettings()
     gpt: GptSettings = GptSettings()
     s2mel: S2MelSettings = S2MelSettings()

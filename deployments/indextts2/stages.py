@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar, cast
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from deployments.core.joined_stages import JoinedHandle, bind_joined
 from deployments.core.metrics import Reply, StageMonitor
 from deployments.core.ray_internals import own_context
 from deployments.core.speech import Samples
@@ -30,10 +29,7 @@ T = TypeVar("T")
 
 
 def bind_stages(name: str, settings: IndexTTSSettings) -> dict[str, Application]:
-    """Named `<name>-speaker`, `-gpt`, `-s2mel`, `-vocoder`; `deployments` of the YAML sets replicas and GPU shares.
-
-    In one process they are one deployment, named as the model.
-    """
+    """Named `<name>-speaker`, `-gpt`, `-s2mel`, `-vocoder`; `deployments` of the YAML sets replicas and GPU shares."""
 
     def stage(place: str, own: Any, num_cpus: float) -> Stage:
         arguments = {"checkpoint": settings.checkpoint, "device": settings.device, "settings": own}
@@ -45,19 +41,7 @@ def bind_stages(name: str, settings: IndexTTSSettings) -> dict[str, Application]
         "s2mel": stage("s2mel.deployment.S2Mel", settings.s2mel, 0.5),
         "vocoder": stage("vocoder.deployment.Vocoder", settings.vocoder, 0.2),
     }
-    if settings.one_process:
-        return bind_joined(name, stages)
     return {key: stage.bind(f"{name}-{key}") for key, stage in stages.items()}
-
-
-def stage_handles(
-    bound: Mapping[str, DeploymentHandle[Any]], settings: IndexTTSSettings
-) -> Mapping[str, DeploymentHandle[Any]]:
-    """Handles of what `bind_stages` bound, one for each stage."""
-    if not settings.one_process:
-        return bound
-    joined = {stage: JoinedHandle(handle, stage) for stage, handle in bound.items()}
-    return cast(Mapping[str, DeploymentHandle[Any]], joined)
 
 
 class SegmentStages(Protocol):

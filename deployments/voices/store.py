@@ -86,9 +86,14 @@ class VoiceStore:
                     code="too_many_voices",
                 )
             self._refuse_taken_names(voice)
-            self.files.write(_audio_path(voice), new.audio)
-            self.files.write(_use_path(voice.sha256, voice.id), b"")
-            self._commit(voice)
+            try:
+                self.files.write(_audio_path(voice), new.audio)
+                self.files.write(_use_path(voice.sha256, voice.id), b"")
+                self._commit(voice)
+            # A disk that is full must not stay so for the sake of a voice that is not kept.
+            except BaseException:
+                self._take_back(voice)
+                raise
         return voice
 
     def get(self, voice_id: str) -> RegisteredVoice:
@@ -215,6 +220,14 @@ class VoiceStore:
             self.files.write(_name_path(name), voice.id.encode())
         self.files.write(manifest_path(voice.id), voice.to_json())
         self._announce_change()
+
+    def _take_back(self, voice: RegisteredVoice) -> None:
+        """Delete what was written of a voice that could not be kept, as far as the store lets us."""
+        written = (manifest_path(voice.id), *map(_name_path, voice.names), f"voices/{voice.id}")
+        with contextlib.suppress(Unavailable):
+            for path in written:
+                self.files.delete(path)
+            self._forget_use(voice.sha256, voice.id)
 
     def _announce_change(self) -> None:
         try:

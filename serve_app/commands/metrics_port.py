@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-
-from serve_app.commands.own_ports import refusal
+from serve_app.commands.own_ports import any_port, refusal
 
 ABOVE_HTTP = 1000  # port 9000 for a server at 8000
 HOST = "127.0.0.1"  # Ray's agent listens here alone, as all of a server's processes do but its public port
@@ -21,10 +19,4 @@ def metrics_port(stated: int | None, http_port: int) -> int:
             raise PortTaken(f"port {stated} is in use; choose another as observe.metrics_port")
         return stated
     usual = http_port + ABOVE_HTTP
-    return usual if usual <= 65535 and refusal(HOST, usual) is None else _any_port()
-
-
-def _any_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    return usual if usual <= 65535 and refusal(HOST, usual) is None else any_port()

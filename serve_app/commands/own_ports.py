@@ -80,3 +80,10 @@ def refusal(host: str, port: int) -> OSError | None:
         except OSError as error:
             return error
         return None
+
+
+def any_port() -> int:
+    """One that nothing listens at now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])

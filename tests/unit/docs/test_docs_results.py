@@ -53,23 +53,6 @@ RESULTS = (
         ("first_audio/twelve_words/rtf_median", "first_audio/six_words/rtf_median"),
     ),
     ("median of {} pairs", "kokoro_cpu", ("overhead/pairs",)),
-    (
-        "`startup-before`: [^|]+\\| {} \\| {} s \\| {} s \\| {} \\| {} MB",
-        "startup-before",
-        ("all/processes", "ready_s", "all/start_cpu_s", "all/rest_cores", "all/pss_mb"),
-    ),
-    (
-        "`startup-joined`: [^|]+\\| {} \\| {} s \\| {} s \\| {} \\| {} MB",
-        "startup-joined",
-        ("all/processes", "ready_s", "all/start_cpu_s", "all/rest_cores", "all/pss_mb"),
-    ),
-    (
-        "`startup`: [^|]+\\| {} \\| {} s \\| {} s \\| {} \\| {} MB",
-        "startup",
-        ("all/processes", "ready_s", "all/start_cpu_s", "all/rest_cores", "all/pss_mb"),
-    ),
-    ("had {} of them and ended at {} MB", "startup-before", ("requests", "all/used_pss_mb")),
-    ("the last had {} and ended at {} MB", "startup", ("requests", "all/used_pss_mb")),
     ("Concurrency 8 makes {} × the codes", "gpt_engine", ("ratios/8 over 1",)),
     (
         "At concurrency 1 the engine makes {} × the codes",

@@ -17,14 +17,9 @@ STAGES = ("kokoro", "indextts2-speaker", "indextts2-gpt", "indextts2-s2mel", "in
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """The default config, its stages in processes of their own, with autoscaling of the Router and, by `changes`, of
-    others and of the application."""
+    """The default config with autoscaling of the Router and, by `changes`, of others and of the application."""
     content: dict[str, Any] = yaml.safe_load(CPU.read_text(encoding="utf-8"))
     (application,) = content["applications"]
-    application["args"]["models"]["indextts2"]["one_process"] = False
-    application["deployments"] = [
-        {"name": name, "num_replicas": 1} for name in ("Ingress", "Router", *STAGES)
-    ]
     application["autoscaling_policy"] = {"policy_function": POLICY}
     changes = {"Router": {"autoscaling_config": {"min_replicas": 1, "max_replicas": 2}}, **changes}
     for entry in application["deployments"]:

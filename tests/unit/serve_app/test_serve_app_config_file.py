@@ -84,7 +84,7 @@ def test_port_and_models_override_the_file(path: Path) -> None:
         (
             (*STAGE, "name"),
             "kokro",
-            "'kokro' is not part of the graph; it has Ingress, Router, indextts2, kokoro",
+            "'kokro' is not part of the graph; it has Ingress, Router, indextts2-gpt",
         ),
         ((*APP, "args", "limits", "max_activ"), 1, "args.limits.max_activ: Extra inputs are not permitted"),
         ((*APP, "args", "models", "kokoro", "thread"), 1, "args.models.kokoro: thread: Extra inputs"),
@@ -230,14 +230,9 @@ def test_missing_weights_are_named_with_the_command_that_fetches_them(
     assert problem.startswith("model 'kokoro': ")
 
 
-@pytest.mark.parametrize("one_process", [True, False])
-def test_the_names_of_all_deployments(path: Path, one_process: bool) -> None:
-    content = placed((*APP, "args", "models", "indextts2", "one_process"), one_process)
-    content["applications"][0]["deployments"] = []
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+def test_the_names_of_all_deployments() -> None:
     stages = {f"indextts2-{stage}" for stage in ("speaker", "gpt", "s2mel", "vocoder")}
-    expected = {"indextts2"} if one_process else stages
-    assert load(path).deployments.keys() == {"Ingress", "Router", "kokoro", *expected}
+    assert load(CPU).deployments.keys() == {"Ingress", "Router", "kokoro", *stages}
 
 
 def test_limits_travel_where_a_change_replaces_no_replica(path: Path) -> None:
