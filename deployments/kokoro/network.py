@@ -51,8 +51,8 @@ class KokoroNetwork:
 
 @cache
 def _share_working_memory() -> None:
-    """One pool for all sessions of this process, as large as the longest segment needs. By default each session keeps
-    one, and gives none of it back: 100 to 200 MB more. Without any, a long segment takes a tenth longer."""
+    """One pool for all sessions of this process, as large as the longest segment needs: by default each session keeps
+    one of its own, and gives none of it back."""
     place = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
