@@ -239,9 +239,10 @@ async def test_other_recording_under_the_same_name(
 
 
 async def test_deleted_while_it_is_encoded(store: VoiceStore, voice: RegisteredVoice) -> None:
-    library = VoiceLibrary(store)
-    use = asyncio.create_task(library.profile(Recording.of(voice), "m", "1", Encoder(0.2)))
-    await asyncio.sleep(0.1)
+    library, encode = VoiceLibrary(store), Encoder(1.0)
+    use = asyncio.create_task(library.profile(Recording.of(voice), "m", "1", encode))
+    while not encode.calls:
+        await asyncio.sleep(0.01)
     await asyncio.to_thread(store.delete, voice.id)
     assert (await use).outcome == "miss"
     assert store.files.names("profiles") == []
