@@ -1,6 +1,6 @@
 """What `voicegraph serve` takes until *Ready*, then at rest, and what it holds: of each of its processes.
 
-    python -m benchmarks.startup configs/cpu.yaml --requests 60 --output benchmarks/results/startup.json
+    python -m benchmarks.startup configs/cpu.yaml --requests 60 --output startup.json
 
 CPU seconds tell more than seconds where something else runs on the machine. Memory is the proportional set size (PSS):
 what processes share is counted once in all. All files of the models must be in place.
